@@ -1,0 +1,36 @@
+/** The last broom of the demo: what a supervisor that did not end as it should has left running. */
+import { readdir, readFile } from 'node:fs/promises'
+import { setTimeout as delay } from 'node:timers/promises'
+
+const GRACE_MS = 3000
+
+/** Ends every process that names `directory` on its command line: first with SIGTERM, after a grace with SIGKILL. */
+export async function endLeftovers(directory: string): Promise<void> {
+  for (const pid of await processesOf(directory)) tryKill(pid, 'SIGTERM')
+  const deadline = Date.now() + GRACE_MS
+  for (let left = await processesOf(directory); left.length > 0; left = await processesOf(directory)) {
+    if (Date.now() > deadline) for (const pid of left) tryKill(pid, 'SIGKILL')
+    await delay(50)
+  }
+}
+
+/** The directory's name is random, so nobody else's process has it in its arguments. */
+async function processesOf(directory: string): Promise<number[]> {
+  const pids = (await readdir('/proc')).map(Number).filter((pid) => pid > 0 && pid !== process.pid)
+  const found = await Promise.all(
+    pids.map(async (pid) => {
+      const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+      return command.includes(directory) ? [pid] : []
+    }),
+  )
+  return found.flat()
+}
+
+function tryKill(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    // It has ended in the meantime.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}

@@ -1,0 +1,29 @@
+import { defineConfig } from 'eslint/config'
+import tseslint from 'typescript-eslint'
+
+export default defineConfig(
+  { ignores: ['dist/', 'bin/', 'node_modules/', '**/generated/', '**/*.{js,cjs,mjs}'] },
+  tseslint.configs.strictTypeChecked,
+  tseslint.configs.stylisticTypeChecked,
+  {
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    linterOptions: { reportUnusedDisableDirectives: 'error' },
+    rules: {
+      // A number in a template reads well and cannot surprise; objects and undefined still may not be put there.
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
+      // `() => socket.destroy()` as a callback says what it does; braces around it say nothing more.
+      '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+      // An environment variable or a flag that is empty counts as not set: `||` on strings is meant.
+      '@typescript-eslint/prefer-nullish-coalescing': ['error', { ignorePrimitives: { string: true } }],
+      // Every union of the state machines is switched over completely: a new phase must not fall through unseen.
+      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+    },
+  },
+  {
+    files: ['test/**/*.ts'],
+    rules: {
+      // A test that indexes what it has just made fails loudly enough by itself.
+      '@typescript-eslint/no-non-null-assertion': 'off',
+    },
+  },
+)

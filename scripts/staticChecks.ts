@@ -1,0 +1,62 @@
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { execa } from 'execa'
+import pLimit from 'p-limit'
+import { goImportViolations } from './goImportRules.ts'
+import type { Layer, Outcome } from './outcome.ts'
+
+const root = join(import.meta.dirname, '..')
+const worker = join(root, 'worker')
+
+/** A check resolves to what it complains about; empty when it has nothing to say. */
+type Check = () => Promise<string>
+
+const checks: Record<string, Check> = {
+  types: command(root, 'tsc', '--noEmit'),
+  eslint: command(root, 'eslint', '.'),
+  // Which files, and not how: `npm run format` mends them.
+  format: command(root, 'biome', 'format', '--reporter=summary', '.'),
+  'import rules': command(root, 'tsx', 'scripts/importRules.ts'),
+  'dead code': command(root, 'knip', '--no-progress'),
+  'generated files': command(root, 'tsx', 'scripts/generate.ts', '--check'),
+  'go vet': command(worker, 'go', 'vet', './...'),
+  // gofmt and "go list" succeed whatever they find: what they print is the finding.
+  gofmt: async () => (await execa('gofmt', ['-l', '.'], { cwd: worker })).stdout,
+  'go import rules': async () =>
+    goImportViolations((await execa('go', ['list', '-json=ImportPath,Deps', './internal/...'], { cwd: worker })).stdout),
+  staticcheck: async () => {
+    const path = await execa('go', ['tool', '-n', 'staticcheck'], { cwd: join(worker, 'tools') })
+    return command(worker, path.stdout, './...')()
+  },
+}
+
+/** All that can be said about the sources without running them. Each check counts as one test. */
+export const staticChecks: Layer = {
+  name: 'static',
+  usesBuild: false,
+  run: async (show) => {
+    const limit = pLimit(availableParallelism())
+    const running = Object.entries(checks).map(([name, check]) => limit(() => timed(name, check)))
+    const outcomes: Outcome[] = []
+    for (const result of running) {
+      const { outcome, durationMs } = await result
+      show(outcome, durationMs)
+      outcomes.push(outcome)
+    }
+    return outcomes
+  },
+}
+
+async function timed(name: string, check: Check): Promise<{ outcome: Outcome; durationMs: number }> {
+  const start = performance.now()
+  const complaint = await check().catch((error: unknown) => (error instanceof Error ? error.message : String(error)))
+  const status = complaint === '' ? 'passed' : 'failed'
+  return { outcome: { name, status, note: complaint }, durationMs: performance.now() - start }
+}
+
+function command(cwd: string, program: string, ...args: string[]): Check {
+  return async () => {
+    const result = await execa(program, args, { cwd, preferLocal: true, localDir: root, all: true, reject: false })
+    return result.failed ? `${result.all}\n${result.shortMessage}`.trim() : ''
+  }
+}

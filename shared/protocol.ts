@@ -1,0 +1,184 @@
+/**
+ * The worker protocol: HTTP/1.1 + JSON on the worker's Unix socket. This file is the only definition; the JSON Schema and
+ * the Go types in worker/internal/protocol are generated from it (`npm run generate`).
+ *
+ * | request | body | answer |
+ * |---|---|---|
+ * | GET /v1/hello | | Hello |
+ * | GET /v1/state | | WorkerState |
+ * | PUT /v1/services/{name} | ServiceSpec | 200 ServiceStatus, as soon as the change has begun (idempotent) |
+ * | DELETE /v1/services/{name}?drainMs=N | | 202; "removed" follows on the event stream. 404 when unknown |
+ * | GET /v1/events | | one WorkerEvent a line (NDJSON), a "state" first, then what changes |
+ * | GET /metrics | | Prometheus text |
+ * | POST /v1/shutdown?drainMs=N | | 202; the worker drains all services and exits 0 |
+ *
+ * Errors are ErrorReply with status 400 (refused body), 404 or 409. Unknown fields are ignored on receipt, so a field may
+ * be added without a new version; anything else raises PROTOCOL_VERSION.
+ */
+import { z } from 'zod'
+
+/** Raised by a breaking change. A supervisor adopts workers of this version and the one before. */
+export const PROTOCOL_VERSION = 1
+
+const Name = z
+  .string()
+  .regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/)
+  .describe('Service name: a DNS label, and the key of every map.')
+const EpochMs = z.number().int().min(0).describe('Milliseconds since the Unix epoch.')
+const DurationMs = z.number().int().min(0).describe('A duration in milliseconds.')
+const Port = z.number().int().min(0).max(65535)
+
+/** What identifies the tailnet node. A change of any field restarts the node. */
+export const NodeSpec = z
+  .object({
+    stateDir: z.string().min(1).startsWith('/').describe('Absolute directory of node key, certificates, lock and UDP port.'),
+    hostname: Name.describe('Name on the tailnet.'),
+    controlURL: z.string().describe("Control server; empty for Tailscale's own."),
+    ephemeral: z.boolean(),
+    connectTimeoutMs: DurationMs.describe('How long the node may take to be up before the service counts as failed; 0 for ever.'),
+    verbose: z.boolean().describe("Log the node's own (tsnet) messages too."),
+  })
+  .meta({ id: 'NodeSpec' })
+
+/** One listener of a service on its tailnet addresses. A change replaces the listener; the node stays. */
+export const ListenSpec = z
+  .object({
+    address: z
+      .string()
+      .regex(/^[^:]*:[0-9]{1,5}$/)
+      .describe('host:port to listen on; the host is usually empty.'),
+    scheme: z.enum(['http']).describe('What is spoken on the listener. TLS and funnel join this enum with the data plane.'),
+    readHeaderTimeoutMs: DurationMs.describe('How long a client may take to send its request header; 0 for ever.'),
+  })
+  .meta({ id: 'ListenSpec' })
+
+/** What the proxy does with a request. A change swaps the handler; no connection is touched. */
+export const ProxySpec = z
+  .object({
+    upstream: z.url({ protocol: /^https?$/ }).describe('http(s) URL; its path is put before the path of the request.'),
+    dialAddress: z.string().describe('host:port dialled instead of the host of upstream; empty for none.'),
+    dialUnixPath: z.string().describe('Unix socket dialled instead; empty for none.'),
+    useTailnetDialer: z.boolean().describe('Dial through the node, so that upstream may be a tailnet name.'),
+    insecureHTTPS: z.boolean().describe('Accept any certificate of an https upstream.'),
+    recommendedProxyHeaders: z.boolean().describe('Keep Host and set X-Scheme, X-Real-Ip, X-Forwarded-Server, X-Forwarded-Port.'),
+    upstreamHeaders: z.record(z.string(), z.string()).describe('Headers set on every request to the upstream.'),
+    whois: z.boolean().describe('Set the X-Tailscale-* identity headers.'),
+    whoisTimeoutMs: DurationMs.describe('How long the identity lookup may take; then the request goes on without.'),
+  })
+  .meta({ id: 'ProxySpec' })
+
+/** The body of PUT /v1/services/{name}. */
+export const ServiceSpec = z
+  .object({
+    name: Name,
+    specHash: z
+      .string()
+      .min(1)
+      .describe('Hash of node, listeners and proxy, given back in the status: tells whether what runs is what is desired.'),
+    node: NodeSpec,
+    listeners: z.array(ListenSpec).min(1),
+    proxy: ProxySpec,
+    authKey: z
+      .string()
+      .optional()
+      .describe(
+        'Tailscale auth key, used only when the node has to log in. Never logged, never given back, not part of the hash.',
+      ),
+    retry: z.boolean().optional().describe('Start again even if nothing changed: what a failed or needsLogin service waits for.'),
+  })
+  .meta({ id: 'ServiceSpec' })
+
+export const ServicePhase = z
+  .enum(['starting', 'needsLogin', 'ready', 'draining', 'stopped', 'failed'])
+  .describe('Life of one service inside a worker.')
+
+/** CamelCase word for programs, as in Kubernetes conditions; `message` is for people. */
+export const ServiceReason = z.enum([
+  'Starting',
+  'Queued',
+  'NeedsLogin',
+  'NeedsApproval',
+  'Ready',
+  'Draining',
+  'Stopped',
+  'StateDirLocked',
+  'StateDirUnusable',
+  'AuthKeyRefused',
+  'ConnectTimeout',
+  'ListenFailed',
+  'NodeFailed',
+])
+
+export const ServiceCounters = z
+  .object({
+    requests: z.number().int().min(0),
+    errors: z.number().int().min(0).describe('Requests that the upstream did not answer.'),
+    bytesIn: z.number().int().min(0),
+    bytesOut: z.number().int().min(0),
+    openConnections: z.number().int().min(0),
+  })
+  .meta({ id: 'ServiceCounters' })
+
+export const ServiceStatus = z
+  .object({
+    name: Name,
+    revision: z
+      .number()
+      .int()
+      .min(0)
+      .describe('Counts the changes in this worker: of two states the higher is the newer, whichever way they came.'),
+    specHash: z.string(),
+    phase: ServicePhase,
+    reason: ServiceReason,
+    message: z.string().describe('One sentence for the operator; says the remedy when there is one.'),
+    since: EpochMs.describe('When phase or reason last changed.'),
+    dnsName: z.string().describe('Full tailnet name without the last dot; empty until known.'),
+    addresses: z.array(z.string()).describe('Tailnet IP addresses, IPv4 first; empty until known.'),
+    loginURL: z.string().describe('Where a person authenticates the node; empty unless needsLogin.'),
+    nodeKey: z.string().describe('Public node key (nodekey:...); empty until known.'),
+    udpPort: Port.describe('WireGuard port of the node; 0 until chosen.'),
+    counters: ServiceCounters,
+  })
+  .meta({ id: 'ServiceStatus' })
+
+/** Who answers on this socket. pid and startTicks together name a process; a pid alone is never signalled. */
+export const Hello = z
+  .object({
+    protocolVersion: z.number().int().min(1),
+    workerId: z.string().min(1),
+    shard: z.number().int().min(1),
+    pid: z.number().int().min(1),
+    startTicks: z.number().int().min(0).describe('Field 22 of /proc/<pid>/stat: clock ticks since boot.'),
+    bootId: z.string().describe('/proc/sys/kernel/random/boot_id: startTicks only mean something within one boot.'),
+    version: z.string().describe('Version of the worker binary.'),
+  })
+  .meta({ id: 'Hello' })
+
+export const WorkerState = z.object({ hello: Hello, services: z.array(ServiceStatus) }).meta({ id: 'WorkerState' })
+
+/** Each event carries whole states and not differences: a reader that missed some is right again at the next. */
+export const WorkerEvent = z
+  .object({
+    type: z.enum(['state', 'service', 'removed', 'alive']),
+    state: WorkerState.optional().describe('With "state": everything. First line of a stream.'),
+    service: ServiceStatus.optional().describe('With "service": the new state of one service.'),
+    name: z.string().optional().describe('With "removed": the service that is gone; its identity is free.'),
+  })
+  .meta({ id: 'WorkerEvent' })
+
+export const ErrorReply = z.object({ reason: z.string(), message: z.string() }).meta({ id: 'ErrorReply' })
+
+export type NodeSpec = z.infer<typeof NodeSpec>
+export type ListenSpec = z.infer<typeof ListenSpec>
+export type ProxySpec = z.infer<typeof ProxySpec>
+export type ServiceSpec = z.infer<typeof ServiceSpec>
+export type ServicePhase = z.infer<typeof ServicePhase>
+export type ServiceReason = z.infer<typeof ServiceReason>
+export type ServiceStatus = z.infer<typeof ServiceStatus>
+export type Hello = z.infer<typeof Hello>
+export type WorkerState = z.infer<typeof WorkerState>
+export type WorkerEvent = z.infer<typeof WorkerEvent>
+export type ErrorReply = z.infer<typeof ErrorReply>
+
+/** All shapes of the protocol: what JSON Schema, Go types and the fixtures in shared/fixtures/protocol are made of. */
+export const protocolShapes = { Hello, WorkerState, WorkerEvent, ServiceSpec, ServiceStatus, ErrorReply }

@@ -1,0 +1,84 @@
+/** What the supervisor says of itself and its shards in Prometheus' terms. */
+import { readdirSync } from 'node:fs'
+import { Counter, Gauge, Registry } from 'prom-client'
+import type { Status } from '../../shared/api.ts'
+
+/** Every phase is always there, with 0, so that an alert on a phase never meets a missing series. */
+const PHASES: Status['services'][number]['phase'][] = [
+  'pending',
+  'starting',
+  'needsLogin',
+  'ready',
+  'draining',
+  'stopped',
+  'failed',
+]
+
+/**
+ * Renders a status as Prometheus text. The process metrics are the few that cost nothing between scrapes; prom-client's
+ * own set keeps an event-loop timer and a GC observer running.
+ */
+export function createSupervisorMetrics(): (status: Status) => Promise<string> {
+  const registry = new Registry()
+  const registers = [registry]
+  const gauge = <L extends string>(name: string, help: string, ...labelNames: L[]) =>
+    new Gauge({ name, help, labelNames, registers })
+  const counter = <L extends string>(name: string, help: string, ...labelNames: L[]) =>
+    new Counter({ name, help, labelNames, registers })
+
+  const services = gauge('tsnsrv_sup_services', 'Services by phase.', 'phase')
+  const serviceReady = gauge('tsnsrv_sup_service_ready', '1 while the service answers on the tailnet.', 'service', 'shard')
+  const serviceRestarts = counter('tsnsrv_sup_service_restarts_total', 'Starts of the service after its first.', 'service')
+  const shards = gauge('tsnsrv_sup_shards', 'Shards, each served by one worker process.')
+  const shardServices = gauge('tsnsrv_sup_shard_services', 'Services placed in the shard.', 'shard')
+  const shardReady = gauge('tsnsrv_sup_shard_ready', 'Services of the shard that are ready.', 'shard')
+  const shardCpu = gauge('tsnsrv_sup_shard_cpu_percent', 'CPU of the worker in per cent of one core, moving average.', 'shard')
+  const shardMemory = gauge('tsnsrv_sup_shard_memory_bytes', 'Resident memory of the worker.', 'shard')
+  const shardRestarts = counter(
+    'tsnsrv_sup_shard_restarts_total',
+    'Workers of the shard that ended without being told to.',
+    'shard',
+  )
+  const generation = gauge('tsnsrv_sup_config_generation', 'Configurations accepted since the supervisor started.')
+  const reloadFailed = gauge(
+    'tsnsrv_sup_config_reload_failed',
+    '1 while the last reload was refused and an older configuration runs.',
+  )
+  const buildInfo = gauge('tsnsrv_sup_build_info', 'Always 1; what runs is in the labels.', 'version', 'nodejs')
+  const cpuSeconds = counter('process_cpu_seconds_total', 'CPU time that the supervisor has used.')
+  const residentMemory = gauge('process_resident_memory_bytes', 'Resident memory of the supervisor.')
+  const heapUsed = gauge('nodejs_heap_size_used_bytes', 'JavaScript heap of the supervisor in use.')
+  const openFiles = gauge('process_open_fds', 'Files that the supervisor has open.')
+  const startTime = gauge('process_start_time_seconds', 'When the supervisor started, in seconds since the epoch.')
+
+  return async (status) => {
+    // Services and shards come and go; what is left of the last scrape must not outlive them.
+    registry.resetMetrics()
+    for (const phase of PHASES) services.set({ phase }, 0)
+    for (const service of status.services) {
+      services.inc({ phase: service.phase })
+      serviceReady.set({ service: service.name, shard: String(service.shard ?? '') }, Number(service.ready))
+      serviceRestarts.inc({ service: service.name }, service.restarts)
+    }
+    shards.set(status.shards.length)
+    for (const shard of status.shards) {
+      const labels = { shard: String(shard.shard) }
+      shardServices.set(labels, shard.services)
+      shardReady.set(labels, shard.ready)
+      shardRestarts.inc(labels, shard.restarts)
+      if (shard.cpuPercent !== null) shardCpu.set(labels, shard.cpuPercent)
+      if (shard.memoryBytes !== null) shardMemory.set(labels, shard.memoryBytes)
+    }
+    generation.set(status.configGeneration)
+    reloadFailed.set(Number(status.configError !== ''))
+    buildInfo.set({ version: status.version, nodejs: process.version }, 1)
+    const { user, system } = process.cpuUsage()
+    const memory = process.memoryUsage()
+    cpuSeconds.inc((user + system) / 1e6)
+    residentMemory.set(memory.rss)
+    heapUsed.set(memory.heapUsed)
+    openFiles.set(readdirSync('/proc/self/fd').length)
+    startTime.set(performance.timeOrigin / 1000)
+    return registry.metrics()
+  }
+}

@@ -1,0 +1,63 @@
+/** What the commands that talk to a running supervisor have in common. */
+import { readFile } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { Command } from 'commander'
+import { Report } from '../config/report.ts'
+import { addRunDirOptions, type Overrides, resolveRunDir, resolveSettings } from '../config/settings.ts'
+import { type AdminClient, adminSocketPath, createAdminClient } from '../effects/adminClient.ts'
+import { loadConfig } from '../effects/configFile.ts'
+
+/** A command with the options that say which supervisor is meant. */
+export function clientCommand(name: string, description: string): Command {
+  const command = new Command(name).description(description)
+  return addRunDirOptions(command).option(
+    '-c, --config <file>',
+    'the configuration that it was started with, to find its directories',
+  )
+}
+
+/** Runs `work` with a client of the supervisor that the command's options name. Rejects with NoSupervisorError when there is none. */
+export async function withAdminClient<T>(
+  command: Command,
+  work: (client: AdminClient, socketPath: string) => Promise<T>,
+): Promise<T> {
+  const runDir = await runDirOf(command)
+  const client = createAdminClient(runDir)
+  try {
+    return await work(client, adminSocketPath(runDir))
+  } finally {
+    client.close()
+  }
+}
+
+/** Where a command's options and the environment say that the supervisor is. The configuration need not be valid. */
+async function runDirOf(command: Command): Promise<string> {
+  const { config } = command.opts<{ config?: string }>()
+  return resolveRunDir(overridesOf(command), config === undefined ? '' : await readFile(config, 'utf8'))
+}
+
+/** Where the options and the environment say that its state is. A configuration that is named must be valid. */
+export async function stateDirOf(command: Command): Promise<string> {
+  const { config } = command.opts<{ config?: string }>()
+  if (config !== undefined) return (await loadConfig(config, { flags: command.opts() })).config.settings.stateDir
+  const report = new Report('', '')
+  const settings = resolveSettings({ supervisor: {}, prometheusAddr: undefined }, overridesOf(command), report, () => undefined)
+  if (report.failed) throw report.refusal()
+  return settings.stateDir
+}
+
+function overridesOf(command: Command): Overrides {
+  return { flags: command.opts(), env: process.env, cwd: process.cwd(), home: homedir(), isRoot: process.geteuid?.() === 0 }
+}
+
+/** Runs `work` until it ends, or until Ctrl-C or SIGTERM aborts its signal: for what goes on until the user has seen enough. */
+export async function untilInterrupted(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  const interruption = new AbortController()
+  const interrupt = () => interruption.abort()
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
+  try {
+    await work(interruption.signal)
+  } finally {
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
+  }
+}

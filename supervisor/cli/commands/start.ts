@@ -1,0 +1,161 @@
+/** `tsnsrv-sup start`: the one place where configuration, loop, effects and API are put together. */
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Command } from 'commander'
+import { startAdminServer } from '../../api/adminServer.ts'
+import { startMetricsServer } from '../../api/metrics.ts'
+import { ConfigError, renderDiagnostics } from '../../config/diagnostic.ts'
+import { type Settings, addSettingsOptions } from '../../config/settings.ts'
+import { defaultPatience } from '../../core/patience.ts'
+import type { Placement } from '../../core/types.ts'
+import { adminSocketPath } from '../../effects/adminClient.ts'
+import { systemClock } from '../../effects/clock.ts'
+import { loadConfig } from '../../effects/configFile.ts'
+import { sampleWorkers } from '../../effects/cpu.ts'
+import { createCredentials } from '../../effects/credential.ts'
+import { createFleet } from '../../effects/fleet.ts'
+import { lockStateDir } from '../../effects/lock.ts'
+import { prepareDirectories, readStateFile, setStateFileAside, StateFileError, writeStateFile } from '../../effects/stateFile.ts'
+import type { Log } from '../../effects/supervisorLog.ts'
+import { findWorkerBinary } from '../../effects/workerBinary.ts'
+import { Loop } from '../../loop.ts'
+import { createStartOutput } from '../startOutput.ts'
+import { version } from '../version.ts'
+
+/** The command. Its action resolves when the supervisor has ended as it was told to. */
+export function startCommand(): Command {
+  return addSettingsOptions(new Command('start').description('Run the services of a configuration file, each under its own name on the tailnet.'))
+    .requiredOption('-c, --config <file>', 'YAML file in the format of arsfeld/tsnsrv')
+    .addHelpText(
+      'after',
+      `
+Signals: TERM and INT drain and stop everything (a second one ends it at once), HUP reloads the configuration,
+USR2 ends only the supervisor: its workers serve on and the next one adopts them.
+
+Examples:
+  $ tsnsrv-sup start --config services.yaml --shard-size 20
+  $ TS_URL=https://headscale.example tsnsrv-sup start -c services.yaml --state-dir /var/lib/tsnsrv-sup`,
+    )
+    .action((options: Record<string, unknown> & { config: string }) => start(options.config, options))
+}
+
+async function start(configFile: string, flags: Record<string, unknown>): Promise<void> {
+  const load = () => loadConfig(configFile, { flags, env: process.env })
+  const { config, notes } = await load()
+  const { settings } = config
+  const binary = findWorkerBinary(settings.workerBinary)
+  await prepareDirectories(settings.stateDir, settings.runDir)
+  const release = await lockStateDir(settings.stateDir)
+  const output = createStartOutput(process.stderr)
+  for (const note of notes) output.log.warn(renderDiagnostics([note]).trimEnd())
+
+  const credentials = createCredentials({ env: process.env, keyAPIURL: settings.keyAPIURL })
+  const loop = new Loop(
+    {
+      clock: systemClock,
+      createFleet: (post) => createFleet({ binary, stateDir: settings.stateDir, runDir: settings.runDir, workerArguments, env: process.env, post }),
+      loadConfig: async () => {
+        const loaded = await load()
+        newest = loaded.config.settings
+        return loaded.config
+      },
+      savePlacement: (placement) => writeStateFile(settings.stateDir, placement),
+      authKey: (service, how) => credentials.authKey(service, how),
+      hasCredential: (service) => credentials.has(service),
+      onTransition: (transition) => {
+        output.transition(transition)
+      },
+    },
+    { version, pid: process.pid, configFile },
+    config,
+    await lastPlacement(settings.stateDir, output.log),
+    defaultPatience,
+  )
+  // A worker is tuned as the newest accepted configuration says when it is forked.
+  let newest: Settings = settings
+  function workerArguments(): string[] {
+    return tuningOf(newest)
+  }
+
+  // Metrics before the first worker: an address in use is found before anything runs.
+  const metrics = settings.prometheusAddr === '' ? null : await startMetricsServer({ addr: settings.prometheusAddr, operator: loop })
+  const admin = await startAdminServer({ socketPath: adminSocketPath(settings.runDir), operator: loop })
+  handleSignals(loop, output.log)
+  const sampling = setInterval(() => void sample(loop), settings.sampleIntervalMs)
+  const stopShowing = output.follow(loop)
+
+  output.log.info('starting', { version, pid: process.pid, services: config.services.length, stateDir: settings.stateDir, metrics: metrics?.addr })
+  await loop.adopt()
+  await loop.apply(config)
+  await loop.done
+
+  clearInterval(sampling)
+  stopShowing()
+  await Promise.all([admin.close(), metrics?.close()])
+  await rm(join(settings.runDir, 'supervisor.sock'), { force: true })
+  await release()
+  output.log.info('ended')
+  // Sockets to workers that serve on, and their children handles, are no reason to stay.
+  process.exit()
+}
+
+/** What was last written; a damaged file is moved aside, and the workers that answer tell what was in it. */
+async function lastPlacement(stateDir: string, log: Log): Promise<Placement> {
+  try {
+    return (await readStateFile(stateDir)) ?? new Map<string, number>()
+  } catch (error) {
+    if (!(error instanceof StateFileError)) throw error
+    log.warn(`${error.message}; it is now ${await setStateFileAside(stateDir, new Date())}, and the placement is made anew from what runs`)
+    return new Map()
+  }
+}
+
+function tuningOf(settings: Settings): string[] {
+  return [
+    ...['--gc-percent', String(settings.gcPercent)],
+    ...['--start-concurrency', String(settings.startConcurrency)],
+    ...['--ignore-interfaces', settings.ignoreInterfaces.join(',')],
+    ...(settings.logUpload ? ['--log-upload'] : []),
+  ]
+}
+
+function handleSignals(loop: Loop, log: Log): void {
+  let stopping = false
+  const stop = (signal: string) => {
+    if (stopping) {
+      log.warn(`${signal} again: ending all workers now`)
+      loop.killAll()
+      return
+    }
+    stopping = true
+    log.info(`${signal}: draining and stopping everything`)
+    loop.stop({ leaveWorkers: false })
+  }
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+  process.on('SIGUSR2', () => {
+    log.info('SIGUSR2: ending; the workers serve on')
+    loop.stop({ leaveWorkers: true })
+  })
+  process.on('SIGHUP', () => {
+    loop.reload().then(
+      (result) => {
+        log.info('reloaded', { ...result })
+      },
+      (error: unknown) => {
+        const text = error instanceof ConfigError ? renderDiagnostics(error.diagnostics) : (error as Error).message
+        log.error(`the new configuration is refused, the old one stays:\n${text}`)
+      },
+    )
+  })
+}
+
+async function sample(loop: Loop): Promise<void> {
+  const pids = loop.workerPids()
+  const usage = await sampleWorkers([...pids.values()])
+  const byWorker = [...pids].flatMap(([workerId, pid]) => {
+    const found = usage.get(pid)
+    return found ? [[workerId, found] as const] : []
+  })
+  if (byWorker.length > 0) loop.post({ type: 'usageSampled', usage: new Map(byWorker) })
+}

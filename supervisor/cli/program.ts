@@ -1,0 +1,88 @@
+/** The program `tsnsrv-sup`: which commands there are, and what their errors mean for the shell. */
+import { Command, CommanderError } from 'commander'
+import { ConfigError } from '../config/diagnostic.ts'
+import { type Colors, colorsFor, type Streams } from './terminal.ts'
+import { version } from './version.ts'
+
+/** What a script can rely on. */
+export const exitCodes = { ok: 0, failed: 1, usage: 2, noSupervisor: 3 } as const
+
+/** Each command is loaded only when it is called: `start` lives for months and need not hold the others in memory. */
+const commands: Record<string, (streams: Streams) => Promise<Command>> = {
+  start: async () => (await import('./commands/start.ts')).startCommand(),
+  stop: async (streams) => (await import('./commands/stop.ts')).stopCommand(streams),
+  reload: async (streams) => (await import('./commands/reload.ts')).reloadCommand(streams),
+  status: async (streams) => (await import('./commands/status.ts')).statusCommand(streams),
+  services: async (streams) => (await import('./commands/services.ts')).servicesCommand(streams),
+  logs: async (streams) => (await import('./commands/logs.ts')).logsCommand(streams),
+  plan: async (streams) => (await import('./commands/plan.ts')).planCommand(streams),
+  validate: async (streams) => (await import('./commands/validate.ts')).validateCommand(streams),
+  completion: async (streams) =>
+    (await import('./commands/completion.ts')).completionCommand(streams, () => createProgram([], streams)),
+  version: async (streams) => (await import('./commands/version.ts')).versionCommand(streams),
+}
+
+/** Runs one command line (without node and script). Resolves with the exit code; errors have been told on stderr. */
+export async function runProgram(args: readonly string[], streams: Streams): Promise<number> {
+  if (args[0] !== 'start') endQuietlyWhenUnread(streams)
+  try {
+    const program = await createProgram(args, streams)
+    await program.parseAsync(args, { from: 'user' })
+    return exitCodes.ok
+  } catch (error) {
+    // commander has already said what is wrong, or shown the help that was asked for.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
+    const colors = colorsFor(streams.stderr)
+    streams.stderr.write(`${describe(error, colors)}\n`)
+    return await exitCodeOf(error)
+  }
+}
+
+function describe(error: unknown, colors: Colors): string {
+  // It names the place itself, as compilers do.
+  if (error instanceof ConfigError) return error.render({ colour: colors.isColorSupported })
+  return `${colors.red('tsnsrv-sup:')} ${error instanceof Error ? error.message : String(error)}`
+}
+
+async function exitCodeOf(error: unknown): Promise<number> {
+  if (error instanceof ConfigError) return exitCodes.usage
+  // Loaded only now: it comes with all the schemas of the API, which `start` does not need for this.
+  const { NoSupervisorError, RefusedError } = await import('../effects/adminClient.ts')
+  if (error instanceof NoSupervisorError) return exitCodes.noSupervisor
+  if (error instanceof RefusedError && error.status === 422) return exitCodes.usage
+  return exitCodes.failed
+}
+
+/** The program with the command that `args` calls, or with all of them when it is not clear which: help, completion, typos. */
+async function createProgram(args: readonly string[], streams: Streams): Promise<Command> {
+  const program = new Command('tsnsrv-sup')
+    .description('Puts many services on a tailnet, each under its own name, in shards of worker processes.')
+    .version(version, '-V, --version')
+    .exitOverride()
+    .showSuggestionAfterError()
+    .showHelpAfterError('(see --help)')
+    .configureOutput({
+      writeOut: (text) => streams.stdout.write(text),
+      writeErr: (text) => streams.stderr.write(text),
+      getOutHelpWidth: () => streams.stdout.columns ?? 100,
+      getErrHelpWidth: () => streams.stderr.columns ?? 100,
+      getOutHasColors: () => colorsFor(streams.stdout).isColorSupported,
+      getErrHasColors: () => colorsFor(streams.stderr).isColorSupported,
+    })
+    .configureHelp({ styleTitle: (text) => colorsFor(streams.stdout).bold(text) })
+    .addHelpText('after', '\nExit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 no supervisor runs.')
+  const called = args[0] !== undefined && args[0] in commands ? [args[0]] : Object.keys(commands)
+  for (const name of called) {
+    const command = await commands[name]?.(streams)
+    if (command) program.addCommand(command.copyInheritedSettings(program))
+  }
+  return program
+}
+
+/** `tsnsrv-sup status | head`: once nobody reads, there is nothing left to do and nothing to complain about. */
+function endQuietlyWhenUnread({ stdout }: Streams): void {
+  stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(exitCodes.ok)
+    throw error
+  })
+}

@@ -1,0 +1,135 @@
+/** A Status as people read it. Pure: what is shown depends on nothing but the arguments. */
+import type { ServiceView, ShardView, Status } from '../../shared/api.ts'
+import { type Cell, count, formatDuration, formatMegabytes, formatTable } from './format.ts'
+import { type Colors, plain } from './terminal.ts'
+
+export interface StatusViewOptions {
+  colors: Colors
+  /** Epoch ms: what "up" and "retry in" are counted from. */
+  now: number
+  /** Width and height to fit into; without them nothing is cut. */
+  columns?: number | undefined
+  rows?: number | undefined
+}
+
+/** Header, login URLs, shards, services; services that need attention first when not all of them fit. */
+export function renderStatus(status: Status, options: StatusViewOptions): string {
+  const head = [...header(status, options), ...logins(status.services, options), '', ...shardTable(status.shards, options), '']
+  const services = serviceTable(status.services, options)
+  const room = options.rows === undefined ? services.length : Math.max(4, options.rows - head.length - 1)
+  if (services.length <= room) return [...head, ...services].join('\n')
+  const sorted = serviceTable(
+    [...status.services].sort((a, b) => Number(a.ready) - Number(b.ready)),
+    options,
+  )
+  const hidden = count(services.length - room + 1, 'more service')
+  return [...head, ...sorted.slice(0, room - 1), options.colors.dim(`... and ${hidden}`)].join('\n')
+}
+
+/** What changed between two states, one line each: for logs and pipes, where nothing can be redrawn. */
+export function describeChanges(before: Status, after: Status): string[] {
+  const lines: string[] = []
+  if (before.phase !== after.phase) lines.push(`supervisor: ${before.phase} -> ${after.phase}`)
+  if (before.configGeneration !== after.configGeneration) lines.push(`config: generation ${after.configGeneration}`)
+  if (before.configError !== after.configError && after.configError !== '') lines.push(`config: refused: ${after.configError}`)
+  lines.push(
+    ...differences(before.shards, after.shards, (shard) => `shard ${shard.shard}`, describeShard),
+    ...differences(before.services, after.services, (service) => service.name, describeService),
+  )
+  return lines
+}
+
+function differences<T>(
+  before: readonly T[],
+  after: readonly T[],
+  key: (row: T) => string,
+  describe: (row: T) => string,
+): string[] {
+  const known = new Map(before.map((row) => [key(row), describe(row)]))
+  const lines: string[] = []
+  for (const row of after) {
+    const text = describe(row)
+    if (known.get(key(row)) !== text) lines.push(`${key(row)}: ${text}`)
+    known.delete(key(row))
+  }
+  return [...lines, ...[...known.keys()].map((gone) => `${gone}: gone`)]
+}
+
+const describeShard = ({ workerPhase, workerPid }: ShardView) =>
+  workerPid === null ? (workerPhase ?? 'no worker') : `${workerPhase ?? ''} (pid ${workerPid})`
+
+const describeService = ({ phase, ready, message, loginURL }: ServiceView) =>
+  [phase, ...(ready ? [] : [plain(message)]), ...(loginURL === '' ? [] : [loginURL])].filter((part) => part !== '').join(', ')
+
+function header(status: Status, { colors, now }: StatusViewOptions): string[] {
+  const ready = status.services.filter((service) => service.ready).length
+  const all = status.services.length
+  const parts = [
+    colors.bold(`tsnsrv-sup ${status.version}`),
+    status.phase === 'running' ? colors.green('running') : colors.yellow(status.phase),
+    `pid ${status.pid}`,
+    `up ${formatDuration(now - status.startedAt)}`,
+    (ready === all ? colors.green : colors.yellow)(`${ready} of ${count(all, 'service')} ready`),
+  ]
+  const lines = [parts.join('  '), colors.dim(`config ${status.configFile} (generation ${status.configGeneration})`)]
+  if (status.configError !== '') {
+    lines.push(
+      colors.red('The last reload was refused; what is shown still runs:'),
+      ...status.configError.split('\n').map((line) => colors.red(plain(line))),
+    )
+  }
+  return lines
+}
+
+/** A node that waits for a person is the one thing nobody else can fix: its URL stands on top, never cut. */
+function logins(services: readonly ServiceView[], { colors }: StatusViewOptions): string[] {
+  const waiting = services.filter((service) => service.loginURL !== '')
+  if (waiting.length === 0) return []
+  const rows = waiting.map(({ name, loginURL }) => [`  ${name}`, { text: plain(loginURL), paint: colors.cyan }])
+  return ['', colors.yellow('To log in, open:'), ...formatTable(rows)]
+}
+
+function shardTable(shards: readonly ShardView[], { colors, now, columns }: StatusViewOptions): string[] {
+  const rows = shards.map((shard): (string | Cell)[] => [
+    String(shard.shard),
+    shard.workerPid === null ? '-' : String(shard.workerPid),
+    { text: shard.workerPhase ?? 'none', paint: shard.workerPhase === 'ready' ? colors.green : colors.yellow },
+    `${shard.ready}/${shard.services}`,
+    shard.cpuPercent === null ? '-' : `${shard.cpuPercent.toFixed(1)}%`,
+    shard.memoryBytes === null ? '-' : formatMegabytes(shard.memoryBytes),
+    String(shard.restarts),
+    shard.workerPid !== null
+      ? `${formatDuration(now - shard.since)}${shard.adopted ? ' (adopted)' : ''}`
+      : shard.respawnAt === null
+        ? '-'
+        : `starts in ${formatDuration(shard.respawnAt - now)}`,
+  ])
+  return formatTable(
+    [heading(['SHARD', 'WORKER', 'PHASE', 'READY', 'CPU', 'MEMORY', 'RESTARTS', 'SINCE'], colors), ...rows],
+    columns,
+  )
+}
+
+function serviceTable(services: readonly ServiceView[], { colors, now, columns }: StatusViewOptions): string[] {
+  const paints = { ready: colors.green, failed: colors.red, needsLogin: colors.yellow, stopped: colors.dim }
+  const rows = services.map((service): (string | Cell)[] => [
+    service.name,
+    service.shard === null ? '-' : String(service.shard),
+    { text: service.phase, paint: service.phase in paints ? paints[service.phase as keyof typeof paints] : colors.yellow },
+    service.addresses[0] ?? '-',
+    String(service.requests),
+    { text: String(service.errors), paint: service.errors > 0 ? colors.red : undefined },
+    { text: plain(service.ready ? service.dnsName : problem(service, now)), paint: service.ready ? undefined : colors.yellow },
+  ])
+  return formatTable(
+    [heading(['SERVICE', 'SHARD', 'STATE', 'IP', 'REQUESTS', 'ERRORS', 'TAILNET NAME / MESSAGE'], colors), ...rows],
+    columns,
+  )
+}
+
+function problem({ reason, message, retryAt }: ServiceView, now: number): string {
+  const retry = retryAt !== null && retryAt > now ? ` (retry in ${formatDuration(retryAt - now)})` : ''
+  return `${message === '' ? reason : message}${retry}`
+}
+
+const heading = (titles: readonly string[], colors: Colors): Cell[] => titles.map((text) => ({ text, paint: colors.dim }))

@@ -1,0 +1,164 @@
+/**
+ * Reads a YAML node as a schema wants it. Every value is checked at its own place, so that all errors come at once and
+ * each knows where it is; what is wrong is left out of the result, and the reading goes on.
+ */
+import { closestMatch } from 'leven'
+import { isMap, isScalar, isSeq, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml'
+import { z } from 'zod'
+import { ConfigFile, ServiceConfig, ServiceDefaults, SupervisorConfig } from '../../shared/config.ts'
+import type { Range, Report } from './report.ts'
+import { presentSchema, readScalar } from './scalar.ts'
+import { isNothing, rangeOf, textOf, type YamlDocument, type YamlNode } from './yamlDocument.ts'
+
+export interface ReadContext {
+  readonly document: YamlDocument
+  readonly report: Report
+}
+
+/** Where a value stands: the name that messages call it by, and a range in case that it has none of its own. */
+interface Place {
+  readonly name: string
+  readonly range: Range | undefined
+}
+
+/**
+ * The value of a node: text, number, boolean, list or plain object of them. Undefined when it is absent, null or wrong;
+ * no defaults are filled in, so that the caller sees what was written. A wrong element of a list leaves a hole.
+ */
+export function readAs(schema: z.ZodType, node: YamlNode | undefined, place: Place, context: ReadContext): unknown {
+  if (node === undefined || isNothing(node)) return undefined
+  const { report } = context
+  if (node.tag !== undefined && !KNOWN_TAGS.has(node.tag)) {
+    report.error(rangeOf(node), `${place.name}: the tag ${node.tag} means nothing here`, 'remove it')
+    return undefined
+  }
+  const wanted = presentSchema(schema)
+  if (wanted instanceof z.ZodObject) {
+    if (isMap(node)) return readObject(wanted, node, place, context)
+  } else if (wanted instanceof z.ZodRecord) {
+    if (isMap(node)) return readRecord(wanted, node, place, context)
+  } else if (wanted instanceof z.ZodArray) {
+    if (isSeq(node)) return readList(wanted, node, place, context)
+  } else if (isScalar(node)) return readLeaf(wanted, node, place, context)
+  report.error(rangeOf(node), `${place.name}: want ${shapeWanted(wanted)}, got ${shapeOf(node)}`, remedyFor(wanted, node))
+  return undefined
+}
+
+/** Tags of YAML's own that say what a node is anyway; only !!str changes how it is read. */
+const STRING_TAGS: ReadonlySet<string> = new Set(['!', 'tag:yaml.org,2002:str'])
+const KNOWN_TAGS: ReadonlySet<string> = new Set([
+  ...STRING_TAGS,
+  ...['int', 'float', 'bool', 'null', 'timestamp', 'seq', 'map'].map((name) => `tag:yaml.org,2002:${name}`),
+])
+
+function readLeaf(wanted: z.ZodType, node: Scalar, { name }: Place, { report }: ReadContext): unknown {
+  const plain = node.type === 'PLAIN' && !STRING_TAGS.has(node.tag ?? '')
+  const reading = readScalar(wanted, { text: textOf(node), plain })
+  if ('problem' in reading) {
+    report.error(rangeOf(node), `${name}: ${reading.problem}`, reading.hint)
+    return undefined
+  }
+  if (reading.note !== undefined) report.note(rangeOf(node), `${name}: ${reading.note}`)
+  return reading.value
+}
+
+function readObject(wanted: z.ZodObject, node: YAMLMap, place: Place, context: ReadContext): object {
+  const { document, report } = context
+  const shape = wanted.shape as Readonly<Record<string, z.ZodType>>
+  const entries = document.entries(node)
+  const read: Record<string, unknown> = {}
+  for (const [name, entry] of entries) {
+    const schema = Object.hasOwn(shape, name) ? shape[name] : undefined
+    if (schema) {
+      const value = readAs(schema, entry.value, { name, range: entry.key }, context)
+      if (value !== undefined) read[name] = value
+    } else if (!name.startsWith('x-')) report.error(entry.key, `unknown key ${JSON.stringify(name)}`, hintForUnknown(name, shape))
+  }
+  const [first] = entries.values()
+  for (const [name, message] of requiredKeys(wanted)) {
+    const entry = entries.get(name)
+    if (isNothing(entry?.value)) report.error(entry?.key ?? first?.key ?? place.range, message, `add "${name}:" here`)
+  }
+  return read
+}
+
+const required = new WeakMap<z.ZodObject, (readonly [string, string])[]>()
+
+/** The keys that a mapping must have, with what to say when one is missing. Asked for each service, so worked out once. */
+function requiredKeys(wanted: z.ZodObject): readonly (readonly [string, string])[] {
+  const known = required.get(wanted)
+  if (known) return known
+  const keys = Object.entries(wanted.shape as Readonly<Record<string, z.ZodType>>)
+    .filter(([, schema]) => presentSchema(schema) === schema)
+    .map(([name, schema]) => [name, messageOf(schema, undefined)] as const)
+  required.set(wanted, keys)
+  return keys
+}
+
+function readRecord(wanted: z.ZodRecord, node: YAMLMap, { name }: Place, context: ReadContext): object {
+  const read: [string, unknown][] = []
+  for (const [key, entry] of context.document.entries(node)) {
+    const problem = messageOf(wanted.keyType as z.ZodType, key)
+    if (problem) context.report.error(entry.key, `${name}: ${problem}`)
+    // null as an element is the empty text, as in yaml.v3: the key is there.
+    const place = { name: `${name}: ${key}`, range: entry.key }
+    const value = isNothing(entry.value) ? '' : readAs(wanted.valueType as z.ZodType, entry.value, place, context)
+    read.push([key, value])
+  }
+  return Object.fromEntries(read)
+}
+
+function readList(wanted: z.ZodArray, node: YAMLSeq, { name }: Place, context: ReadContext): unknown[] {
+  const element = wanted.element as z.ZodType
+  const values = context.document.items(node).map((item) => {
+    const range = rangeOf(item ?? node)
+    if (isNothing(item)) context.report.error(range, `${name}: an entry is empty`, 'fill it in, or remove its "-"')
+    return readAs(element, item, { name, range }, context)
+  })
+  // The only check on a list as a whole is that it holds something.
+  const problem = values.length === 0 ? messageOf(wanted, values) : ''
+  if (problem) context.report.error(rangeOf(node), problem)
+  return values
+}
+
+/** What a schema says against a value; empty when it takes it. */
+function messageOf(schema: z.ZodType, value: unknown): string {
+  return schema.safeParse(value).error?.issues[0]?.message ?? ''
+}
+
+function shapeWanted(wanted: z.ZodType): string {
+  if (wanted instanceof z.ZodObject || wanted instanceof z.ZodRecord) return 'a mapping (key: value)'
+  if (wanted instanceof z.ZodArray) return 'a list'
+  if (wanted instanceof z.ZodBoolean) return 'true or false'
+  return wanted instanceof z.ZodNumber ? 'a number' : 'a text'
+}
+
+function shapeOf(node: YamlNode): string {
+  if (isMap(node)) return 'a mapping'
+  return isSeq(node) ? 'a list' : 'a single value'
+}
+
+function remedyFor(wanted: z.ZodType, node: YamlNode): string | undefined {
+  if (wanted instanceof z.ZodArray && isScalar(node)) return `write it as a list of one: [${textOf(node)}]`
+  if (wanted instanceof z.ZodRecord && isSeq(node)) return 'write "Name: value" lines without "-"'
+  if (wanted === ConfigFile && isSeq(node)) return 'put "services:" on a line above the list'
+  return undefined
+}
+
+/** Keys by the level that they belong to, for keys that stand at the wrong one. */
+const LEVELS: readonly (readonly [string, object])[] = [
+  ['a service, or to "defaults:"', ServiceDefaults.shape],
+  ['a service', ServiceConfig.shape],
+  ['"supervisor:"', SupervisorConfig.shape],
+  ['the top level of the file', ConfigFile.shape],
+]
+
+function hintForUnknown(name: string, shape: object): string {
+  const level = LEVELS.find(([, keys]) => Object.hasOwn(keys, name))
+  if (level) return `${name} belongs to ${level[0]}`
+  const known = Object.keys(shape)
+  const lowered = known.map((key) => key.toLowerCase())
+  const nearest = closestMatch(name.toLowerCase(), lowered, { maxDistance: Math.max(2, Math.floor(name.length / 3)) })
+  if (nearest !== undefined) return `did you mean ${known[lowered.indexOf(nearest)] ?? nearest}?`
+  return 'remove it, or start it with "x-" to keep it as a note'
+}

@@ -1,0 +1,87 @@
+/** Collects diagnostics of one text while it is being read, so that all errors are shown at once. */
+import { ConfigError, type Diagnostic } from './diagnostic.ts'
+
+/** Offsets into the text, in UTF-16 code units; the end is the first one outside. */
+export interface Range {
+  readonly start: number
+  readonly end: number
+}
+
+export class Report {
+  readonly file: string
+  readonly text: string
+  readonly #found: Diagnostic[] = []
+  readonly #errorStarts = new Set<number>()
+  #lineStarts: readonly number[] | undefined
+
+  constructor(text: string, file: string) {
+    this.text = text
+    this.file = file
+  }
+
+  /** A range of undefined means the file as a whole. */
+  error(range: Range | undefined, message: string, hint?: string): void {
+    if (range) this.#errorStarts.add(range.start)
+    this.#add('error', range, message, hint)
+  }
+
+  /** Whether an error has been reported at exactly this start: rules need not complain of what could not be read. */
+  hasErrorAt({ start }: Range): boolean {
+    return this.#errorStarts.has(start)
+  }
+
+  note(range: Range | undefined, message: string, hint?: string): void {
+    this.#add('note', range, message, hint)
+  }
+
+  /** An error in a flag or environment variable, which stands in `source` instead of a file. */
+  errorOutside(source: string, message: string): void {
+    this.#found.push({ severity: 'error', file: source, line: 0, column: 0, length: 1, message })
+  }
+
+  get failed(): boolean {
+    return this.#found.some(({ severity }) => severity === 'error')
+  }
+
+  /** Everything found, in the order of the text, nothing twice. */
+  get diagnostics(): readonly Diagnostic[] {
+    const distinct = new Map(this.#found.map((found) => [JSON.stringify(found), found]))
+    return [...distinct.values()].sort((a, b) => a.line - b.line || a.column - b.column)
+  }
+
+  /** What a failed reading throws: everything that is wrong. */
+  refusal(): ConfigError {
+    return new ConfigError(this.diagnostics, this.text)
+  }
+
+  /** Where a range starts, for messages that name a second place. */
+  lineOf(range: Range): number {
+    return this.#locate(range).line
+  }
+
+  #add(severity: Diagnostic['severity'], range: Range | undefined, message: string, hint: string | undefined): void {
+    const place = range === undefined ? { line: 0, column: 0, length: 1 } : this.#locate(range)
+    this.#found.push({ severity, file: this.file, ...place, message, ...(hint !== undefined && { hint }) })
+  }
+
+  #locate({ start, end }: Range): Pick<Diagnostic, 'line' | 'column' | 'length'> {
+    const starts = (this.#lineStarts ??= lineStarts(this.text))
+    const offset = Math.min(start, this.text.length)
+    let low = 0
+    let high = starts.length
+    while (high - low > 1) {
+      const middle = (low + high) >> 1
+      if ((starts[middle] ?? 0) <= offset) low = middle
+      else high = middle
+    }
+    const lineStart = starts[low] ?? 0
+    const lineEnd = (starts[low + 1] ?? this.text.length + 1) - 1
+    return { line: low + 1, column: offset - lineStart + 1, length: Math.max(1, Math.min(end, lineEnd) - offset) }
+  }
+}
+
+function lineStarts(text: string): number[] {
+  const starts = [0]
+  for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) starts.push(at + 1)
+  return starts
+}

@@ -1,0 +1,169 @@
+/** Rules between the keys of a service and between services, in tsnsrv's words where it has words (its config.go and cli.go). */
+import { dirname, join } from 'node:path'
+import { ServiceConfig, traits } from '../../shared/config.ts'
+import type { Range, Report } from './report.ts'
+import { hasUserInfo, upstreamProblem } from './upstreamURL.ts'
+
+/** A service as written, with `defaults:` and tsnsrv's defaults under it. What is wrong by itself counts as not written. */
+export interface WrittenService {
+  /** Place in the list of services. */
+  readonly index: number
+  readonly keys: ServiceConfig
+  /** What the service or `defaults:` says, as opposed to what it leaves open. */
+  readonly said: ReadonlySet<string>
+  /** Absolute; empty when the service has no name to make one of. */
+  readonly stateDir: string
+}
+
+export interface RuleContext {
+  readonly report: Report
+  /** Where a key of a service stands: in the service, else in `defaults:`, else the service's name, else its entry. */
+  readonly place: (index: number, key: string) => Range | undefined
+}
+
+/** Reports every broken rule. */
+export function checkServices(services: readonly WrittenService[], supervisorDir: string, context: RuleContext): void {
+  for (const service of services) {
+    checkUpstream(service, context)
+    checkListener(service, context)
+    checkSupported(service, context)
+  }
+  checkNames(services, context)
+  checkStateDirs(services, supervisorDir, context)
+  noteDefaults(services, context)
+}
+
+function checkUpstream({ index, keys }: WrittenService, { report, place }: RuleContext): void {
+  const wrong = keys.upstream === '' ? undefined : upstreamProblem(keys.upstream)
+  if (wrong) report.error(place(index, 'upstream'), wrong.problem, wrong.hint)
+  else if (hasUserInfo(keys.upstream)) {
+    const remedy = 'set an Authorization header under upstreamHeaders: instead'
+    report.note(place(index, 'upstream'), 'user name and password of an upstream are ignored, as tsnsrv does', remedy)
+  }
+  if (keys.upstreamTCPAddr !== '' && keys.upstreamUnixAddr !== '') {
+    const message = 'can only proxy to one address at a time, pass either -upstreamUnixAddr or -upstreamTCPAddr'
+    report.error(place(index, 'upstreamUnixAddr'), message, 'remove one of the two keys')
+  }
+}
+
+function checkListener({ index, keys }: WrittenService, { report, place }: RuleContext): void {
+  const { plaintext, funnel, funnelOnly, certificateFile, keyFile } = keys
+  if (plaintext && funnel) {
+    report.error(place(index, 'plaintext'), 'can not serve plaintext on a funnel service', 'remove plaintext: or funnel:')
+  }
+  if (funnelOnly && !funnel) {
+    report.error(
+      place(index, 'funnelOnly'),
+      '-funnel is required if -funnelOnly is set',
+      'add funnel: true, or remove funnelOnly:',
+    )
+  }
+  if ((certificateFile === '') !== (keyFile === '')) {
+    const [given, missing] = keyFile === '' ? ['certificateFile', 'keyFile'] : ['keyFile', 'certificateFile']
+    const message = 'when providing either a certificate or key file, the other must be provided'
+    report.error(place(index, given), message, `add ${missing}:`)
+  }
+  if (plaintext && certificateFile !== '' && keyFile !== '') {
+    const message = 'can not serve plaintext when using custom certificate and key'
+    report.error(place(index, 'plaintext'), message, 'remove plaintext:, or both certificateFile: and keyFile:')
+  }
+}
+
+/** Keys that parse and have no behaviour yet are refused: a funnel or an auth check that is silently missing harms. */
+const SUPPORTED_ONLY_AS = Object.entries(ServiceConfig.shape).flatMap(([key, schema]) => {
+  const supportedOnlyAs = traits.get(schema)?.supportedOnlyAs
+  return supportedOnlyAs === undefined ? [] : [{ key: key as keyof ServiceConfig, supported: JSON.stringify(supportedOnlyAs) }]
+})
+
+function checkSupported({ index, keys }: WrittenService, { report, place }: RuleContext): void {
+  for (const { key, supported } of SUPPORTED_ONLY_AS) {
+    if (JSON.stringify(keys[key]) === supported) continue
+    if (key === 'plaintext') {
+      const range = place(index, key)
+      if (keys.funnel || (range && report.hasErrorAt(range))) continue
+      const remedy =
+        'set plaintext: true (here or under defaults:) to serve http; set listenAddr: ":80" with it, if that is wanted'
+      report.error(range, 'TLS listeners are not yet supported', remedy)
+    } else report.error(place(index, key), `${key}: not yet supported`, `remove it; only ${supported} is possible so far`)
+  }
+}
+
+/** Names are compared as the tailnet compares host names: without case. */
+function checkNames(services: readonly WrittenService[], { report, place }: RuleContext): void {
+  const first = new Map<string, WrittenService>()
+  for (const service of services) {
+    const name = service.keys.name.toLowerCase()
+    const other = first.get(name)
+    if (name === '') continue
+    if (other === undefined) {
+      first.set(name, service)
+      continue
+    }
+    const otherPlace = place(other.index, 'name')
+    const line = otherPlace === undefined ? '' : `, first at line ${report.lineOf(otherPlace)}`
+    report.error(
+      place(service.index, 'name'),
+      `service ${service.keys.name}: duplicate service name${line}`,
+      'names are unique, upper and lower case being the same',
+    )
+  }
+}
+
+/** Two nodes on one directory would be one node twice; a directory inside another is lost with it. */
+function checkStateDirs(services: readonly WrittenService[], supervisorDir: string, { report, place }: RuleContext): void {
+  const owners = new Map<string, WrittenService[]>()
+  for (const service of services) {
+    if (service.stateDir === '') continue
+    const sharing = owners.get(service.stateDir)
+    // Services of one name are told so already.
+    if (sharing?.some(({ keys }) => keys.name.toLowerCase() === service.keys.name.toLowerCase())) continue
+    if (sharing) sharing.push(service)
+    else owners.set(service.stateDir, [service])
+  }
+  for (const [directory, [owner, second, ...others]] of owners) {
+    if (owner === undefined) continue
+    if (second) {
+      const more = others.length > 0 ? ` and ${others.length} more` : ''
+      const message = `services ${labelOf(owner)} and ${labelOf(second)}${more} have one stateDir: ${directory}`
+      report.error(place(second.index, 'stateDir'), message, 'give each its own, or leave stateDir: out')
+    }
+    const outer = [...parents(directory)].find((parent) => owners.has(parent) || parent === supervisorDir)
+    const holder = outer === undefined ? undefined : owners.get(outer)?.[0]
+    const inside =
+      outer &&
+      `stateDir ${directory} of ${labelOf(owner)} is inside that of ${holder ? labelOf(holder) : 'the supervisor'}: ${outer}`
+    if (inside) report.error(place(owner.index, 'stateDir'), inside, 'put them beside each other')
+  }
+  for (const parent of [supervisorDir, ...parents(supervisorDir)]) {
+    const owner = owners.get(parent)?.[0]
+    if (owner === undefined) continue
+    const message = `stateDir ${parent} of ${labelOf(owner)} holds the supervisor's own files`
+    report.error(place(owner.index, 'stateDir'), message, `put it below, as in ${join(parent, owner.keys.name)}`)
+  }
+}
+
+/** How messages call a service. */
+function labelOf({ keys, index }: WrittenService): string {
+  return keys.name || `#${index + 1}`
+}
+
+function* parents(directory: string): Generator<string> {
+  for (let inner = directory, parent = dirname(inner); parent !== inner; inner = parent, parent = dirname(inner)) yield parent
+}
+
+/** tsnsrv's documentation promises true for both keys, its YAML reader takes false; real files may rely on either. */
+function noteDefaults(services: readonly WrittenService[], { report, place }: RuleContext): void {
+  const open = [
+    { key: 'recommendedProxyHeaders', asks: services },
+    { key: 'stripPrefix', asks: services.filter(({ keys }) => keys.prefixes.length > 0) },
+  ]
+  const isWrong = (range: Range | undefined) => range !== undefined && report.hasErrorAt(range)
+  for (const { key, asks } of open) {
+    const silent = asks.filter(({ index, said }) => !said.has(key) && !isWrong(place(index, key)))
+    const [first] = silent
+    if (first === undefined) continue
+    const who = silent.length === 1 ? labelOf(first) : `${silent.length} services`
+    const message = `${key} is not set for ${who} and so is false, as in tsnsrv's YAML; its documentation says true`
+    report.note(place(first.index, key), message, `write ${key}: under defaults: to choose`)
+  }
+}

@@ -1,0 +1,226 @@
+/** How this supervisor runs: from the `supervisor:` section, over it the environment, over that the flags. */
+import { join, resolve } from 'node:path'
+import type { Command } from 'commander'
+import { z } from 'zod'
+import { ConfigFile, SupervisorConfig } from '../../shared/config.ts'
+import { parseDuration } from '../../shared/duration.ts'
+import { ConfigError } from './diagnostic.ts'
+import { readAs } from './readAs.ts'
+import { type Range, Report } from './report.ts'
+import { presentSchema, readScalar } from './scalar.ts'
+import { readYaml } from './yamlDocument.ts'
+
+/** Settings with every default applied; paths are absolute. */
+export interface Settings {
+  readonly shardSize: number
+  readonly stateDir: string
+  readonly runDir: string
+  /** Empty for Tailscale's own. */
+  readonly controlURL: string
+  /** Empty for the one beside this program. */
+  readonly workerBinary: string
+  /** 0 for all at once. */
+  readonly startConcurrency: number
+  readonly drainTimeoutMs: number
+  readonly gcPercent: number
+  readonly ignoreInterfaces: readonly string[]
+  readonly logUpload: boolean
+  readonly sampleIntervalMs: number
+  readonly keyAPIURL: string
+  /** host:port, an empty host being all interfaces; empty for no metrics. */
+  readonly prometheusAddr: string
+}
+
+/** What a configuration is read with besides its text. What is missing counts as not given; paths then start at "/". */
+export interface Overrides {
+  /** Options of the command line by attribute (`shardSize`), as commander gives them: texts, or true for one without its value. */
+  readonly flags?: Readonly<Record<string, unknown>>
+  readonly env?: Readonly<Record<string, string | undefined>>
+  /** Relative paths, also those in the file, start here: tsnsrv reads them so. */
+  readonly cwd?: string
+  readonly home?: string
+  readonly isRoot?: boolean
+}
+
+type SettingKey = keyof SupervisorConfig | 'prometheusAddr'
+type RawSettings = { readonly [K in keyof SupervisorConfig]?: SupervisorConfig[K] | undefined }
+
+interface Source {
+  readonly flag: string
+  /** What the value of the flag is called in its help. */
+  readonly value: string
+  readonly env: string
+  /** Variables that give the default when neither flag nor `env` nor file says anything; the first that is set counts. */
+  readonly fallbacks?: readonly string[]
+}
+
+/** Where each setting may come from. */
+const SOURCES: Readonly<Record<SettingKey, Source>> = {
+  shardSize: { flag: '--shard-size', value: '<count>', env: 'TSNSRV_SUP_SHARD_SIZE' },
+  stateDir: { flag: '--state-dir', value: '<dir>', env: 'TSNSRV_SUP_STATE_DIR', fallbacks: ['STATE_DIRECTORY', 'TS_STATE_DIR'] },
+  runDir: { flag: '--run-dir', value: '<dir>', env: 'TSNSRV_SUP_RUN_DIR', fallbacks: ['RUNTIME_DIRECTORY'] },
+  controlURL: { flag: '--control-url', value: '<url>', env: 'TSNSRV_SUP_CONTROL_URL', fallbacks: ['TS_URL'] },
+  workerBinary: { flag: '--worker-binary', value: '<file>', env: 'TSNSRV_SUP_WORKER_BINARY' },
+  startConcurrency: { flag: '--start-concurrency', value: '<count>', env: 'TSNSRV_SUP_START_CONCURRENCY' },
+  drainTimeout: { flag: '--drain-timeout', value: '<duration>', env: 'TSNSRV_SUP_DRAIN_TIMEOUT' },
+  gcPercent: { flag: '--gc-percent', value: '<percent>', env: 'TSNSRV_SUP_GC_PERCENT' },
+  ignoreInterfaces: { flag: '--ignore-interfaces', value: '<patterns>', env: 'TSNSRV_SUP_IGNORE_INTERFACES' },
+  logUpload: { flag: '--log-upload', value: '[boolean]', env: 'TSNSRV_SUP_LOG_UPLOAD' },
+  sampleInterval: { flag: '--sample-interval', value: '<duration>', env: 'TSNSRV_SUP_SAMPLE_INTERVAL' },
+  keyAPIURL: { flag: '--key-api-url', value: '<url>', env: 'TSNSRV_SUP_KEY_API_URL', fallbacks: ['TS_BASE_URL'] },
+  prometheusAddr: { flag: '--prometheus-addr', value: '<host:port>', env: 'TSNSRV_SUP_PROMETHEUS_ADDR' },
+}
+
+const SCHEMAS: Readonly<Record<SettingKey, z.ZodType>> = {
+  ...SupervisorConfig.shape,
+  prometheusAddr: ConfigFile.shape.prometheusAddr,
+}
+
+/** systemd may give its directory variables as lists ("a:b"); the first is the one that we asked for. */
+const DIRECTORY_LISTS: ReadonlySet<string> = new Set(['STATE_DIRECTORY', 'RUNTIME_DIRECTORY'])
+
+/** A directory of one shard below the run directory, at its longest, and what the kernel allows (sun_path, unix(7)). */
+const LONGEST_SOCKET = 'shard-9999-xxxxxx/worker.sock'
+const MOST_SOCKET_PATH_BYTES = 107
+
+/** Adds the flag of every setting to a command. */
+export function addSettingsOptions(command: Command): Command {
+  for (const key of Object.keys(SOURCES) as SettingKey[]) addOption(command, key)
+  return command
+}
+
+/** Adds the two flags that tell a client command where the supervisor's socket is. */
+export function addRunDirOptions(command: Command): Command {
+  addOption(command, 'stateDir')
+  addOption(command, 'runDir')
+  return command
+}
+
+function addOption(command: Command, key: SettingKey): void {
+  const { flag, value, env } = SOURCES[key]
+  command.option(`${flag} ${value}`, `${SCHEMAS[key].description ?? ''} [$${env}]`)
+}
+
+/**
+ * Settings from what the file says (values that are checked already) and the overrides. Bad ones are reported with the
+ * name of their flag or variable; `place` tells where in the file a key stands.
+ */
+export function resolveSettings(
+  file: { readonly supervisor: RawSettings; readonly prometheusAddr: string | undefined },
+  overrides: Overrides,
+  report: Report,
+  place: (key: SettingKey) => Range | undefined,
+): Settings {
+  const inFile: Readonly<Record<string, unknown>> = { ...file.supervisor, prometheusAddr: file.prometheusAddr }
+  const chosen: Record<string, unknown> = {}
+  for (const key of Object.keys(SOURCES) as SettingKey[]) {
+    const value = override(key, overrides, report) ?? inFile[key] ?? fallback(key, overrides, report)
+    if (value !== undefined) chosen[key] = value
+  }
+  const { prometheusAddr, ...rest } = chosen
+  const settings = SupervisorConfig.parse(rest)
+  const absolute = (path: string) => resolve(overrides.cwd ?? '/', path)
+  const stateDir = absolute(settings.stateDir || defaultStateDir(overrides))
+  const runDir = settings.runDir ? absolute(settings.runDir) : join(stateDir, '.supervisor', 'run')
+  if (Buffer.byteLength(join(runDir, LONGEST_SOCKET)) > MOST_SOCKET_PATH_BYTES) {
+    const limit = MOST_SOCKET_PATH_BYTES - LONGEST_SOCKET.length - 1
+    const message = `the run directory is too long for the sockets in it: ${runDir} has ${Buffer.byteLength(runDir)} bytes`
+    report.error(
+      place('runDir') ?? place('stateDir'),
+      message,
+      `give one of at most ${limit} bytes with --run-dir, as in /run/tsnsrv-sup`,
+    )
+  }
+  return {
+    shardSize: settings.shardSize,
+    stateDir,
+    runDir,
+    controlURL: settings.controlURL,
+    workerBinary: settings.workerBinary && absolute(settings.workerBinary),
+    startConcurrency: settings.startConcurrency,
+    drainTimeoutMs: durationMs(settings.drainTimeout),
+    gcPercent: settings.gcPercent,
+    ignoreInterfaces: settings.ignoreInterfaces,
+    logUpload: settings.logUpload,
+    sampleIntervalMs: durationMs(settings.sampleInterval),
+    keyAPIURL: settings.keyAPIURL || 'https://api.tailscale.com',
+    prometheusAddr: metricsAddress(prometheusAddr),
+  }
+}
+
+/**
+ * Where the sockets are, for commands that talk to a running supervisor: the text of its configuration helps when it can
+ * be read, and need not be valid. Throws a ConfigError only for a bad flag or variable.
+ */
+export function resolveRunDir(overrides: Overrides, configText = ''): string {
+  const supervisor = configText.includes('supervisor') ? supervisorSection(configText) : {}
+  const report = new Report('', '')
+  const { runDir } = resolveSettings({ supervisor, prometheusAddr: undefined }, overrides, report, () => undefined)
+  if (report.failed) throw report.refusal()
+  return runDir
+}
+
+/** What can be understood of the section; its errors are for the commands that need the rest. */
+function supervisorSection(text: string): RawSettings {
+  const report = new Report(text, '')
+  try {
+    const document = readYaml(report)
+    const entry = document.section('supervisor')
+    const place = { name: 'supervisor', range: undefined }
+    return readAs(SupervisorConfig, entry?.value, place, { document, report }) ?? {}
+  } catch (error) {
+    if (error instanceof ConfigError) return {}
+    throw error
+  }
+}
+
+/** Milliseconds of a duration that its schema has accepted. */
+export function durationMs(text: string): number {
+  const parsed = parseDuration(text)
+  if ('problem' in parsed) throw new Error(`${text}: ${parsed.problem}`)
+  return parsed.ms
+}
+
+/** The value of the flag, or else of the variable; both as text. An empty variable counts as not set. */
+function override(key: SettingKey, { flags = {}, env = {} }: Overrides, report: Report): unknown {
+  const source = SOURCES[key]
+  const flag = flags[attributeOf(source.flag)]
+  if (typeof flag === 'string' || flag === true) return readText(key, source.flag, String(flag), report)
+  return env[source.env] ? readText(key, `$${source.env}`, env[source.env] ?? '', report) : undefined
+}
+
+function fallback(key: SettingKey, { env = {} }: Overrides, report: Report): unknown {
+  const name = SOURCES[key].fallbacks?.find((variable) => env[variable])
+  const text = name && env[name]
+  if (!text) return undefined
+  return readText(key, `$${name}`, DIRECTORY_LISTS.has(name) ? (text.split(':')[0] ?? '') : text, report)
+}
+
+/** Reads a flag or variable as its schema wants it; a list has commas between its elements. */
+function readText(key: SettingKey, source: string, text: string, report: Report): unknown {
+  const wanted = presentSchema(SCHEMAS[key])
+  const element = wanted instanceof z.ZodArray ? (wanted.element as z.ZodType) : wanted
+  const parts = wanted instanceof z.ZodArray ? text.split(',').filter(Boolean) : [text]
+  const values: unknown[] = []
+  for (const part of parts) {
+    const reading = readScalar(element, { text: part, plain: true })
+    if ('problem' in reading) report.errorOutside(source, `${JSON.stringify(part)}: ${reading.problem}`)
+    else values.push(reading.value)
+  }
+  return wanted instanceof z.ZodArray ? values : values[0]
+}
+
+/** commander's name of a flag's value: --shard-size becomes shardSize. */
+function attributeOf(flag: string): string {
+  return flag.slice(2).replace(/-([a-z])/g, (_match, letter: string) => letter.toUpperCase())
+}
+
+function defaultStateDir({ home = '/', isRoot = false }: Overrides): string {
+  return isRoot ? '/var/lib/tsnsrv-sup' : join(home, '.local', 'state', 'tsnsrv-sup')
+}
+
+/** tsnsrv serves on all interfaces when nothing is said; metrics tell who visits what, so ours stay on loopback then. */
+function metricsAddress(written: unknown): string {
+  if (written === 'off') return ''
+  return typeof written === 'string' && written !== '' ? written : '127.0.0.1:9099'
+}

@@ -1,0 +1,200 @@
+/** Observed as a fold of events: `observe` for what happened, `begin` for what this supervisor has just started to do. */
+import type { ServiceStatus } from '../../shared/protocol.ts'
+import { backoffMs, noFailures, recordFailure } from './restart.ts'
+import type { Action, Event, Observed, ObservedWorker, Policy, ServiceRecord, ShardRecord } from './types.ts'
+
+const newService: ServiceRecord = { failures: noFailures, retryAt: null, attempts: 0, problem: null }
+const newShard: ShardRecord = { failures: noFailures, respawnAt: 0, restarts: 0, lastExit: '' }
+
+/** Weight of the newest CPU sample in the moving average: a burst of one interval moves it by less than a third. */
+const SAMPLE_WEIGHT = 0.3
+
+/** The state after the event. An event about a worker that is not known (any more) changes nothing. */
+export function observe(observed: Observed, event: Event, now: number, policy: Policy): Observed {
+  if (event.type === 'workerFound') return addWorker(observed, event, now, policy)
+  if (event.type === 'usageSampled') return { ...observed, workers: withUsage(observed.workers, event.usage) }
+  const worker = observed.workers.get(event.workerId)
+  if (!worker) return observed
+  switch (event.type) {
+    case 'workerSpawned':
+      return putWorker(observed, { ...worker, process: event.process })
+    case 'workerState': {
+      const { hello } = event.state
+      const services = event.state.services.map((service) => newer(worker.services.get(service.name), service))
+      const seen = services.reduce((state, service) => foldFailure(state, worker, service, now, policy), observed)
+      return putWorker(seen, {
+        ...worker,
+        // A draining worker keeps its deadline: that it still answers does not make it stay.
+        ...(worker.phase === 'draining' || worker.phase === 'ready' ? {} : { phase: 'ready', since: now, deadline: null, trouble: '' }),
+        heard: true,
+        process: { pid: hello.pid, startTicks: hello.startTicks, bootId: hello.bootId },
+        version: hello.version,
+        services: new Map(services.map((service) => [service.name, service])),
+      })
+    }
+    case 'workerLost':
+      if (worker.phase === 'unknown' || worker.phase === 'draining') return observed
+      return putWorker(observed, { ...worker, phase: 'unknown', since: now, deadline: now + policy.lostTimeoutMs, trouble: event.message })
+    case 'workerExited':
+      return removeWorker(observed, worker, event.message, now, policy)
+    case 'serviceChanged': {
+      const service = newer(worker.services.get(event.service.name), event.service)
+      return putWorker(foldFailure(observed, worker, service, now, policy), {
+        ...worker,
+        services: new Map(worker.services).set(service.name, service),
+      })
+    }
+    case 'serviceRemoved':
+      return putWorker(observed, { ...worker, services: without(worker.services, event.name) })
+    case 'callDone':
+      return putWorker(observed, { ...worker, calls: without(worker.calls, event.name) })
+    case 'callFailed': {
+      const record = observed.services.get(event.name) ?? newService
+      const problem = { reason: event.reason, message: event.message, since: record.problem?.since ?? now }
+      const failed = putService(observed, event.name, { ...failedOnce(record, event.name, now, policy), problem })
+      return putWorker(failed, { ...worker, calls: without(worker.calls, event.name) })
+    }
+  }
+}
+
+/** The state once the action has begun. Called before the first await, or a second tick would begin it twice. */
+export function begin(observed: Observed, action: Action, now: number, policy: Policy): Observed {
+  if (action.type === 'spawnWorker') {
+    const worker: ObservedWorker = {
+      ...blankWorker(action.workerId, action.shard, now),
+      phase: 'spawning',
+      deadline: now + policy.spawnTimeoutMs,
+      heard: true,
+    }
+    return putWorker(observed, worker)
+  }
+  const worker = observed.workers.get(action.workerId)
+  if (!worker) return observed
+  switch (action.type) {
+    case 'putService': {
+      const record = observed.services.get(action.name) ?? newService
+      const tried = { ...record, retryAt: null, problem: null, attempts: record.attempts + 1 }
+      return putWorker(putService(observed, action.name, tried), { ...worker, calls: new Map(worker.calls).set(action.name, 'put') })
+    }
+    case 'deleteService':
+      return putWorker(observed, { ...worker, calls: new Map(worker.calls).set(action.name, 'delete') })
+    case 'shutdownWorker':
+      // The drain, and as long again for the nodes to close.
+      return putWorker(observed, { ...worker, phase: 'draining', since: now, deadline: now + 2 * policy.drainMs + 5000 })
+    case 'killWorker':
+      // Still there at the next deadline? Then the signal is sent again.
+      return putWorker(observed, { ...worker, deadline: now + 2000, trouble: [action.why, worker.trouble].filter(Boolean).join(': ') })
+  }
+}
+
+/** Ends the backoff of services whose configuration has changed: what made them fail may be mended. */
+export function clearBackoff(observed: Observed, names: Iterable<string>): Observed {
+  const services = new Map(observed.services)
+  for (const name of names) {
+    const record = services.get(name)
+    if (record) services.set(name, { ...record, failures: noFailures, retryAt: null })
+  }
+  return { ...observed, services }
+}
+
+/** Forgets services and shards that nothing speaks of any more. */
+export function forget(observed: Observed, wanted: { services: ReadonlySet<string>; shards: ReadonlySet<number> }): Observed {
+  const services = new Map([...observed.services].filter(([name]) => wanted.services.has(name)))
+  const shards = new Map([...observed.shards].filter(([shard]) => wanted.shards.has(shard)))
+  return { ...observed, services, shards }
+}
+
+function addWorker(observed: Observed, event: Extract<Event, { type: 'workerFound' }>, now: number, policy: Policy): Observed {
+  const worker: ObservedWorker = {
+    ...blankWorker(event.workerId, event.shard, now),
+    adopted: true,
+    process: event.process,
+    deadline: now + policy.foundTimeoutMs,
+  }
+  return putWorker(observed, worker)
+}
+
+function blankWorker(id: string, shard: number, now: number): ObservedWorker {
+  return {
+    id,
+    shard,
+    phase: 'unknown',
+    since: now,
+    deadline: null,
+    adopted: false,
+    heard: false,
+    process: null,
+    version: '',
+    trouble: '',
+    services: new Map(),
+    calls: new Map(),
+    usage: null,
+  }
+}
+
+/** A worker that was told to go has not failed; any other end counts against its shard. */
+function removeWorker(observed: Observed, worker: ObservedWorker, message: string, now: number, policy: Policy): Observed {
+  const gone = { ...observed, workers: without(observed.workers, worker.id) }
+  if (worker.phase === 'draining') return gone
+  const record = observed.shards.get(worker.shard) ?? newShard
+  const failures = recordFailure(record.failures, now, policy.workerBackoff)
+  const respawnAt = now + backoffMs(failures, policy.workerBackoff, worker.id)
+  const shard = { failures, respawnAt, restarts: record.restarts + 1, lastExit: [worker.trouble, message].filter(Boolean).join('; ') }
+  return { ...gone, shards: new Map(observed.shards).set(worker.shard, shard) }
+}
+
+/** The answer to a call and the event stream overtake each other; an old state must not replace a new one. */
+function newer(known: ServiceStatus | undefined, told: ServiceStatus): ServiceStatus {
+  return known && known.revision > told.revision ? known : told
+}
+
+/** Counts a failure when the service has just become failed (or asks for a login again), and not at each repetition. */
+function foldFailure(observed: Observed, worker: ObservedWorker, next: ServiceStatus, now: number, policy: Policy): Observed {
+  const before = worker.services.get(next.name)
+  if (before?.phase === next.phase && before.since === next.since) return observed
+  const record = observed.services.get(next.name) ?? newService
+  switch (next.phase) {
+    case 'failed':
+    case 'needsLogin':
+      return putService(observed, next.name, failedOnce(record, next.name, now, policy))
+    case 'ready':
+      return putService(observed, next.name, { ...record, retryAt: null, problem: null })
+    case 'starting':
+    case 'draining':
+    case 'stopped':
+      return observed
+  }
+}
+
+function failedOnce(record: ServiceRecord, name: string, now: number, policy: Policy): ServiceRecord {
+  const failures = recordFailure(record.failures, now, policy.serviceBackoff)
+  return { ...record, failures, retryAt: now + backoffMs(failures, policy.serviceBackoff, name) }
+}
+
+function withUsage(workers: Observed['workers'], samples: Extract<Event, { type: 'usageSampled' }>['usage']): Observed['workers'] {
+  const next = new Map(workers)
+  for (const [id, sample] of samples) {
+    const worker = next.get(id)
+    if (!worker) continue
+    const old = worker.usage?.cpuPercent ?? sample.cpuPercent
+    next.set(id, { ...worker, usage: { ...sample, cpuPercent: old + SAMPLE_WEIGHT * (sample.cpuPercent - old) } })
+  }
+  return next
+}
+
+const putWorker = (observed: Observed, worker: ObservedWorker): Observed => ({
+  ...observed,
+  workers: new Map(observed.workers).set(worker.id, worker),
+})
+
+const putService = (observed: Observed, name: string, record: ServiceRecord): Observed => ({
+  ...observed,
+  services: new Map(observed.services).set(name, record),
+})
+
+function without<K, V>(map: ReadonlyMap<K, V>, key: K): ReadonlyMap<K, V> {
+  if (!map.has(key)) return map
+  const copy = new Map(map)
+  copy.delete(key)
+  return copy
+}

@@ -1,0 +1,44 @@
+/** What the pure core and the loop ask of the outside. Effects implement these; tests put fakes in their place. */
+import type { ReloadResult, Status } from '../../shared/api.ts'
+import type { ServiceSpec, ServiceStatus } from '../../shared/protocol.ts'
+
+/** The running supervisor as the admin API, the metrics endpoint and the signal handlers see it. */
+export interface Operator {
+  /** A snapshot; cheap, never waits. */
+  status(): Status
+  /** Calls back after each change of the status (coalesced, never re-entrant). Returns how to stop listening. */
+  onChange(listener: () => void): () => void
+  /** Reads the config again and applies what changed. Rejects with a ConfigError, and changes nothing, when it is refused. */
+  reload(): Promise<ReloadResult>
+  /** Begins to stop: drains and ends all workers, or leaves them serving for the next supervisor. Returns at once. */
+  stop(options: { leaveWorkers: boolean }): void
+  /** Prometheus text of every worker that answers in time. */
+  workerMetrics(): Promise<string[]>
+}
+
+/** The workers, as far as they can be reached. Whatever happens to one is told as an Event, never returned. */
+export interface Fleet {
+  /** Begins to follow the workers that an earlier supervisor left, after a `workerFound` for each. */
+  adopt(): Promise<void>
+  /** Forks a worker and begins to follow it. */
+  spawn(workerId: string, shard: number): void
+  /** Hands a service to a worker. Rejects with the reason, in words, when the worker refuses it or does not answer. */
+  put(workerId: string, spec: ServiceSpec): Promise<ServiceStatus>
+  /** Takes a service away. Resolves with whether the worker had it; if so, its removal is told as an event later. */
+  delete(workerId: string, name: string, drainMs: number): Promise<boolean>
+  shutdown(workerId: string, drainMs: number): Promise<void>
+  /** Ends the process at once, if it still is the one that was meant. */
+  kill(workerId: string): void
+  /** Prometheus text of every worker that answers in time. */
+  metrics(): Promise<string[]>
+  /** Lets go of all workers, which go on serving. */
+  close(): void
+}
+
+/** Time, so that tests can own it. */
+export interface Clock {
+  /** Epoch ms. */
+  now(): number
+  /** Calls back once, not before the time given and never at once; returns how to cancel. */
+  wakeAt(at: number, callback: () => void): () => void
+}

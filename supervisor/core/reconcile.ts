@@ -1,0 +1,164 @@
+/**
+ * Reconcile: compares Desired with Observed from scratch and says what to do now and when to look again. It remembers
+ * nothing, so an event that was lost costs a delay and not a bug.
+ *
+ * What it guarantees: a service is started only where no other worker holds, or may hold, its identity; a worker about
+ * which nothing is known yet may hold any.
+ */
+import type { ServiceStatus } from '../../shared/protocol.ts'
+import type { Action, Desired, DesiredService, Observed, ObservedWorker } from './types.ts'
+
+export interface Reconciliation {
+  readonly actions: readonly Action[]
+  /** Earliest time at which the answer would be another without any event; null when none. */
+  readonly wakeAt: number | null
+}
+
+/** The actions that bring Observed nearer to Desired at this moment. Empty, and wakeAt null, when there is nothing to do. */
+export function reconcile(desired: Desired, observed: Observed, now: number): Reconciliation {
+  if (desired.phase === 'leave') return { actions: [], wakeAt: null }
+  const round = new Round(now)
+  for (const worker of observed.workers.values()) endPatience(worker, round)
+  if (desired.phase === 'adopt') return round
+  if (desired.phase === 'stop') {
+    // One that is still spawning is shut down as soon as it can be spoken to.
+    for (const worker of observed.workers.values()) if (worker.phase === 'ready') shutdown(worker, round)
+    return round
+  }
+  const workers = [...observed.workers.values()]
+  const primaries = primaryWorkers(workers)
+  const shards = new Set([...desired.services.values()].map((service) => service.shard))
+  for (const shard of shards) if (!primaries.has(shard)) spawn(shard, observed, round)
+  for (const worker of workers) {
+    if (worker.phase !== 'ready') continue
+    const own = primaries.get(worker.shard) === worker
+    tidy(worker, own, desired, primaries, round)
+    const needed = own && shards.has(worker.shard)
+    if (!needed && worker.services.size === 0 && worker.calls.size === 0) shutdown(worker, round)
+  }
+  const holders = holdersOf(workers)
+  for (const [name, service] of desired.services) {
+    const worker = primaries.get(service.shard)
+    if (worker?.phase === 'ready' && !worker.calls.has(name)) ensureService(name, service, worker, observed, holders, round)
+  }
+  return round
+}
+
+/**
+ * The worker that runs each shard: of several, the one that holds most, so that the fewest services have to move. One whose
+ * fate is unknown fills the place too: its services are still its own. One that drains does not.
+ */
+export function primaryWorkers(workers: Iterable<ObservedWorker>): ReadonlyMap<number, ObservedWorker> {
+  const primaries = new Map<number, ObservedWorker>()
+  for (const worker of workers) {
+    if (worker.phase === 'draining') continue
+    const best = primaries.get(worker.shard)
+    if (!best || worker.services.size > best.services.size) primaries.set(worker.shard, worker)
+  }
+  return primaries
+}
+/** Whether the status means that the worker has the node, and thereby the identity and the lock of its directory. */
+export function holdsIdentity(status: ServiceStatus): boolean {
+  return status.phase !== 'failed' && status.phase !== 'stopped'
+}
+
+class Round implements Reconciliation {
+  readonly actions: Action[] = []
+  readonly now: number
+  wakeAt: number | null = null
+
+  constructor(now: number) {
+    this.now = now
+  }
+
+  act(action: Action): void {
+    this.actions.push(action)
+  }
+
+  /** Whether the time has come; if not, the loop is woken then. */
+  due(at: number): boolean {
+    if (at <= this.now) return true
+    this.wakeAt = this.wakeAt === null ? at : Math.min(this.wakeAt, at)
+    return false
+  }
+}
+
+/** A worker that has kept silent, or has not gone, for too long is killed. */
+function endPatience(worker: ObservedWorker, round: Round): void {
+  if (worker.deadline === null || !round.due(worker.deadline)) return
+  const why = { unknown: 'does not answer', spawning: 'did not come up', draining: 'did not end', ready: 'is not wanted' }[worker.phase]
+  round.act({ type: 'killWorker', workerId: worker.id, why })
+}
+
+function shutdown(worker: ObservedWorker, round: Round): void {
+  round.act({ type: 'shutdownWorker', workerId: worker.id })
+}
+
+function spawn(shard: number, observed: Observed, round: Round): void {
+  const record = observed.shards.get(shard)
+  if (!round.due(record?.respawnAt ?? 0)) return
+  // Time tells it from the workers of earlier supervisors, the count from those of this one.
+  const workerId = `shard-${String(shard)}-${round.now.toString(36)}-${String(record?.restarts ?? 0)}`
+  round.act({ type: 'spawnWorker', workerId, shard })
+}
+
+/** Takes from the worker what is not, or no longer, its own. */
+function tidy(
+  worker: ObservedWorker,
+  own: boolean,
+  desired: Desired,
+  primaries: ReadonlyMap<number, ObservedWorker>,
+  round: Round,
+): void {
+  for (const [name, status] of worker.services) {
+    if (worker.calls.has(name) || status.phase === 'draining') continue
+    const wanted = desired.services.get(name)
+    if (own && wanted?.shard === worker.shard) continue
+    // A service that goes elsewhere serves on until there is somewhere to go.
+    if (wanted && primaries.get(wanted.shard)?.phase !== 'ready') continue
+    round.act({ type: 'deleteService', workerId: worker.id, name })
+  }
+}
+
+interface Holders {
+  readonly byName: ReadonlyMap<string, readonly ObservedWorker[]>
+  /** Workers that may hold anything. */
+  readonly unheard: readonly ObservedWorker[]
+}
+
+function holdersOf(workers: readonly ObservedWorker[]): Holders {
+  const byName = new Map<string, ObservedWorker[]>()
+  for (const worker of workers) {
+    const held = [...worker.services.values()].filter(holdsIdentity).map((status) => status.name)
+    for (const name of new Set([...held, ...worker.calls.keys()])) {
+      const list = byName.get(name)
+      if (list) list.push(worker)
+      else byName.set(name, [worker])
+    }
+  }
+  return { byName, unheard: workers.filter((worker) => !worker.heard) }
+}
+
+function ensureService(
+  name: string,
+  wanted: DesiredService,
+  worker: ObservedWorker,
+  observed: Observed,
+  holders: Holders,
+  round: Round,
+): void {
+  const status = worker.services.get(name)
+  const held = status !== undefined && holdsIdentity(status)
+  if (held && !needsPut(status, wanted)) return
+  const heldElsewhere = (holders.byName.get(name) ?? []).some((holder) => holder !== worker)
+  if (!held && (holders.unheard.length > 0 || heldElsewhere)) return
+  if (!round.due(observed.services.get(name)?.retryAt ?? 0)) return
+  const freshKey = status?.phase === 'needsLogin' || status?.reason === 'AuthKeyRefused'
+  round.act({ type: 'putService', workerId: worker.id, name, retry: status !== undefined, freshKey })
+}
+
+/** Whether a service that has its node must be told something: a new spec, or that a key can be had for its login. */
+function needsPut(status: ServiceStatus, wanted: DesiredService): boolean {
+  if (status.phase === 'draining') return false
+  return status.specHash !== wanted.specHash || (status.reason === 'NeedsLogin' && wanted.hasCredential)
+}

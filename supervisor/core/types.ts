@@ -1,0 +1,142 @@
+/**
+ * The data that the loop turns around: Desired (what the configuration and the placement ask for) and Observed (a fold of
+ * events). Both are plain and never mutated; times are epoch milliseconds.
+ */
+import type { WorkerPhase } from '../../shared/api.ts'
+import type { ServiceStatus, WorkerState } from '../../shared/protocol.ts'
+import type { FailureCount } from './restart.ts'
+
+/** Which shard each service belongs to. Shards are numbered from 1; a shard that holds nothing does not exist. */
+export type Placement = ReadonlyMap<string, number>
+
+/** One service as it ought to run. */
+export interface DesiredService {
+  readonly shard: number
+  readonly specHash: string
+  /** An auth key can be had without a person, so a node that needs login is worth another try. */
+  readonly hasCredential: boolean
+}
+
+/**
+ * What ought to be. `adopt`: nothing yet, only find out what there is; `run`: the services; `stop`: drain and end
+ * everything; `leave`: only the supervisor ends.
+ */
+export interface Desired {
+  readonly phase: 'adopt' | 'run' | 'stop' | 'leave'
+  readonly services: ReadonlyMap<string, DesiredService>
+}
+
+/** Names one process for good: a pid alone may have been given to somebody else since. */
+export interface ProcessIdentity {
+  readonly pid: number
+  /** Field 22 of /proc/<pid>/stat, clock ticks since boot. */
+  readonly startTicks: number
+  readonly bootId: string
+}
+
+/** CPU and memory of a worker process. */
+export interface WorkerUsage {
+  /** Per cent of one core, exponentially averaged. */
+  readonly cpuPercent: number
+  readonly memoryBytes: number
+}
+
+export interface ObservedWorker {
+  readonly id: string
+  readonly shard: number
+  readonly phase: Exclude<WorkerPhase, 'gone'>
+  readonly since: number
+  /** When patience with this phase ends and the process is killed; null while it is ready. */
+  readonly deadline: number | null
+  readonly adopted: boolean
+  /** Whether it has ever told this supervisor what it runs. Until then it may be running any service. */
+  readonly heard: boolean
+  readonly process: ProcessIdentity | null
+  readonly version: string
+  /** What is wrong with it, in words; empty when nothing is. */
+  readonly trouble: string
+  readonly services: ReadonlyMap<string, ServiceStatus>
+  /** Calls begun and not answered yet, by service. */
+  readonly calls: ReadonlyMap<string, 'put' | 'delete'>
+  readonly usage: WorkerUsage | null
+}
+
+/** What this supervisor remembers of a service beyond what its worker reports. */
+export interface ServiceRecord {
+  readonly failures: FailureCount
+  /** Earliest next attempt; null when none is owed. */
+  readonly retryAt: number | null
+  readonly attempts: number
+  /** Why the last attempt could not even reach the worker; empty when it did. */
+  readonly problem: { readonly reason: 'CredentialUnavailable' | 'WaitingForWorker'; readonly message: string; readonly since: number } | null
+}
+
+/** What this supervisor remembers of a shard between two of its workers. */
+export interface ShardRecord {
+  readonly failures: FailureCount
+  readonly respawnAt: number
+  readonly restarts: number
+  readonly lastExit: string
+}
+
+export interface Observed {
+  readonly workers: ReadonlyMap<string, ObservedWorker>
+  readonly services: ReadonlyMap<string, ServiceRecord>
+  readonly shards: ReadonlyMap<number, ShardRecord>
+}
+
+/** Something that happened, told by an effect. Each carries whole states, so a repeated one does no harm. */
+export type Event =
+  | { readonly type: 'workerFound'; readonly workerId: string; readonly shard: number; readonly process: ProcessIdentity | null }
+  | { readonly type: 'workerSpawned'; readonly workerId: string; readonly process: ProcessIdentity }
+  | { readonly type: 'workerState'; readonly workerId: string; readonly state: WorkerState }
+  | { readonly type: 'workerLost'; readonly workerId: string; readonly message: string }
+  | { readonly type: 'workerExited'; readonly workerId: string; readonly message: string }
+  | { readonly type: 'serviceChanged'; readonly workerId: string; readonly service: ServiceStatus }
+  | { readonly type: 'serviceRemoved'; readonly workerId: string; readonly name: string }
+  | { readonly type: 'callDone'; readonly workerId: string; readonly name: string }
+  | {
+      readonly type: 'callFailed'
+      readonly workerId: string
+      readonly name: string
+      readonly reason: 'CredentialUnavailable' | 'WaitingForWorker'
+      readonly message: string
+    }
+  | { readonly type: 'usageSampled'; readonly usage: ReadonlyMap<string, { cpuPercent: number; memoryBytes: number }> }
+
+/** Something to do, decided by reconcile. `begin` marks it in Observed before the first await. */
+export type Action =
+  | { readonly type: 'spawnWorker'; readonly workerId: string; readonly shard: number }
+  | { readonly type: 'putService'; readonly workerId: string; readonly name: string; readonly retry: boolean; readonly freshKey: boolean }
+  | { readonly type: 'deleteService'; readonly workerId: string; readonly name: string }
+  | { readonly type: 'shutdownWorker'; readonly workerId: string }
+  | { readonly type: 'killWorker'; readonly workerId: string; readonly why: string }
+
+/** How long the supervisor waits for what, and how it spaces attempts. All durations in ms. */
+export interface Patience {
+  /** From fork to the first state. */
+  readonly spawnTimeoutMs: number
+  /** How long a worker found at start may stay silent before it counts as useless and is killed. */
+  readonly foundTimeoutMs: number
+  /** How long a worker that has answered before may stay silent. */
+  readonly lostTimeoutMs: number
+  readonly serviceBackoff: BackoffPolicy
+  readonly workerBackoff: BackoffPolicy
+}
+
+/** Numbers that the core works with. */
+export interface Policy extends Patience {
+  /** How long open requests may take to end when a service stops. */
+  readonly drainMs: number
+}
+
+export interface BackoffPolicy {
+  /** So many failures cost no delay. */
+  readonly free: number
+  readonly baseMs: number
+  readonly maxMs: number
+  /** Old failures count half after this time. */
+  readonly halfLifeMs: number
+}
+
+export const nothingObserved: Observed = { workers: new Map(), services: new Map(), shards: new Map() }

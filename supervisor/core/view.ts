@@ -1,0 +1,98 @@
+/** The public view: what `status`, metrics and the dashboard show, made from Desired and Observed. */
+import type { ServiceView, ShardView } from '../../shared/api.ts'
+import { primaryWorkers } from './reconcile.ts'
+import type { Desired, DesiredService, Observed, ObservedWorker, ServiceRecord } from './types.ts'
+
+/** What of the configuration a person wants to see beside the state of a service. */
+export interface ServiceLabels {
+  readonly upstream: string
+  readonly group: string
+  readonly weight: number
+}
+
+/** One row for each service that ought to run, and for each that still runs although it ought not. Sorted by name. */
+export function viewServices(desired: Desired, observed: Observed, labels: ReadonlyMap<string, ServiceLabels>): ServiceView[] {
+  const workers = [...observed.workers.values()]
+  const running = new Map<string, ObservedWorker>()
+  for (const worker of workers) for (const name of worker.services.keys()) running.set(name, worker)
+  const primaries = primaryWorkers(workers)
+  const names = [...new Set([...desired.services.keys(), ...running.keys()])].sort()
+  return names.map((name) => {
+    const wanted = desired.services.get(name)
+    const worker = running.get(name) ?? (wanted && primaries.get(wanted.shard))
+    return viewService(name, wanted, worker, observed.services.get(name), labels.get(name))
+  })
+}
+
+function viewService(
+  name: string,
+  wanted: DesiredService | undefined,
+  worker: ObservedWorker | undefined,
+  record: ServiceRecord | undefined,
+  labels: ServiceLabels | undefined,
+): ServiceView {
+  const status = worker?.services.get(name)
+  const common = {
+    name,
+    shard: wanted?.shard ?? worker?.shard ?? null,
+    workerPid: worker?.process?.pid ?? null,
+    retryAt: record?.retryAt ?? null,
+    restarts: Math.max(0, (record?.attempts ?? 0) - 1),
+    dnsName: status?.dnsName ?? '',
+    addresses: status?.addresses ?? [],
+    loginURL: status?.loginURL ?? '',
+    upstream: labels?.upstream ?? '',
+    group: labels?.group ?? '',
+    weight: labels?.weight ?? 1,
+    requests: status?.counters.requests ?? 0,
+    errors: status?.counters.errors ?? 0,
+  }
+  if (worker?.phase === 'unknown') {
+    // What it last reported may no longer be true.
+    return { ...common, phase: status?.phase ?? 'pending', ready: false, since: worker.since, ...waiting('its worker does not answer') }
+  }
+  if (status && (status.phase !== 'failed' || !record?.problem)) {
+    const removing = wanted === undefined && status.phase !== 'draining'
+    const { phase, message, since } = status
+    return { ...common, phase, ready: phase === 'ready', reason: removing ? 'Removing' : status.reason, message, since }
+  }
+  return { ...common, phase: 'pending', ready: false, ...pendingReason(record, worker) }
+}
+
+const waiting = (message: string) => ({ reason: 'WaitingForWorker' as const, message })
+
+function pendingReason(record: ServiceRecord | undefined, worker: ObservedWorker | undefined): Pick<ServiceView, 'reason' | 'message' | 'since'> {
+  if (record?.problem) return record.problem
+  if (!worker) return { ...waiting('its worker has ended and is about to be started again'), since: 0 }
+  if (worker.phase !== 'ready') return { ...waiting('its worker is starting'), since: worker.since }
+  return { reason: 'WaitingForRelease', message: 'another worker has its node, or may have it', since: worker.since }
+}
+
+/** One row for each shard that ought to exist or still has a worker. Sorted by number. */
+export function viewShards(desired: Desired, observed: Observed): ShardView[] {
+  const wanted = new Map<number, number>()
+  for (const service of desired.services.values()) wanted.set(service.shard, (wanted.get(service.shard) ?? 0) + 1)
+  const workers = [...observed.workers.values()]
+  const shards = [...new Set([...wanted.keys(), ...workers.map((worker) => worker.shard)])].sort((a, b) => a - b)
+  const primaries = primaryWorkers(workers)
+  return shards.map((shard) => {
+    const worker = primaries.get(shard) ?? workers.find((candidate) => candidate.shard === shard)
+    const record = observed.shards.get(shard)
+    const statuses = worker ? [...worker.services.values()] : []
+    return {
+      shard,
+      services: wanted.get(shard) ?? statuses.length,
+      ready: worker?.phase === 'unknown' ? 0 : statuses.filter((status) => status.phase === 'ready').length,
+      workerId: worker?.id ?? null,
+      workerPid: worker?.process?.pid ?? null,
+      workerPhase: worker?.phase ?? null,
+      adopted: worker?.adopted ?? false,
+      since: worker?.since ?? 0,
+      restarts: record?.restarts ?? 0,
+      respawnAt: worker ? null : (record?.respawnAt ?? null),
+      cpuPercent: worker?.usage?.cpuPercent ?? null,
+      memoryBytes: worker?.usage?.memoryBytes ?? null,
+      version: worker?.version ?? '',
+    }
+  })
+}

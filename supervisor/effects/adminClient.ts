@@ -1,0 +1,83 @@
+/** The client side of the admin API: what the commands of the CLI talk to a running supervisor with. */
+import { join } from 'node:path'
+import { ReloadResult, Status } from '../../shared/api.ts'
+import { ErrorReply } from '../../shared/protocol.ts'
+import { createSocketClient, SocketError } from './socketClient.ts'
+
+/** Nobody serves the admin socket. `socketPath` is where it was looked for. */
+export class NoSupervisorError extends Error {
+  override readonly name = 'NoSupervisorError'
+
+  constructor(
+    readonly socketPath: string,
+    options?: ErrorOptions,
+  ) {
+    super(
+      `no supervisor answers on ${socketPath}; start one with "tsnsrv-sup start --config <file>", ` +
+        'or say where it runs with the --run-dir, --state-dir or --config that it was started with',
+      options,
+    )
+  }
+}
+
+/** The supervisor answered with an error; `reason` is the word for programs, `status` that of HTTP. */
+export class RefusedError extends Error {
+  override readonly name = 'RefusedError'
+
+  constructor(
+    readonly status: number,
+    readonly reason: string,
+    message: string,
+  ) {
+    super(message)
+  }
+}
+
+export interface AdminClient {
+  status(): Promise<Status>
+  /** Hands over the status now and after each change. Resolves when the supervisor ends or `signal` is aborted. */
+  watch(onStatus: (status: Status) => void, signal: AbortSignal): Promise<void>
+  reload(): Promise<ReloadResult>
+  /** Asks it to stop; it has exited when `watch` resolves. */
+  stop(options: { leaveWorkers: boolean }): Promise<void>
+  close(): void
+}
+
+/** A reload reads files and asks for auth keys, so it may take its time. */
+const RELOAD_TIMEOUT_MS = 60_000
+const MAX_STATUS_BYTES = 64 * 1024 * 1024
+
+/** The admin socket of the supervisor that runs in `runDir`. */
+export const adminSocketPath = (runDir: string): string => join(runDir, 'supervisor.sock')
+
+/** All calls reject with NoSupervisorError, RefusedError or SocketError. */
+export function createAdminClient(runDir: string): AdminClient {
+  const socketPath = adminSocketPath(runDir)
+  const client = createSocketClient(socketPath)
+
+  async function call(method: string, path: string, timeoutMs?: number): Promise<unknown> {
+    const { status, body } = await client.request(method, path, timeoutMs === undefined ? {} : { timeoutMs }).catch(explain)
+    if (status < 300) return body
+    const refused = ErrorReply.safeParse(body)
+    if (refused.success) throw new RefusedError(status, refused.data.reason, refused.data.message)
+    throw new SocketError('BAD_REPLY', `${socketPath} answered ${method} ${path} with status ${status} and no reason`)
+  }
+
+  function explain(error: unknown): never {
+    const absent = error instanceof SocketError && (error.code === 'ENOENT' || error.code === 'ECONNREFUSED')
+    throw absent ? new NoSupervisorError(socketPath, { cause: error }) : error
+  }
+
+  return {
+    status: async () => Status.parse(await call('GET', '/v1/status')),
+    watch: (onStatus, signal) => {
+      const onLine = (value: unknown) => onStatus(Status.parse(value))
+      return client.lines('/v1/watch', onLine, signal, { maxLineBytes: MAX_STATUS_BYTES }).catch(explain)
+    },
+    reload: async () => ReloadResult.parse(await call('POST', '/v1/reload', RELOAD_TIMEOUT_MS)),
+    stop: async ({ leaveWorkers }) => {
+      await call('POST', `/v1/stop?leaveWorkers=${String(leaveWorkers)}`)
+    },
+    close: () => client.close(),
+  }
+}

@@ -1,0 +1,57 @@
+/** CPU and memory of the workers, read from /proc by pidusage (no `ps` is started for it). */
+import pidusage from 'pidusage'
+
+export interface ProcessUsage {
+  /** Per cent of one core since the previous sample of this process. */
+  cpuPercent: number
+  /** Resident set. */
+  memoryBytes: number
+}
+
+/** CPU time used and time lived, both since the process started: two of them give the CPU use between them. */
+interface Reading {
+  cpuMs: number
+  ageMs: number
+}
+
+/**
+ * How long pidusage keeps /proc/<pid>/stat open after a sample. Short, because a file opened for a process that has died
+ * would be read again for the next process of the same pid, and fail. (It keeps no timer that holds this process alive.)
+ */
+const KEEP_OPEN_MS = 1000
+
+// Without it pidusage complains on stderr where there is no `getconf`, which it asks for the clock tick once; its default,
+// 100 a second, is what Linux has everywhere.
+process.env.PIDUSAGE_SILENT = '1'
+
+let readings = new Map<number, Reading>()
+
+/**
+ * Samples processes. A pid is absent from the answer when there is no such process, or when this is its first sample: there
+ * is no interval yet. Never throws. What is not asked for any more is forgotten.
+ */
+export async function sampleWorkers(pids: readonly number[]): Promise<Map<number, ProcessUsage>> {
+  const usage = new Map<number, ProcessUsage>()
+  const next = new Map<number, Reading>()
+  const statistics = pids.length === 0 ? {} : await pidusage([...pids], { maxage: KEEP_OPEN_MS }).catch(() => ({}))
+  for (const [key, found] of Object.entries(statistics) as [string, pidusage.Status | null | undefined][]) {
+    if (!found) continue
+    const pid = Number(key)
+    const reading = { cpuMs: found.ctime, ageMs: found.elapsed }
+    const last = readings.get(pid)
+    const lived = last && reading.ageMs - last.ageMs
+    // A process that is younger than it was is another one that got the pid.
+    if (last && lived !== undefined && lived > 0) {
+      usage.set(pid, { cpuPercent: (100 * Math.max(0, reading.cpuMs - last.cpuMs)) / lived, memoryBytes: found.memory })
+    }
+    next.set(pid, lived === 0 && last ? last : reading)
+  }
+  readings = next
+  return usage
+}
+
+/** Forgets all samples. */
+export function forgetWorkers(): void {
+  readings = new Map()
+  pidusage.clear()
+}

@@ -1,0 +1,90 @@
+/**
+ * What must survive the supervisor: the placement. Written to a temporary name, fsynced and renamed; a damaged file is moved
+ * aside with a warning, and the truth is then what the living workers say.
+ */
+import { constants } from 'node:fs'
+import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import type { Placement } from '../core/types.ts'
+
+const State = z.object({ version: z.literal(1), placement: z.record(z.string(), z.number().int().min(1)) })
+
+/** Where the supervisor keeps its own things: no service can be called that, a name has no dots. */
+export const ownDirectory = (stateDir: string): string => join(stateDir, '.supervisor')
+export const stateFilePath = (stateDir: string): string => join(ownDirectory(stateDir), 'state.json')
+export const logDirectory = (stateDir: string): string => join(ownDirectory(stateDir), 'logs')
+
+/** A state file that cannot be used, and why. */
+export class StateFileError extends Error {
+  override readonly name = 'StateFileError'
+}
+
+/** The placement last written; null when none was. Throws StateFileError when the file is there but cannot be read or is damaged. */
+export async function readStateFile(stateDir: string): Promise<Placement | null> {
+  const path = stateFilePath(stateDir)
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw new StateFileError(`cannot read ${path}: ${(error as Error).message}`)
+  }
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch (error) {
+    throw new StateFileError(`${path} is damaged: ${(error as Error).message}`)
+  }
+  const state = State.safeParse(json)
+  if (!state.success) throw new StateFileError(`${path} is damaged: ${z.prettifyError(state.error)}`)
+  return new Map(Object.entries(state.data.placement))
+}
+
+/** Moves a damaged state file aside, under a name that tells when. Returns the new path. */
+export async function setStateFileAside(stateDir: string, now: Date): Promise<string> {
+  const path = stateFilePath(stateDir)
+  const aside = `${path}.damaged-${now.toISOString().replaceAll(':', '')}`
+  await rename(path, aside)
+  return aside
+}
+
+/** Writes the placement so that after a crash at any moment either the old or the new one is there, whole. */
+export async function writeStateFile(stateDir: string, placement: Placement): Promise<void> {
+  const path = stateFilePath(stateDir)
+  const temporary = `${path}.new`
+  try {
+    const file = await open(temporary, 'w', 0o600)
+    try {
+      await file.writeFile(`${JSON.stringify({ version: 1, placement: Object.fromEntries(placement) }, null, 1)}\n`)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await rename(temporary, path)
+    // The rename itself is only safe once the directory is on disk.
+    const directory = await open(ownDirectory(stateDir), constants.O_RDONLY)
+    try {
+      await directory.sync()
+    } finally {
+      await directory.close()
+    }
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => undefined)
+    throw new StateFileError(`cannot write ${path}: ${(error as Error).message}. Nothing was changed`)
+  }
+}
+
+/** Makes the directories of the supervisor, 0700, and checks that it can write in them. Throws StateFileError. */
+export async function prepareDirectories(stateDir: string, runDir: string): Promise<void> {
+  for (const directory of [stateDir, ownDirectory(stateDir), logDirectory(stateDir), runDir]) {
+    try {
+      await mkdir(directory, { recursive: true, mode: 0o700 })
+      await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
+    } catch (error) {
+      throw new StateFileError(
+        `cannot use ${directory}: ${(error as Error).message}. Choose another with --state-dir or --run-dir, or give this user access`,
+      )
+    }
+  }
+}

@@ -1,0 +1,211 @@
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs'
+import { request } from 'node:http'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { Status } from '../../shared/api.ts'
+import { type AdminServer, startAdminServer } from '../../supervisor/api/adminServer.ts'
+import { ConfigError } from '../../supervisor/config/diagnostic.ts'
+import { type AdminClient, adminSocketPath, createAdminClient, NoSupervisorError, RefusedError } from '../../supervisor/effects/adminClient.ts'
+import { FakeOperator, serviceView, statusOf } from './fakeOperator.ts'
+
+let runDir: string
+let socketPath: string
+let operator: FakeOperator
+let server: AdminServer | undefined
+let client: AdminClient
+
+beforeEach(() => {
+  runDir = mkdtempSync(join(tmpdir(), 'as-'))
+  socketPath = adminSocketPath(runDir)
+  operator = new FakeOperator(statusOf([serviceView('blog')]))
+  client = createAdminClient(runDir)
+})
+
+afterEach(async () => {
+  client.close()
+  await server?.close()
+  server = undefined
+  chmodSync(runDir, 0o700)
+  rmSync(runDir, { recursive: true })
+})
+
+const start = async () => {
+  server = await startAdminServer({ socketPath, operator })
+}
+
+describe('the admin socket', () => {
+  it('is for its owner only, whatever the umask, and goes with the server', async () => {
+    const umask = process.umask(0)
+    try {
+      await start()
+    } finally {
+      process.umask(umask)
+    }
+    expect(statSync(socketPath).mode & 0o777).toBe(0o600)
+    await server?.close()
+    server = undefined
+    expect(existsSync(socketPath)).toBe(false)
+  })
+
+  it('is made in a directory that is made, private', async () => {
+    socketPath = join(runDir, 'deep', 'run', 'supervisor.sock')
+    await start()
+    expect(statSync(join(runDir, 'deep', 'run')).mode & 0o777).toBe(0o700)
+  })
+
+  it('is refused where others could replace it', async () => {
+    chmodSync(runDir, 0o770)
+    await expect(start()).rejects.toThrow(`${runDir} is writable by other users`)
+  })
+
+  it('is refused when its path is longer than the kernel takes', async () => {
+    socketPath = join(runDir, 'x'.repeat(100), 'supervisor.sock')
+    await expect(start()).rejects.toThrow('longer than 107 bytes')
+    expect(existsSync(join(runDir, 'x'.repeat(100)))).toBe(false)
+  })
+
+  it('replaces what a killed supervisor has left', async () => {
+    const killed = createServer()
+    await new Promise<void>((resolve) => killed.listen(socketPath, resolve))
+    renameSync(socketPath, `${socketPath}.kept`)
+    await new Promise((resolve) => killed.close(resolve))
+    renameSync(`${socketPath}.kept`, socketPath)
+    await expect(client.status()).rejects.toThrow(NoSupervisorError)
+    await start()
+    expect((await client.status()).version).toBe('0.1.0')
+  })
+
+  it('is not taken from a supervisor that answers', async () => {
+    await start()
+    await expect(startAdminServer({ socketPath, operator })).rejects.toThrow(`another supervisor answers on ${socketPath}`)
+    expect((await client.status()).version).toBe('0.1.0')
+  })
+
+  it('is not replaced when it is something else', async () => {
+    mkdirSync(socketPath)
+    await expect(start()).rejects.toThrow(socketPath)
+  })
+})
+
+describe('the admin API', () => {
+  beforeEach(start)
+
+  it('gives the status', async () => {
+    expect(await client.status()).toEqual(operator.current)
+  })
+
+  it('reloads', async () => {
+    const result = { configGeneration: 2, added: ['a'], removed: [], changed: [], moved: [], unchanged: 3, notes: [] }
+    operator.onReload = () => Promise.resolve(result)
+    expect(await client.reload()).toEqual(result)
+  })
+
+  it('tells a refused configuration (422) from a fault (500)', async () => {
+    const diagnostic = { severity: 'error' as const, file: 'services.yaml', line: 3, column: 5, length: 1, message: 'no such key' }
+    operator.onReload = () => Promise.reject(new ConfigError([diagnostic], ''))
+    await expect(client.reload()).rejects.toMatchObject({ status: 422, message: expect.stringContaining('services.yaml:3:5') as string })
+    operator.onReload = () => Promise.reject(new Error('disk full'))
+    await expect(client.reload()).rejects.toEqual(new RefusedError(500, 'Error', 'disk full'))
+  })
+
+  it('passes the order to stop on', async () => {
+    const orders: unknown[] = []
+    operator.onStop = (options) => orders.push(options)
+    await client.stop({ leaveWorkers: true })
+    await client.stop({ leaveWorkers: false })
+    expect(orders).toEqual([{ leaveWorkers: true }, { leaveWorkers: false }])
+  })
+
+  it('answers to the order to stop even when the operator closes the server at once', async () => {
+    operator.onStop = () => void server?.close()
+    await client.stop({ leaveWorkers: false })
+    await expect(client.status()).rejects.toThrow(NoSupervisorError)
+  })
+
+  it.each([
+    ['POST', '/v1/stop?leaveWorkers=maybe', 400],
+    ['GET', '/v1/stop', 404],
+    ['POST', '/v1/status', 404],
+    ['GET', '/', 404],
+    ['GET', '//[', 404],
+  ])('refuses %s %s', async (method, path, status) => {
+    operator.onStop = () => expect.unreachable()
+    const answer = await new Promise<number | undefined>((resolve, reject) => {
+      const call = request({ socketPath, method, path, agent: false }, (reply) => {
+        reply.resume()
+        resolve(reply.statusCode)
+      })
+      call.on('error', reject).end()
+    })
+    expect(answer).toBe(status)
+  })
+})
+
+describe('watching', () => {
+  beforeEach(start)
+
+  /** Watches until `enough` says so, and gives what was seen. */
+  async function watchUntil(enough: (seen: Status[]) => boolean, onEach: (seen: Status[]) => void = () => undefined): Promise<Status[]> {
+    const abort = new AbortController()
+    const seen: Status[] = []
+    await client.watch((status) => {
+      seen.push(status)
+      onEach(seen)
+      if (enough(seen)) abort.abort()
+    }, abort.signal)
+    return seen
+  }
+
+  const generations = (seen: Status[]) => seen.map((status) => status.configGeneration)
+
+  it('gives the status at once and after a change', async () => {
+    const seen = await watchUntil(
+      ({ length }) => length === 2,
+      ({ length }) => {
+        if (length === 1) operator.become({ ...operator.current, configGeneration: 2 })
+      },
+    )
+    expect(generations(seen)).toEqual([1, 2])
+  })
+
+  it('puts many changes together, and the last one always comes', async () => {
+    const seen = await watchUntil(
+      (all) => all.at(-1)?.configGeneration === 500,
+      ({ length }) => {
+        if (length > 1) return
+        for (let i = 2; i <= 500; i++) operator.become({ ...operator.current, configGeneration: i })
+      },
+    )
+    expect(seen.length).toBeLessThan(5)
+  })
+
+  it('ends when the supervisor does', async () => {
+    const watching = watchUntil(() => false, () => void server?.close())
+    expect(generations(await watching)).toEqual([1])
+  })
+
+  it('listens to the operator only while somebody watches', async () => {
+    expect(operator.listeners.size).toBe(0)
+    await watchUntil(() => true, () => expect(operator.listeners.size).toBe(1))
+    await vi.waitFor(() => expect(operator.listeners.size).toBe(0))
+  })
+
+  it('spares a reader that takes nothing the states between, and others do not wait for it', async () => {
+    operator.current = statusOf(Array.from({ length: 2000 }, (_, i) => serviceView(`s${i}`)))
+    const slow = connect(socketPath)
+    slow.pause()
+    slow.write('GET /v1/watch HTTP/1.1\r\nHost: x\r\n\r\n')
+    await vi.waitFor(() => expect(operator.listeners.size).toBe(1))
+    const before = process.memoryUsage.rss()
+    const seen = await watchUntil(
+      (all) => all.at(-1)?.configGeneration === 4,
+      (all) => operator.become({ ...operator.current, configGeneration: all.length + 1 }),
+    )
+    expect(generations(seen)).toEqual([1, 2, 3, 4])
+    expect(process.memoryUsage.rss() - before).toBeLessThan(200e6)
+    slow.destroy()
+    await vi.waitFor(() => expect(operator.listeners.size).toBe(0))
+  })
+})

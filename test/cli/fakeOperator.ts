@@ -1,0 +1,103 @@
+/** An Operator in memory: what the admin API and the metrics endpoint are tested on. */
+import type { ReloadResult, ServiceView, ShardView, Status } from '../../shared/api.ts'
+import type { Operator } from '../../supervisor/core/ports.ts'
+
+export function serviceView(name: string, fields: Partial<ServiceView> = {}): ServiceView {
+  return {
+    name,
+    shard: 1,
+    workerPid: 4001,
+    phase: 'ready',
+    ready: true,
+    reason: 'Ready',
+    message: '',
+    since: 1_000_000,
+    retryAt: null,
+    restarts: 0,
+    dnsName: `${name}.example.ts.net`,
+    addresses: ['100.64.0.7', 'fd7a::7'],
+    loginURL: '',
+    upstream: `http://127.0.0.1:8080/${name}`,
+    group: '',
+    weight: 1,
+    requests: 12,
+    errors: 0,
+    ...fields,
+  }
+}
+
+export function shardView(shard: number, fields: Partial<ShardView> = {}): ShardView {
+  return {
+    shard,
+    services: 1,
+    ready: 1,
+    workerId: `shard-${shard}-abc123`,
+    workerPid: 4000 + shard,
+    workerPhase: 'ready',
+    adopted: false,
+    since: 1_000_000,
+    restarts: 0,
+    respawnAt: null,
+    cpuPercent: 1.25,
+    memoryBytes: 104_000_000,
+    version: '0.1.0',
+    ...fields,
+  }
+}
+
+export function statusOf(services: ServiceView[], fields: Partial<Status> = {}): Status {
+  return {
+    version: '0.1.0',
+    pid: 2_147_483_000,
+    startedAt: 1_000_000,
+    phase: 'running',
+    configFile: '/etc/services.yaml',
+    configGeneration: 1,
+    configError: '',
+    stateDir: '/var/lib/tsnsrv-sup',
+    prometheusAddr: '',
+    shardSize: 20,
+    services,
+    shards: [shardView(1)],
+    ...fields,
+  }
+}
+
+export class FakeOperator implements Operator {
+  current: Status
+  /** What the next reload answers or rejects with. */
+  onReload: () => Promise<ReloadResult> = () => Promise.reject(new Error('no reload expected'))
+  onStop: (options: { leaveWorkers: boolean }) => void = () => undefined
+  expositions: string[] = []
+  readonly listeners = new Set<() => void>()
+
+  constructor(status: Status) {
+    this.current = status
+  }
+
+  become(status: Status): void {
+    this.current = status
+    for (const listener of this.listeners) listener()
+  }
+
+  status(): Status {
+    return this.current
+  }
+
+  onChange(listener: () => void): () => void {
+    this.listeners.add(listener)
+    return () => this.listeners.delete(listener)
+  }
+
+  reload(): Promise<ReloadResult> {
+    return this.onReload()
+  }
+
+  stop(options: { leaveWorkers: boolean }): void {
+    this.onStop(options)
+  }
+
+  workerMetrics(): Promise<string[]> {
+    return Promise.resolve(this.expositions)
+  }
+}

@@ -1,0 +1,103 @@
+import { get, request } from 'node:http'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { type MetricsServer, startMetricsServer } from '../../supervisor/api/metrics.ts'
+import { FakeOperator, serviceView, statusOf } from './fakeOperator.ts'
+
+let operator: FakeOperator
+const servers: MetricsServer[] = []
+
+beforeEach(() => {
+  operator = new FakeOperator(statusOf([serviceView('blog')]))
+})
+
+afterEach(async () => {
+  await Promise.all(servers.splice(0).map((server) => server.close()))
+})
+
+async function start(addr: string): Promise<string> {
+  const server = await startMetricsServer({ addr, operator })
+  servers.push(server)
+  return server.addr
+}
+
+function fetchPath(addr: string, path: string, method = 'GET'): Promise<{ status: number | undefined; type: string | undefined; body: string }> {
+  return new Promise((resolve, reject) => {
+    const call = method === 'GET' ? get(`http://${addr}${path}`, { agent: false }) : request(`http://${addr}${path}`, { method, agent: false })
+    call.on('error', reject).on('response', (reply) => {
+      let body = ''
+      reply.on('data', (chunk: Buffer) => (body += chunk.toString()))
+      reply.on('end', () => resolve({ status: reply.statusCode, type: reply.headers['content-type'], body }))
+    })
+    call.end()
+  })
+}
+
+describe('the metrics endpoint', () => {
+  it('serves the metrics of supervisor and workers as one page', async () => {
+    operator.expositions = ['# TYPE tsnsrv_requests_total counter\ntsnsrv_requests_total{service="blog"} 7\n']
+    const { status, type, body } = await fetchPath(await start('127.0.0.1:0'), '/metrics')
+    expect(status).toBe(200)
+    expect(type).toBe('text/plain; version=0.0.4; charset=utf-8')
+    expect(body).toContain('tsnsrv_sup_service_ready{service="blog",shard="1"} 1\n')
+    expect(body).toContain('tsnsrv_requests_total{service="blog"} 7\n')
+  })
+
+  it('reads the values when it is asked', async () => {
+    const addr = await start('127.0.0.1:0')
+    await fetchPath(addr, '/metrics')
+    operator.current = statusOf([serviceView('blog'), serviceView('wiki')])
+    expect((await fetchPath(addr, '/metrics')).body).toContain('tsnsrv_sup_services{phase="ready"} 2\n')
+  })
+
+  it('asks the workers once for scrapes that come together', async () => {
+    let rounds = 0
+    let finish: (texts: string[]) => void = () => undefined
+    operator.workerMetrics = () => {
+      rounds++
+      return new Promise((resolve) => (finish = resolve))
+    }
+    const addr = await start('127.0.0.1:0')
+    const first = fetchPath(addr, '/metrics')
+    const second = fetchPath(addr, '/metrics')
+    // Both are in before the workers answer: this third one comes after them and needs no worker.
+    await fetchPath(addr, '/healthz')
+    finish(['a 1\n'])
+    expect((await first).body).toBe((await second).body)
+    expect(rounds).toBe(1)
+  })
+
+  it('says when it fails', async () => {
+    operator.workerMetrics = () => Promise.reject(new Error('no workers'))
+    expect(await fetchPath(await start('127.0.0.1:0'), '/metrics')).toMatchObject({ status: 500, body: 'no workers\n' })
+  })
+
+  it('tells health, method and path', async () => {
+    const addr = await start('127.0.0.1:0')
+    expect(await fetchPath(addr, '/healthz')).toMatchObject({ status: 200, body: 'running\n' })
+    operator.current = { ...operator.current, phase: 'stopping' }
+    expect(await fetchPath(addr, '/healthz')).toMatchObject({ status: 503 })
+    expect(await fetchPath(addr, '/metrics', 'POST')).toMatchObject({ status: 405 })
+    expect(await fetchPath(addr, '/debug/pprof')).toMatchObject({ status: 404 })
+  })
+
+  it('listens on IPv6 and on all interfaces', async () => {
+    const ipv6 = await start('[::1]:0')
+    expect(ipv6).toMatch(/^\[::1\]:\d+$/)
+    expect((await fetchPath(ipv6, '/healthz')).status).toBe(200)
+    const port = (await start(':0')).split(':').at(-1)
+    expect((await fetchPath(`127.0.0.1:${port}`, '/healthz')).status).toBe(200)
+  })
+
+  it.each(['nonsense', '127.0.0.1', ':99999', '::1:9099', '[::1]', ''])('refuses the address "%s"', async (addr) => {
+    await expect(start(addr)).rejects.toThrow(`prometheusAddr "${addr}": want host:port`)
+  })
+
+  it('says that an address is in use', async () => {
+    const addr = await start('127.0.0.1:0')
+    await expect(start(addr)).rejects.toThrow(`cannot serve metrics on prometheusAddr ${addr}: the address is in use by another program`)
+  })
+
+  it('says that an address is not of this host', async () => {
+    await expect(start('192.0.2.1:9099')).rejects.toThrow('this host does not have that address')
+  })
+})

@@ -1,0 +1,269 @@
+/** The loop in a fake world: scheduled races, deaths at any moment, and what must hold whatever happens. */
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { Loop } from '../../supervisor/loop.ts'
+import { World, configOf } from './world.ts'
+
+/** Runs a story in a world whose order of events fast-check chooses. */
+const inAnyOrder = (story: (world: World) => Promise<void>, runs = 50) =>
+  fc.assert(
+    fc.asyncProperty(fc.scheduler(), async (scheduler) => {
+      const world = new World(scheduler)
+      await story(world)
+      expect(world.conflicts).toEqual([])
+    }),
+    { numRuns: runs },
+  )
+
+async function settled(world: World): Promise<void> {
+  expect(await world.settle(), 'the loop goes quiet').toBe(true)
+}
+
+const names = (count: number) => Array.from({ length: count }, (_, i) => `s${String(i)}`)
+const servingNames = (world: World) => [...world.serving().keys()].sort()
+const workerIds = (world: World) => [...world.workers.keys()].sort()
+
+describe('the loop', () => {
+  it('brings up every service in shards of the size asked for', () =>
+    inAnyOrder(async (world) => {
+      world.start(configOf(names(7), 3))
+      await settled(world)
+      expect(servingNames(world)).toEqual(names(7))
+      expect([...world.workers.values()].map((worker) => worker.services.size).sort()).toEqual([2, 2, 3])
+    }))
+
+  it('starts each node once, however its events race', () =>
+    inAnyOrder(async (world) => {
+      world.start(configOf(names(4), 2))
+      await settled(world)
+      expect([...world.starts.values()]).toEqual([1, 1, 1, 1])
+    }))
+
+  it('brings a dead worker back with its services and leaves the others alone', () =>
+    inAnyOrder(async (world) => {
+      world.start(configOf(names(4), 2))
+      await settled(world)
+      const victim = world.serving().get('s0')
+      const others = workerIds(world).filter((id) => id !== victim?.id)
+      world.killWorker(victim?.id ?? '')
+      await settled(world)
+      expect(servingNames(world)).toEqual(names(4))
+      expect(workerIds(world)).toEqual(expect.arrayContaining(others))
+      expect(workerIds(world)).not.toContain(victim?.id)
+    }))
+
+  it('adopts living workers: a new supervisor starts and stops nothing', () =>
+    inAnyOrder(async (world) => {
+      world.start(configOf(names(6), 2))
+      await settled(world)
+      const before = workerIds(world)
+      world.killSupervisor()
+      world.start(configOf(names(6), 2))
+      await settled(world)
+      expect(workerIds(world)).toEqual(before)
+      expect([...world.starts.values()]).toEqual(names(6).map(() => 1))
+    }))
+
+  it('takes up the work that a killed supervisor had begun', () =>
+    fc.assert(
+      fc.asyncProperty(fc.scheduler(), fc.integer({ min: 0, max: 30 }), async (scheduler, steps) => {
+        const world = new World(scheduler)
+        world.start(configOf(names(5), 2))
+        await world.settle(steps)
+        world.killSupervisor()
+        world.start(configOf(names(5), 2))
+        await settled(world)
+        expect(servingNames(world)).toEqual(names(5))
+        expect(world.conflicts).toEqual([])
+      }),
+    ))
+
+  it('rebuilds the placement from the workers when the state file is lost', () =>
+    inAnyOrder(async (world) => {
+      world.start(configOf(names(6), 2))
+      await settled(world)
+      const before = new Map(world.saved)
+      world.killSupervisor()
+      world.saved = new Map()
+      world.start(configOf(names(6), 2))
+      await settled(world)
+      expect(world.saved).toEqual(before)
+      expect([...world.starts.values()]).toEqual(names(6).map(() => 1))
+    }))
+
+  it('starts nothing elsewhere while the fate of a silent worker is open, then replaces it', () =>
+    inAnyOrder(async (world) => {
+      world.start(configOf(names(4), 2))
+      await settled(world)
+      const frozen = world.serving().get('s0')
+      if (frozen) frozen.frozen = true
+      world.killSupervisor()
+      world.start(configOf(names(4), 2))
+      await settled(world)
+      expect(servingNames(world)).toEqual(names(4))
+      expect(workerIds(world)).not.toContain(frozen?.id)
+    }))
+
+  it('retries a failed service until it succeeds, and touches no other', () =>
+    inAnyOrder(async (world) => {
+      world.faults.set('s1', 3)
+      world.start(configOf(names(4), 2))
+      await settled(world)
+      expect(servingNames(world)).toEqual(names(4))
+      expect(world.starts.get('s0')).toBe(1)
+    }))
+
+  it('applies a reload: added, removed and changed services only', () =>
+    inAnyOrder(async (world) => {
+      let config = configOf(names(4), 2)
+      const loop = world.start(config, () => config)
+      await settled(world)
+      config = configOf(['s0', 's1', 's2', 'new'], 2, { s1: 'changed' })
+      const result = await reloaded(world, loop)
+      expect(result).toMatchObject({ added: ['new'], removed: ['s3'], changed: ['s1'], moved: [], unchanged: 2 })
+      expect(servingNames(world)).toEqual(['new', 's0', 's1', 's2'])
+      expect([world.starts.get('s0'), world.starts.get('s1'), world.starts.get('s2')]).toEqual([1, 2, 1])
+    }))
+
+  it('refuses a reload whole when the configuration or the disk refuses it', () =>
+    inAnyOrder(async (world) => {
+      let config = configOf(names(4), 2)
+      const loop = world.start(config, () => config)
+      await settled(world)
+      config = configOf(names(6), 2)
+      world.diskIsFull = true
+      await expect(reloaded(world, loop)).rejects.toThrow('no space left')
+      expect(servingNames(world)).toEqual(names(4))
+      expect(loop.status().configError).toContain('no space left')
+      world.diskIsFull = false
+      await reloaded(world, loop)
+      expect(servingNames(world)).toEqual(names(6))
+      expect(loop.status().configError).toBe('')
+    }, 20))
+
+  it('moves what a smaller shard size forces out, never having a node twice', () =>
+    inAnyOrder(async (world) => {
+      let config = configOf(names(6), 6)
+      const loop = world.start(config, () => config)
+      await settled(world)
+      config = configOf(names(6), 3)
+      const result = await reloaded(world, loop)
+      expect(result.moved).toHaveLength(3)
+      expect(servingNames(world)).toEqual(names(6))
+      expect([...world.workers.values()].map((worker) => worker.services.size)).toEqual([3, 3])
+    }))
+
+  it('stops everything when told to', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(5), 2))
+      await settled(world)
+      loop.stop({ leaveWorkers: false })
+      await settled(world)
+      await loop.done
+      expect(world.workers.size).toBe(0)
+    }))
+
+  it('stops also when told so in the middle of starting', () =>
+    fc.assert(
+      fc.asyncProperty(fc.scheduler(), fc.integer({ min: 0, max: 30 }), async (scheduler, steps) => {
+        const world = new World(scheduler)
+        const loop = world.start(configOf(names(5), 2))
+        await world.settle(steps)
+        loop.stop({ leaveWorkers: false })
+        await settled(world)
+        await loop.done
+        expect(world.workers.size).toBe(0)
+      }),
+    ))
+
+  it('leaves the workers serving when told to go alone', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(5), 2))
+      await settled(world)
+      const before = workerIds(world)
+      loop.stop({ leaveWorkers: true })
+      await settled(world)
+      await loop.done
+      expect(workerIds(world)).toEqual(before)
+      expect(servingNames(world)).toEqual(names(5))
+    }))
+})
+
+describe('whatever happens', () => {
+  const aCommand = fc.oneof(
+    { weight: 4, arbitrary: fc.record({ do: fc.constant('let' as const), steps: fc.integer({ min: 0, max: 25 }) }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('killWorker' as const), which: fc.nat(5) }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('killSupervisor' as const) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('freezeWorker' as const), which: fc.nat(5) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('loseState' as const) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('fail' as const), which: fc.nat(9), times: fc.integer({ min: 1, max: 3 }) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('clockJump' as const), ms: fc.integer({ min: -100_000, max: 100_000 }) }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        do: fc.constant('reload' as const),
+        services: fc.subarray(names(9), { minLength: 1 }),
+        shardSize: fc.integer({ min: 1, max: 5 }),
+        version: fc.constantFrom('one', 'two'),
+      }),
+    },
+  )
+
+  it('a node runs in at most one worker, and once it is calm everything that is wanted serves and the loop is quiet', () =>
+    fc.assert(
+      fc.asyncProperty(fc.scheduler(), fc.array(aCommand, { maxLength: 12 }), async (scheduler, commands) => {
+        const world = new World(scheduler)
+        let config = configOf(names(5), 2)
+        let loop: Loop = world.start(config, () => config)
+        const worker = (which: number) => [...world.workers.values()][which % Math.max(1, world.workers.size)]
+        for (const command of commands) {
+          switch (command.do) {
+            case 'let':
+              await world.settle(command.steps)
+              break
+            case 'killWorker':
+              world.killWorker(worker(command.which)?.id ?? '')
+              break
+            case 'freezeWorker': {
+              const victim = worker(command.which)
+              if (victim) world.freeze(victim)
+              break
+            }
+            case 'killSupervisor':
+              world.killSupervisor()
+              loop = world.start(config, () => config)
+              break
+            case 'loseState':
+              world.saved = new Map()
+              break
+            case 'fail':
+              world.faults.set(`s${String(command.which)}`, command.times)
+              break
+            case 'clockJump':
+              world.now += command.ms
+              break
+            case 'reload': {
+              const marks = Object.fromEntries(command.services.map((name) => [name, command.version]))
+              config = configOf(command.services, command.shardSize, marks)
+              void loop.reload()
+              break
+            }
+          }
+        }
+        await settled(world)
+        expect(servingNames(world)).toEqual(config.services.map(({ name }) => name).sort())
+        for (const each of world.workers.values()) expect(each.services.size).toBeLessThanOrEqual(config.settings.shardSize)
+        expect(world.conflicts).toEqual([])
+        expect(loop.status().services.every((service) => service.ready)).toBe(true)
+      }),
+      { numRuns: 300 },
+    ), 120_000)
+})
+
+async function reloaded(world: World, loop: Loop) {
+  const result = loop.reload()
+  // It may be refused before the world is asked to settle.
+  result.catch(() => undefined)
+  await settled(world)
+  return result
+}

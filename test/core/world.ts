@@ -1,0 +1,283 @@
+/**
+ * A world for the loop: fake workers that keep the protocol, a clock that only moves when nothing else can happen, and a
+ * fast-check scheduler that decides in which order answers and events arrive. State directories have locks as in reality,
+ * and the world notes whenever two workers would have had one node.
+ */
+import type { Scheduler } from 'fast-check'
+import { stringify } from 'yaml'
+import { type ResolvedConfig, parseConfig } from '../../supervisor/config/parseConfig.ts'
+import { defaultPatience } from '../../supervisor/core/patience.ts'
+import type { Clock, Fleet } from '../../supervisor/core/ports.ts'
+import type { Event, Placement } from '../../supervisor/core/types.ts'
+import { Loop } from '../../supervisor/loop.ts'
+import type { ServicePhase, ServiceSpec, ServiceStatus } from '../../shared/protocol.ts'
+
+interface FakeWorker {
+  readonly id: string
+  readonly shard: number
+  readonly pid: number
+  readonly services: Map<string, ServiceStatus>
+  draining: boolean
+  /** Stopped by a signal: alive, and silent. */
+  frozen: boolean
+}
+
+/** Of one supervisor: what it had begun before it was killed may still arrive, but it begins nothing more. */
+interface Life {
+  over: boolean
+}
+
+export class World {
+  readonly workers = new Map<string, FakeWorker>()
+  /** Descriptions of moments in which two workers had one node. Must stay empty. */
+  readonly conflicts: string[] = []
+  /** How often a node was started, by service. */
+  readonly starts = new Map<string, number>()
+  /** Services whose next so many starts fail. */
+  readonly faults = new Map<string, number>()
+  saved: Placement = new Map()
+  diskIsFull = false
+  now = 1_000_000
+  readonly #scheduler: Scheduler
+  readonly #timers = new Set<{ at: number; callback: () => void }>()
+  #post: ((event: Event) => void) | null = null
+  #life: Life = { over: false }
+  #nextPid = 100
+  #revision = 1
+  /** The last event told about each worker: what comes later on one stream arrives later. */
+  readonly #tails = new Map<string, Promise<void>>()
+
+  constructor(scheduler: Scheduler) {
+    this.#scheduler = scheduler
+  }
+
+  /** The clock of one supervisor: it stands still once that has been killed. */
+  #clock(life: Life): Clock {
+    return {
+      now: () => this.now,
+      wakeAt: (at, callback) => {
+        const timer = { at, callback }
+        if (!life.over) this.#timers.add(timer)
+        return () => this.#timers.delete(timer)
+      },
+    }
+  }
+
+  /** A supervisor starts: adopts what lives, then applies the configuration. */
+  start(config: ResolvedConfig, loadConfig: () => ResolvedConfig = () => config): Loop {
+    const life: Life = { over: false }
+    this.#life = life
+    const loop = new Loop(
+      {
+        clock: this.#clock(life),
+        createFleet: (post) => this.#fleet(post, life),
+        loadConfig: () => Promise.resolve(loadConfig()),
+        savePlacement: (placement) => {
+          if (life.over) return new Promise(() => undefined)
+          if (this.diskIsFull) return Promise.reject(new Error('no space left on device'))
+          this.saved = placement
+          return Promise.resolve()
+        },
+        authKey: () => Promise.resolve('tskey-auth-fake'),
+        hasCredential: () => true,
+        onTransition: () => undefined,
+      },
+      { version: 'test', pid: 1, configFile: 'test.yaml' },
+      config,
+      this.saved,
+      defaultPatience,
+    )
+    void loop.adopt().then(() => loop.apply(loadConfig()))
+    return loop
+  }
+
+  /** The supervisor is killed: its timers and calls are gone, the workers live on. */
+  killSupervisor(): void {
+    this.#life.over = true
+    this.#post = null
+    this.#timers.clear()
+  }
+
+  /** The worker is stopped by a signal: alive, silent, and its stream is noticed to be dead. */
+  freeze(worker: FakeWorker): void {
+    worker.frozen = true
+    void this.#tell({ type: 'workerLost', workerId: worker.id, message: 'no word for 25 s' })
+  }
+
+  killWorker(id: string): void {
+    const worker = this.workers.get(id)
+    if (!worker) return
+    this.workers.delete(id)
+    void this.#tell({ type: 'workerExited', workerId: id, message: 'killed by SIGKILL' })
+  }
+
+  /** Lets events and timers happen until nothing more can, or the number of steps is used up. Returns whether it is quiet. */
+  async settle(steps = 5000): Promise<boolean> {
+    for (let i = 0; i < steps; i++) {
+      await new Promise((resolve) => setImmediate(resolve))
+      if (this.#scheduler.count() > 0) await this.#scheduler.waitNext(1)
+      else if (!this.#fireNextTimer()) return true
+    }
+    return false
+  }
+
+  /** Services that answer requests now, with the worker that runs each. */
+  serving(): Map<string, FakeWorker> {
+    const serving = new Map<string, FakeWorker>()
+    for (const worker of this.workers.values()) {
+      for (const status of worker.services.values()) if (status.phase === 'ready') serving.set(status.name, worker)
+    }
+    return serving
+  }
+
+  #fireNextTimer(): boolean {
+    const [next] = [...this.#timers].sort((a, b) => a.at - b.at)
+    if (!next) return false
+    this.#timers.delete(next)
+    this.now = Math.max(this.now, next.at)
+    next.callback()
+    return true
+  }
+
+  /** An event on its way to the supervisor that lives now. A later one never hears of it, as a broken stream would have it. */
+  #tell(event: Event & { workerId: string }): Promise<void> {
+    const post = this.#post
+    const silent = this.workers.get(event.workerId)?.frozen === true && event.type !== 'workerLost'
+    if (!post || silent) return Promise.resolve()
+    const told = (this.#tails.get(event.workerId) ?? Promise.resolve())
+      .then(() => this.#scheduler.schedule(Promise.resolve(), `${event.type} of ${event.workerId}`))
+      .then(() => {
+        if (this.#post === post) post(event)
+      })
+    this.#tails.set(event.workerId, told)
+    return told
+  }
+
+  #fleet(post: (event: Event) => void, life: Life): Fleet {
+    this.#post = post
+    const stateOf = (worker: FakeWorker) => ({
+      type: 'workerState' as const,
+      workerId: worker.id,
+      state: {
+        hello: { protocolVersion: 1, workerId: worker.id, shard: worker.shard, pid: worker.pid, startTicks: 1, bootId: 'boot', version: 'test' },
+        services: [...worker.services.values()],
+      },
+    })
+    const reach = async (id: string, what: string): Promise<FakeWorker> => {
+      if (life.over) return new Promise(() => undefined)
+      await this.#scheduler.schedule(Promise.resolve(), what)
+      const worker = this.workers.get(id)
+      if (!worker || worker.frozen) throw new Error(`worker ${id} does not answer`)
+      return worker
+    }
+    return {
+      adopt: () => {
+        for (const worker of this.workers.values()) {
+          post({ type: 'workerFound', workerId: worker.id, shard: worker.shard, process: { pid: worker.pid, startTicks: 1, bootId: 'boot' } })
+          if (!worker.frozen) void this.#tell(stateOf(worker))
+        }
+        return Promise.resolve()
+      },
+      spawn: (id, shard) => {
+        const worker: FakeWorker = { id, shard, pid: this.#nextPid++, services: new Map(), draining: false, frozen: false }
+        this.workers.set(id, worker)
+        void this.#tell(stateOf(worker))
+      },
+      put: async (id, spec) => {
+        const worker = await reach(id, `put ${spec.name}`)
+        const status = this.#putService(worker, spec)
+        await this.#scheduler.schedule(Promise.resolve(), `put ${spec.name} answered`)
+        return status
+      },
+      delete: async (id, name) => {
+        const worker = await reach(id, `delete ${name}`)
+        if (!worker.services.has(name)) return false
+        void this.#drain(worker, name)
+        return true
+      },
+      shutdown: async (id) => {
+        const worker = await reach(id, `shutdown ${id}`)
+        worker.draining = true
+        await Promise.all([...worker.services.keys()].map((name) => this.#drain(worker, name)))
+        this.killWorker(id)
+      },
+      kill: (id) => {
+        this.killWorker(id)
+      },
+      metrics: () => Promise.resolve([]),
+      close: () => {
+        this.#post = null
+      },
+    }
+  }
+
+  #putService(worker: FakeWorker, spec: ServiceSpec): ServiceStatus {
+    const running = worker.services.get(spec.name)
+    if (running?.specHash === spec.specHash && running.phase !== 'failed') return running
+    const set = (phase: ServicePhase): ServiceStatus => {
+      const status = statusOf(spec, phase, this.now, this.#revision++)
+      worker.services.set(spec.name, status)
+      void this.#tell({ type: 'serviceChanged', workerId: worker.id, service: status })
+      return status
+    }
+    const holder = [...this.workers.values()].find((other) => other !== worker && hasNode(other, spec.name))
+    if (holder) {
+      this.conflicts.push(`${spec.name}: ${worker.id} was told to start it while ${holder.id} has it`)
+      return set('failed')
+    }
+    const fault = this.faults.get(spec.name) ?? 0
+    if (fault > 0) {
+      this.faults.set(spec.name, fault - 1)
+      return set('failed')
+    }
+    this.starts.set(spec.name, (this.starts.get(spec.name) ?? 0) + 1)
+    const starting = set('starting')
+    void this.#scheduler.schedule(Promise.resolve(), `up ${spec.name}`).then(() => {
+      if (this.workers.get(worker.id) === worker && worker.services.get(spec.name) === starting) set('ready')
+    })
+    return starting
+  }
+
+  async #drain(worker: FakeWorker, name: string): Promise<void> {
+    const status = worker.services.get(name)
+    if (!status || status.phase === 'draining') return
+    const draining: ServiceStatus = { ...status, phase: 'draining', reason: 'Draining', since: this.now, revision: this.#revision++ }
+    worker.services.set(name, draining)
+    void this.#tell({ type: 'serviceChanged', workerId: worker.id, service: draining })
+    await this.#scheduler.schedule(Promise.resolve(), `drained ${name}`)
+    if (worker.services.get(name) !== draining) return
+    worker.services.delete(name)
+    void this.#tell({ type: 'serviceRemoved', workerId: worker.id, name })
+  }
+}
+
+const hasNode = (worker: FakeWorker, name: string) => {
+  const phase = worker.services.get(name)?.phase
+  return phase !== undefined && phase !== 'failed' && phase !== 'stopped'
+}
+
+function statusOf(spec: ServiceSpec, phase: ServicePhase, since: number, revision: number): ServiceStatus {
+  const reasons = { starting: 'Starting', needsLogin: 'NeedsLogin', ready: 'Ready', draining: 'Draining', stopped: 'Stopped', failed: 'NodeFailed' } as const
+  return {
+    name: spec.name,
+    revision,
+    specHash: spec.specHash,
+    phase,
+    reason: reasons[phase],
+    message: '',
+    since,
+    dnsName: '',
+    addresses: [],
+    loginURL: '',
+    nodeKey: '',
+    udpPort: 0,
+    counters: { requests: 0, errors: 0, bytesIn: 0, bytesOut: 0, openConnections: 0 },
+  }
+}
+
+
+/** A configuration of plain services; `marks` tells versions of a service apart. */
+export function configOf(names: readonly string[], shardSize: number, marks: Readonly<Record<string, string>> = {}): ResolvedConfig {
+  const services = names.map((name) => ({ name, upstream: `http://${name}.test`, plaintext: true, ...(marks[name] ? { listenAddr: `:${String(80 + marks[name].length)}` } : {}) }))
+  return parseConfig(stringify({ supervisor: { shardSize, stateDir: '/tmp/s', runDir: '/tmp/s/r' }, services }), 'test.yaml', {}).config
+}

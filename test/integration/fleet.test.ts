@@ -1,0 +1,143 @@
+/** Loop and fleet against worker processes that each misbehave in one way. Whatever they do, the supervisor stays sound. */
+import { afterEach, describe, expect, it } from 'vitest'
+import { writeFile } from 'node:fs/promises'
+import { stateFilePath } from '../../supervisor/effects/stateFile.ts'
+import { Playground, allReady, until, untilStatus } from './supervise.ts'
+
+let playground: Playground | undefined
+const play = async (...names: string[]) => (playground = await Playground.create(names))
+
+afterEach(async () => {
+  await playground?.end()
+  playground = undefined
+})
+
+describe('well-behaved workers', () => {
+  it('run all services, and stop without leaving process or socket', async () => {
+    const here = await play('a', 'b', 'c')
+    const loop = await here.start('wellBehaved')
+    const status = await untilStatus(loop, allReady, 'all ready')
+    expect(status.shards.map((shard) => shard.services).sort()).toEqual([1, 2])
+    loop.stop({ leaveWorkers: false })
+    await loop.done
+    expect(await here.workerPids()).toEqual([])
+    expect(await here.runDirectory()).toEqual([])
+  })
+
+  it('are adopted by the next supervisor', async () => {
+    const here = await play('a', 'b', 'c')
+    const first = await here.start('wellBehaved')
+    const pids = (await untilStatus(first, allReady, 'all ready')).shards.map((shard) => shard.workerPid)
+    first.stop({ leaveWorkers: true })
+    await first.done
+    const second = await here.start('wellBehaved')
+    const status = await untilStatus(second, allReady, 'all ready again')
+    expect(status.shards.map((shard) => shard.workerPid)).toEqual(pids)
+    expect(status.shards.every((shard) => shard.adopted)).toBe(true)
+  })
+
+  it('are replaced when they are killed, at once', async () => {
+    const here = await play('a', 'b', 'c')
+    const loop = await here.start('wellBehaved')
+    const before = await untilStatus(loop, allReady, 'all ready')
+    const victim = before.shards[0]?.workerPid ?? 0
+    process.kill(victim, 'SIGKILL')
+    await untilStatus(loop, (status) => allReady(status) && status.shards[0]?.workerPid !== victim, 'a new worker')
+    expect(loop.status().shards[1]?.workerPid).toBe(before.shards[1]?.workerPid)
+    expect(here.transitions.find(({ to }) => to === 'gone')?.message).toBe('killed by SIGKILL')
+  })
+
+  it('that died while no supervisor ran are started anew', async () => {
+    const here = await play('a', 'b', 'c')
+    const first = await here.start('wellBehaved')
+    const before = await untilStatus(first, allReady, 'all ready')
+    first.stop({ leaveWorkers: true })
+    await first.done
+    process.kill(before.shards[1]?.workerPid ?? 0, 'SIGKILL')
+    const second = await here.start('wellBehaved')
+    const after = await untilStatus(second, allReady, 'all ready again')
+    expect(after.shards.map((shard) => shard.adopted)).toEqual([true, false])
+  })
+
+  it('that are stopped by a signal are replaced, and their services wait until that is settled', async () => {
+    const here = await play('a', 'b', 'c')
+    const first = await here.start('wellBehaved')
+    const before = await untilStatus(first, allReady, 'all ready')
+    first.stop({ leaveWorkers: true })
+    await first.done
+    process.kill(before.shards[0]?.workerPid ?? 0, 'SIGSTOP')
+    const second = await here.start('wellBehaved')
+    const after = await untilStatus(second, allReady, 'all ready again')
+    expect(after.shards.map((shard) => shard.adopted)).toEqual([false, true])
+  })
+
+  it('tell their metrics', async () => {
+    const here = await play('a', 'b', 'c')
+    const loop = await here.start('wellBehaved')
+    await untilStatus(loop, allReady, 'all ready')
+    expect((await loop.workerMetrics()).join('')).toMatch(/fake_up\{worker="shard-1-.*\n(.*\n)*.*fake_up\{worker="shard-2-/)
+  })
+})
+
+describe('a placement file', () => {
+  it('that is damaged is refused by its reader, with the reason', async () => {
+    const here = await play('a')
+    await writeFile(stateFilePath(here.directory), '{"version": 1, "placement": {"a": 1')
+    await expect(here.start('wellBehaved')).rejects.toThrow(/state\.json is damaged/)
+  })
+})
+
+describe('a worker that', () => {
+  it.each([
+    ['diesAtStart', /exit code 3/],
+    ['diesOnPut', /exit code 4/],
+    ['neverListens', /killed by SIGKILL/],
+    ['tellsGarbage', /killed by SIGKILL/],
+    ['tellsForever', /killed by SIGKILL/],
+    ['speaksTheFuture', /killed by SIGKILL/],
+    ['isSomebodyElse', /killed by SIGKILL/],
+  ])('%s is replaced again and again, with growing pauses, and the reason is told', async (kind, reason) => {
+    const here = await play('a')
+    const loop = await here.start(kind)
+    await untilStatus(loop, (status) => (status.shards[0]?.restarts ?? 0) >= 2, 'two restarts')
+    expect(here.transitions.filter(({ to }) => to === 'gone').map(({ message }) => message)).toContainEqual(expect.stringMatching(reason))
+    expect(allReady(loop.status())).toBe(false)
+  })
+
+  it.each([
+    ['refusesPut', /the worker refused it: I do not like it/],
+    ['answersGarbage', /./],
+  ])('%s leaves its service pending, with the reason, and tried again', async (kind, reason) => {
+    const here = await play('a')
+    const loop = await here.start(kind)
+    const status = await untilStatus(loop, ({ services }) => (services[0]?.restarts ?? 0) >= 2, 'two attempts')
+    expect(status.services[0]).toMatchObject({ phase: 'pending', ready: false })
+    expect(here.transitions.map(({ message }) => message)).toContainEqual(expect.stringMatching(reason))
+  })
+
+  it('hangsOnPut does not keep the loop from stopping', async () => {
+    const here = await play('a')
+    const loop = await here.start('hangsOnPut')
+    await untilStatus(loop, ({ shards }) => shards[0]?.workerPhase === 'ready', 'worker ready')
+    loop.stop({ leaveWorkers: false })
+    await loop.done
+    expect(await here.workerPids()).toEqual([])
+  })
+
+  it('hangsUpOften is found again each time, and never replaced', async () => {
+    const here = await play('a')
+    const loop = await here.start('hangsUpOften')
+    await until(() => Promise.resolve(here.transitions.filter(({ to }) => to === 'unknown').length >= 3), 'three hang-ups')
+    await untilStatus(loop, allReady, 'ready')
+    expect(loop.status().shards[0]?.restarts).toBe(0)
+  })
+
+  it('ignoresShutdown is killed after the drain', async () => {
+    const here = await play('a')
+    const loop = await here.start('ignoresShutdown')
+    await untilStatus(loop, allReady, 'ready')
+    loop.stop({ leaveWorkers: false })
+    await loop.done
+    expect(await here.workerPids()).toEqual([])
+  })
+})

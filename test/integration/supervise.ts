@@ -1,0 +1,120 @@
+/** A real loop with a real fleet over fake worker processes, in directories of its own. */
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Status } from '../../shared/api.ts'
+import { type ResolvedConfig, parseConfig } from '../../supervisor/config/parseConfig.ts'
+import { defaultPatience } from '../../supervisor/core/patience.ts'
+import type { Transition } from '../../supervisor/core/transitions.ts'
+import type { Patience } from '../../supervisor/core/types.ts'
+import { systemClock } from '../../supervisor/effects/clock.ts'
+import { createFleet } from '../../supervisor/effects/fleet.ts'
+import { prepareDirectories, readStateFile, writeStateFile } from '../../supervisor/effects/stateFile.ts'
+import { Loop } from '../../supervisor/loop.ts'
+import { stringify } from 'yaml'
+
+/** Short enough for a test, long enough for a busy machine. */
+const patience: Patience = {
+  ...defaultPatience,
+  spawnTimeoutMs: 2000,
+  foundTimeoutMs: 1000,
+  lostTimeoutMs: 1000,
+  serviceBackoff: { free: 0, baseMs: 50, maxMs: 200, halfLifeMs: 1000 },
+  workerBackoff: { free: 1, baseMs: 50, maxMs: 200, halfLifeMs: 1000 },
+}
+
+export class Playground {
+  readonly transitions: Transition[] = []
+  readonly loops: Loop[] = []
+  config: ResolvedConfig
+  readonly directory: string
+
+  private constructor(directory: string, names: readonly string[]) {
+    this.directory = directory
+    this.config = this.configOf(names)
+  }
+
+  static async create(names: readonly string[]): Promise<Playground> {
+    const playground = new Playground(await mkdtemp(join(tmpdir(), 'tsnsrv-it-')), names)
+    const { stateDir, runDir } = playground.config.settings
+    await prepareDirectories(stateDir, runDir)
+    return playground
+  }
+
+  configOf(names: readonly string[], shardSize = 2): ResolvedConfig {
+    const supervisor = { shardSize, stateDir: this.directory, runDir: join(this.directory, 'run'), drainTimeout: '200ms' }
+    const services = names.map((name) => ({ name, upstream: `http://${name}.test`, plaintext: true }))
+    return parseConfig(stringify({ supervisor, services }), 'test.yaml', {}).config
+  }
+
+  /** A supervisor whose workers are of this kind: a file of ./workers. */
+  async start(kind: string): Promise<Loop> {
+    const { settings } = this.config
+    const loop = new Loop(
+      {
+        clock: systemClock,
+        createFleet: (post) =>
+          createFleet({
+            binary: join(import.meta.dirname, 'workers', `${kind}.mjs`),
+            stateDir: settings.stateDir,
+            runDir: settings.runDir,
+            workerArguments: () => [],
+            env: process.env,
+            post,
+          }),
+        loadConfig: () => Promise.resolve(this.config),
+        savePlacement: (placement) => writeStateFile(settings.stateDir, placement),
+        authKey: () => Promise.resolve(undefined),
+        hasCredential: () => false,
+        onTransition: (transition) => {
+          this.transitions.push(transition)
+        },
+      },
+      { version: 'test', pid: process.pid, configFile: 'test.yaml' },
+      this.config,
+      (await readStateFile(settings.stateDir)) ?? new Map<string, number>(),
+      patience,
+    )
+    this.loops.push(loop)
+    await loop.adopt()
+    await loop.apply(this.config)
+    return loop
+  }
+
+  /** Ends every worker, also those that do not want to, and removes all files. */
+  async end(): Promise<void> {
+    for (const loop of this.loops) loop.stop({ leaveWorkers: true })
+    await Promise.all(this.loops.map((loop) => loop.done))
+    for (const pid of await this.workerPids()) process.kill(pid, 'SIGKILL')
+    await until(async () => (await this.workerPids()).length === 0, 'all workers are gone')
+    await rm(this.directory, { recursive: true })
+  }
+
+  /** Pids of all processes whose command line names this playground. */
+  async workerPids(): Promise<number[]> {
+    const pids = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry)).map(Number)
+    const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${String(pid)}/cmdline`, 'utf8').catch(() => '')))
+    return pids.filter((_, i) => lines[i]?.includes(this.directory))
+  }
+
+  runDirectory(): Promise<string[]> {
+    return readdir(this.config.settings.runDir)
+  }
+}
+
+/** Waits until the status of the loop fulfils the condition; fails with the last status after the deadline. */
+export async function untilStatus(loop: Loop, condition: (status: Status) => boolean, what: string): Promise<Status> {
+  await until(() => Promise.resolve(condition(loop.status())), what, () => JSON.stringify(loop.status(), null, 1))
+  return loop.status()
+}
+
+/** Looks again and again until the condition holds; fails after 15 s. */
+export async function until(condition: () => Promise<boolean>, what: string, details: () => string = () => ''): Promise<void> {
+  const deadline = Date.now() + 15_000
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`not within 15 s: ${what}\n${details()}`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+export const allReady = (status: Status): boolean => status.services.length > 0 && status.services.every((service) => service.ready)

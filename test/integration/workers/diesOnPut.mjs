@@ -1,0 +1,4 @@
+#!/usr/bin/env node
+import { serve, wellBehaved } from './base.mjs'
+
+serve({ ...wellBehaved, put: () => process.exit(4) })

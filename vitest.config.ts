@@ -1,0 +1,33 @@
+import { defineConfig } from 'vitest/config'
+
+/** Tests that start processes are checked after each file for what they left behind. */
+const leaveNothing = { setupFiles: ['test/leaveNothing.ts'], pool: 'forks' as const }
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: 'unit', include: ['test/{core,config,cli,scripts}/**/*.test.ts'] } },
+      { test: { name: 'nix', include: ['test/nix/**/*.test.ts'], testTimeout: 30_000 } },
+      {
+        test: {
+          name: 'integration',
+          include: ['test/integration/**/*.test.ts'],
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
+          ...leaveNothing,
+        },
+      },
+      {
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          // Real nodes share two cores: files run one after another, or their deadlines measure each other.
+          maxWorkers: 1,
+          testTimeout: 180_000,
+          hookTimeout: 120_000,
+          ...leaveNothing,
+        },
+      },
+    ],
+  },
+})

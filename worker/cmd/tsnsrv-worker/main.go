@@ -1,0 +1,201 @@
+// Command tsnsrv-worker hosts the services of one shard: for each a node of its own on the tailnet and a proxy in front of
+// its upstream. It is started by a supervisor, is told what to run over a Unix socket, and serves on when the supervisor
+// is gone.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/collector"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/control"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/interfaces"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/proxy"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/service"
+)
+
+const (
+	orphanAfter  = time.Minute
+	closeTimeout = 2 * time.Second // for the last answers on the control socket
+)
+
+// version is set when the binary is built: -ldflags "-X main.version=1.2.3".
+var version = ""
+
+// flags of the command line. There are no secrets among them, as other users can read it.
+type flags struct {
+	id, dir, logFile, logLevel string
+	shard                      int
+	gcPercent                  int
+	startConcurrency           int
+	ignoreInterfaces           string
+	logUpload                  bool
+	version                    bool
+}
+
+func parseFlags(arguments []string, output io.Writer) (flags, error) {
+	var f flags
+	set := flag.NewFlagSet("tsnsrv-worker", flag.ContinueOnError)
+	set.SetOutput(output)
+	set.StringVar(&f.id, "id", "", "id of this worker, unique for ever")
+	set.IntVar(&f.shard, "shard", 0, "number of the shard that it runs, from 1")
+	set.StringVar(&f.dir, "dir", "", "run directory: worker.sock and worker.json are made in it")
+	set.StringVar(&f.logFile, "log-file", "", "file for JSON log lines, rotated by size (default: stderr)")
+	set.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error; debug logs each request")
+	set.IntVar(&f.gcPercent, "gc-percent", 10, "GOGC while idle; relaxed by itself under load")
+	set.IntVar(&f.startConcurrency, "start-concurrency", 0, "how many nodes start at once; 0: all")
+	set.StringVar(&f.ignoreInterfaces, "ignore-interfaces", "", "comma-separated shell patterns of network interfaces to leave out")
+	set.BoolVar(&f.logUpload, "log-upload", false, "upload the nodes' logs to Tailscale")
+	set.BoolVar(&f.version, "version", false, "print the version and exit")
+	if err := set.Parse(arguments); err != nil {
+		return f, err
+	}
+	switch {
+	case f.version:
+		return f, nil
+	case set.NArg() > 0:
+		return f, fmt.Errorf("unexpected argument %q", set.Arg(0))
+	case f.id == "" || f.dir == "" || f.shard < 1:
+		return f, errors.New("-id, -dir and -shard (from 1) are required")
+	case f.gcPercent < 1:
+		return f, fmt.Errorf("-gc-percent: want at least 1, got %d", f.gcPercent)
+	}
+	return f, nil
+}
+
+func main() {
+	f, err := parseFlags(os.Args[1:], os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "tsnsrv-worker:", err)
+		os.Exit(2)
+	}
+	if f.version {
+		fmt.Println(binaryVersion())
+		return
+	}
+	if err := run(f); err != nil {
+		fmt.Fprintln(os.Stderr, "tsnsrv-worker:", err)
+		os.Exit(1)
+	}
+}
+
+// run lives until the worker has been told to end, and has.
+func run(f flags) error {
+	// The supervisor may die, and with it the reader of stdout and stderr and the terminal; this process stays.
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	syscall.Umask(0o077)
+
+	logger, err := openLog(f.logFile, f.logLevel)
+	if err != nil {
+		return err
+	}
+	logger = logger.With("shard", f.shard)
+	slog.SetDefault(logger)
+
+	node.ForgetEnvironment()
+	if !f.logUpload {
+		node.DisableLogUpload()
+	}
+	collector.Tune(f.gcPercent)
+	table, err := interfaces.New(splitList(f.ignoreInterfaces), logger)
+	if err != nil {
+		return err
+	}
+	defer table.Close()
+	table.Install()
+
+	hello, err := introduce(f.id, f.shard)
+	if err != nil {
+		return err
+	}
+	metrics := proxy.NewMetrics()
+	registry := prometheus.NewRegistry()
+	if err := registry.Register(metrics); err != nil {
+		return err
+	}
+	set := service.NewSet(service.Options{
+		Holder:           fmt.Sprintf("%s %d", f.id, hello.Pid),
+		StartConcurrency: f.startConcurrency,
+		Interfaces:       table,
+		Metrics:          metrics,
+		Log:              logger,
+	})
+	server := control.New(control.Options{
+		Hello:   hello,
+		Set:     set,
+		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
+		Log:     logger,
+	})
+
+	home, err := openRunDir(f.dir, hello)
+	if err != nil {
+		return err
+	}
+	defer home.close()
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(home.listener) }()
+	logger.Info("worker is ready", "id", f.id, "pid", hello.Pid, "version", hello.Version)
+	return wait(set, server, logger, stop, served)
+}
+
+func wait(set *service.Set, server *control.Server, logger *slog.Logger, stop <-chan os.Signal, served <-chan error) error {
+	orphaned := server.Orphaned(orphanAfter)
+	for {
+		select {
+		case received := <-stop:
+			logger.Info("shutting down", "signal", received.String())
+			set.Shutdown(control.DefaultDrain)
+		case <-orphaned:
+			logger.Warn("no supervisor has come; ending")
+			set.Shutdown(0)
+			orphaned = nil
+		case err := <-served:
+			return err
+		case <-set.Done():
+			ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+			defer cancel()
+			server.Close(ctx)
+			logger.Info("worker has ended")
+			return nil
+		}
+	}
+}
+
+func splitList(text string) []string {
+	var list []string
+	for item := range strings.SplitSeq(text, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			list = append(list, item)
+		}
+	}
+	return list
+}
+
+func binaryVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

@@ -1,0 +1,108 @@
+package control
+
+import (
+	"encoding/json"
+	"maps"
+	"net/http"
+	"time"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
+)
+
+const (
+	aliveInterval = 10 * time.Second
+	writeTimeout  = 10 * time.Second // a reader that takes nothing for so long is dropped; it may come back
+)
+
+// events streams WorkerEvents. Changes are collected per service while the reader is busy, so that it gets the latest state
+// and never a backlog.
+func (s *Server) events(w http.ResponseWriter, r *http.Request) {
+	watch := s.options.Set.Watch() // before the first state, or a change in between would be lost
+	defer watch.Close()
+	stream := &eventStream{server: s, encoder: json.NewEncoder(w), control: http.NewResponseController(w)}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	if stream.sendState() != nil {
+		return
+	}
+	alive := time.NewTicker(aliveInterval)
+	defer alive.Stop()
+	for {
+		var err error
+		select {
+		case <-r.Context().Done():
+			return
+		case <-watch.Ready():
+			for _, change := range watch.Take() {
+				if err == nil {
+					err = stream.sendChange(change.Name, change.Removed)
+				}
+			}
+		case <-alive.C:
+			err = stream.sendAlive()
+		case <-s.options.Set.Done():
+			for _, change := range watch.Take() {
+				_ = stream.sendChange(change.Name, change.Removed)
+			}
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// eventStream is one reader.
+type eventStream struct {
+	server   *Server
+	encoder  *json.Encoder
+	control  *http.ResponseController
+	counters map[string]protocol.ServiceCounters // as last sent
+}
+
+func (e *eventStream) send(event protocol.WorkerEvent) error {
+	if err := e.control.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	if err := e.encoder.Encode(event); err != nil {
+		return err
+	}
+	return e.control.Flush()
+}
+
+func (e *eventStream) sendState() error {
+	state := e.server.workerState()
+	e.counters = countersOf(state)
+	return e.send(protocol.WorkerEvent{Type: protocol.WorkerEventTypeState, State: &state})
+}
+
+func (e *eventStream) sendChange(name string, removed bool) error {
+	if removed {
+		if err := e.send(protocol.WorkerEvent{Type: protocol.WorkerEventTypeRemoved, Name: &name}); err != nil {
+			return err
+		}
+	}
+	status, ok := e.server.options.Set.Status(name)
+	if !ok {
+		return nil
+	}
+	return e.send(protocol.WorkerEvent{Type: protocol.WorkerEventTypeService, Service: &status})
+}
+
+// sendAlive says that the worker is there; with all states when requests were counted since the last time.
+func (e *eventStream) sendAlive() error {
+	state := e.server.workerState()
+	counters := countersOf(state)
+	if maps.Equal(counters, e.counters) {
+		return e.send(protocol.WorkerEvent{Type: protocol.WorkerEventTypeAlive})
+	}
+	e.counters = counters
+	return e.send(protocol.WorkerEvent{Type: protocol.WorkerEventTypeState, State: &state})
+}
+
+func countersOf(state protocol.WorkerState) map[string]protocol.ServiceCounters {
+	counters := make(map[string]protocol.ServiceCounters, len(state.Services))
+	for _, each := range state.Services {
+		counters[each.Name] = each.Counters
+	}
+	return counters
+}

@@ -1,0 +1,193 @@
+package interfaces
+
+import (
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tailscale.com/net/netmon"
+)
+
+var discard = slog.New(slog.DiscardHandler)
+
+// host is a source whose news the test makes.
+type host struct {
+	names        []string
+	defaultRoute []string
+	lists        int
+	unread       bool
+	news         chan error
+}
+
+func (h *host) list() ([]netmon.Interface, []string, error) {
+	h.lists++
+	var all []netmon.Interface
+	for i, name := range h.names {
+		all = append(all, netmon.Interface{Interface: &net.Interface{Index: i + 1, Name: name}, AltAddrs: []net.Addr{}})
+	}
+	return all, h.defaultRoute, nil
+}
+
+func (h *host) drain() bool {
+	news := h.unread
+	h.unread = false
+	return news
+}
+
+func (h *host) wait() error  { return <-h.news }
+func (h *host) close() error { h.news <- os.ErrClosed; return nil }
+
+type monitor struct{ polls atomic.Int32 }
+
+func (m *monitor) Poll() { m.polls.Add(1) }
+
+func names(t *testing.T, table *Table) []string {
+	t.Helper()
+	list, err := table.Get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, each := range list {
+		names = append(names, each.Name)
+	}
+	return names
+}
+
+func TestListIsKeptUntilTheKernelHasNews(t *testing.T) {
+	h := &host{names: []string{"lo", "eth0"}, news: make(chan error)}
+	table := newTable(h, true, nil, discard)
+	defer table.Close()
+	for range 3 {
+		names(t, table)
+	}
+	if h.lists != 1 {
+		t.Errorf("listed %d times", h.lists)
+	}
+	h.names, h.unread = []string{"lo", "eth0", "eth1"}, true
+	if got := names(t, table); !slices.Contains(got, "eth1") {
+		t.Errorf("news on the socket was not looked at: %v", got)
+	}
+}
+
+// A node's own socket may be served before ours: it then reads the old list and must be told to read again.
+func TestTooEarlyReaderIsToldOfTheChange(t *testing.T) {
+	h := &host{names: []string{"lo", "eth0"}, news: make(chan error)}
+	table := newTable(h, true, nil, discard)
+	defer table.Close()
+	early := &monitor{}
+	detach := table.Attach(early)
+	names(t, table)
+	h.news <- nil
+	h.news <- nil // taken only after the first news were handled
+	if early.polls.Load() != 0 {
+		t.Error("told of a change that changed nothing")
+	}
+	table.mu.Lock()
+	h.names = []string{"lo", "eth0", "eth1"}
+	table.mu.Unlock()
+	h.news <- nil
+	h.news <- nil
+	if early.polls.Load() != 1 {
+		t.Errorf("told %d times", early.polls.Load())
+	}
+	detach()
+	table.mu.Lock()
+	h.names = []string{"lo"}
+	table.mu.Unlock()
+	h.news <- nil
+	h.news <- nil
+	if early.polls.Load() != 1 {
+		t.Error("told after detaching")
+	}
+}
+
+func TestWithoutNewsTheListAges(t *testing.T) {
+	h := &host{names: []string{"lo"}, news: make(chan error, 1)}
+	table := newTable(h, false, nil, discard)
+	names(t, table)
+	names(t, table)
+	if h.lists != 1 {
+		t.Errorf("listed %d times at once", h.lists)
+	}
+	table.listedAt = table.listedAt.Add(-pollInterval)
+	names(t, table)
+	if h.lists != 2 {
+		t.Errorf("listed %d times after the interval", h.lists)
+	}
+}
+
+func TestPatternsHideAllButTheDefaultRoute(t *testing.T) {
+	var log strings.Builder
+	h := &host{names: []string{"lo", "eth0", "br-lan", "br-1f2e", "veth12"}, defaultRoute: []string{"br-lan"}, news: make(chan error, 1)}
+	table := newTable(h, false, []string{"br-*", "veth*"}, slog.New(slog.NewTextHandler(&log, nil)))
+	for range 2 {
+		if got := names(t, table); !slices.Equal(got, []string{"lo", "eth0", "br-lan"}) {
+			t.Errorf("got %v", got)
+		}
+		table.listedAt = time.Time{}
+	}
+	if strings.Count(log.String(), "br-1f2e veth12") != 1 {
+		t.Errorf("want the hidden ones logged once:\n%s", &log)
+	}
+}
+
+func TestNewRefusesABadPattern(t *testing.T) {
+	if _, err := New([]string{"eth[0"}, discard); err == nil {
+		t.Error("accepted")
+	}
+}
+
+func TestDefaultRoutesAreFound(t *testing.T) {
+	v4 := "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n" +
+		"br-lan\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\neth1\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
+	if got := parseRoutes(strings.NewReader(v4), defaultRoute4); !slices.Equal(got, []string{"br-lan"}) {
+		t.Errorf("v4: %v", got)
+	}
+	zero := strings.Repeat("0", 32)
+	v6 := zero + " 00 " + zero + " 00 fe800000000000000000000000000001 00000400 1 0 00000003 eth0\n" +
+		zero + " 00 " + zero + " 00 " + zero + " ffffffff 1 0 00200200 lo\n"
+	if got := parseRoutes(strings.NewReader(v6), defaultRoute6); !slices.Equal(got, []string{"eth0"}) {
+		t.Errorf("v6: %v", got)
+	}
+}
+
+// The kernel's own list must be what the standard library says, address by address.
+func TestKernelListsWhatTheStandardLibraryLists(t *testing.T) {
+	table, err := New(nil, discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer table.Close()
+	list, err := table.Get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != len(want) {
+		t.Fatalf("%d interfaces, want %d", len(list), len(want))
+	}
+	for i, each := range list {
+		addresses, err := want[i].Addrs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		own, err := each.Addrs()
+		if err != nil || len(own) != len(addresses) {
+			t.Fatalf("%s: %v, %v; want %v", each.Name, own, err, addresses)
+		}
+		for j := range own {
+			if own[j].String() != addresses[j].String() {
+				t.Errorf("%s: %v, want %v", each.Name, own[j], addresses[j])
+			}
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package interfaces
+
+import (
+	"errors"
+	"net"
+	"os"
+
+	"github.com/jsimonetti/rtnetlink"
+	"golang.org/x/sys/unix"
+	"tailscale.com/net/netmon"
+)
+
+// Routes are among the groups because the default route decides which interface must not be hidden.
+const newsGroups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR |
+	unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE
+
+// kernel is a source fed by one netlink subscription. The messages themselves are not read: any of them means "list again".
+type kernel struct {
+	socket *os.File // non-blocking and known to the runtime's poller: a waiting goroutine holds no thread
+}
+
+// openKernel subscribes. On an error the returned source still lists, but has no news.
+func openKernel() (*kernel, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return &kernel{}, os.NewSyscallError("socket", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: newsGroups}); err != nil {
+		unix.Close(fd)
+		return &kernel{}, os.NewSyscallError("bind", err)
+	}
+	return &kernel{socket: os.NewFile(uintptr(fd), "netlink")}, nil
+}
+
+func (k *kernel) close() error {
+	if k.socket == nil {
+		return nil
+	}
+	return k.socket.Close()
+}
+
+func (k *kernel) wait() error {
+	var buffer [4096]byte
+	_, err := k.socket.Read(buffer[:])
+	// ENOBUFS: more news came than the socket holds. That some were dropped is no loss, they all mean the same.
+	if err != nil && !errors.Is(err, unix.ENOBUFS) {
+		return err
+	}
+	k.drain()
+	return nil
+}
+
+func (k *kernel) drain() (news bool) {
+	raw, err := k.socket.SyscallConn()
+	if err != nil {
+		return true
+	}
+	var buffer [4096]byte
+	err = raw.Control(func(fd uintptr) {
+		for {
+			_, _, err := unix.Recvfrom(int(fd), buffer[:], unix.MSG_DONTWAIT)
+			if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) {
+				return
+			}
+			news = true
+		}
+	})
+	return news || err != nil
+}
+
+// list makes two dumps, links and addresses, whatever the number of interfaces.
+func (k *kernel) list() ([]netmon.Interface, []string, error) {
+	links, err := net.Interfaces()
+	if err != nil {
+		return nil, nil, err
+	}
+	connection, err := rtnetlink.Dial(nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer connection.Close()
+	addresses, err := connection.Address.List()
+	if err != nil {
+		return nil, nil, err
+	}
+	byIndex := map[int][]net.Addr{}
+	for _, address := range addresses {
+		// On a point-to-point link Address is the other end, and Local is ours.
+		ip, bits := address.Attributes.Local, 8*net.IPv6len
+		if ip == nil {
+			ip = address.Attributes.Address
+		}
+		if ip.To4() != nil {
+			bits = 8 * net.IPv4len
+		}
+		prefix := &net.IPNet{IP: ip, Mask: net.CIDRMask(int(address.PrefixLength), bits)}
+		byIndex[int(address.Index)] = append(byIndex[int(address.Index)], prefix)
+	}
+	all := make([]netmon.Interface, len(links))
+	for i := range links {
+		own := byIndex[links[i].Index]
+		if own == nil {
+			own = []net.Addr{} // nil would make netmon ask the kernel after all
+		}
+		all[i] = netmon.Interface{Interface: &links[i], AltAddrs: own}
+	}
+	return all, defaultRouteInterfaces(), nil
+}

@@ -1,0 +1,198 @@
+// Package node runs one tailnet node of this process: a tsnet.Server whose state directory, UDP port and login are under
+// our control, and whose life is told as a stream of Status.
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"tailscale.com/client/local"
+	"tailscale.com/client/tailscale/apitype"
+	"tailscale.com/ipn"
+	"tailscale.com/ipn/store"
+	"tailscale.com/tsnet"
+	"tailscale.com/types/logger"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/interfaces"
+)
+
+// Config is what a node is made of. Dir must be locked by the caller for as long as the node runs.
+type Config struct {
+	Dir        string
+	Hostname   string
+	ControlURL string // empty: Tailscale's own
+	AuthKey    string // used only if the node has to log in
+	Ephemeral  bool
+	Port       uint16 // UDP port of WireGuard
+	Verbose    bool   // log what tsnet says
+	Interfaces *interfaces.Table
+	Log        *slog.Logger
+}
+
+// Node is a running node.
+type Node struct {
+	server  *tsnet.Server
+	local   *local.Client
+	log     *slog.Logger
+	updates chan Status
+	stop    context.CancelFunc
+	watched chan struct{} // closed when watch has ended
+	detach  func()
+}
+
+// StateError says that the node's key file is there but cannot be read.
+type StateError struct {
+	Path string
+	Err  error
+}
+
+func (e *StateError) Error() string {
+	return fmt.Sprintf("node state %s cannot be read: %v; restore it, or move it away to log in as a new node", e.Path, e.Err)
+}
+
+func (e *StateError) Unwrap() error { return e.Err }
+
+// Start starts a node and returns at once; Updates tells what becomes of it. An error means that nothing is left running.
+func Start(config Config) (*Node, error) {
+	backendLog := logger.Discard
+	if config.Verbose {
+		backendLog = func(format string, args ...any) { config.Log.Info(fmt.Sprintf(format, args...), "source", "tsnet") }
+	}
+	// The store is opened here and not by tsnet, which would leave a running engine behind when it cannot be read.
+	keys := filepath.Join(config.Dir, "tailscaled.state")
+	keyStore, err := store.New(backendLog, keys)
+	if err != nil {
+		return nil, &StateError{Path: keys, Err: err}
+	}
+	server := &tsnet.Server{
+		Dir:        config.Dir,
+		Store:      keyStore,
+		Hostname:   config.Hostname,
+		ControlURL: config.ControlURL,
+		AuthKey:    config.AuthKey,
+		Ephemeral:  config.Ephemeral,
+		Port:       config.Port,
+		Logf:       backendLog,
+		UserLogf:   logger.Discard, // the login URL reaches us by the IPN bus
+	}
+	client, err := server.LocalClient()
+	if err != nil {
+		abandon(server)
+		return nil, fmt.Errorf("starting the node: %w", err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	n := &Node{
+		server:  server,
+		local:   client,
+		log:     config.Log,
+		updates: make(chan Status, 1),
+		stop:    stop,
+		watched: make(chan struct{}),
+		detach:  config.Interfaces.Attach(server.Sys().NetMon.Get()),
+	}
+	if actual := server.Sys().MagicSock.Get().LocalPort(); actual != config.Port {
+		config.Log.Warn("the UDP port of this service is taken; using another one until the next start", "port", config.Port, "actual", actual)
+	}
+	go n.watch(ctx)
+	return n, nil
+}
+
+// abandon frees what a failed start leaves: tsnet closes only a part by itself, and Close is not safe then.
+func abandon(server *tsnet.Server) {
+	system := server.Sys()
+	if system == nil {
+		return
+	}
+	if engine, ok := system.Engine.GetOK(); ok {
+		engine.Close()
+	}
+	system.Bus.Get().Close()
+}
+
+// Updates delivers the latest Status after each change; older ones that nobody took are dropped.
+func (n *Node) Updates() <-chan Status { return n.updates }
+
+// UDPPort is the port that the node has really bound.
+func (n *Node) UDPPort() uint16 { return n.server.Sys().MagicSock.Get().LocalPort() }
+
+// Listen listens on the node's tailnet addresses; address is "host:port", usually without a host.
+func (n *Node) Listen(address string) (net.Listener, error) { return n.server.Listen("tcp", address) }
+
+// Dial connects from the node to a tailnet peer, or to any other host by the network of this machine.
+func (n *Node) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return n.server.Dial(ctx, network, address)
+}
+
+// WhoIs tells who is behind a tailnet address ("ip:port").
+func (n *Node) WhoIs(ctx context.Context, address string) (*apitype.WhoIsResponse, error) {
+	return n.local.WhoIs(ctx, address)
+}
+
+// Close takes the node off the tailnet and frees its port. The directory may be used by another process afterwards.
+func (n *Node) Close() error {
+	n.stop()
+	<-n.watched
+	n.detach()
+	return n.server.Close()
+}
+
+// rewatchAfter keeps a broken watch from spinning.
+const rewatchAfter = 100 * time.Millisecond
+
+// watch folds what the node's bus says into Status, and publishes each change.
+func (n *Node) watch(ctx context.Context) {
+	defer close(n.watched)
+	var status Status
+	for ctx.Err() == nil {
+		// NotifyInitialState is the cheapest mask: no network map, no peers, no engine statistics.
+		watcher, err := n.local.WatchIPNBus(ctx, ipn.NotifyInitialState)
+		for err == nil {
+			var notice ipn.Notify
+			if notice, err = watcher.Next(); err == nil {
+				status = n.fold(ctx, status, &notice)
+			}
+		}
+		if watcher != nil {
+			watcher.Close()
+		}
+		// The bus drops a watcher that falls behind. The next one starts with the state as it is then.
+		select {
+		case <-ctx.Done():
+		case <-time.After(rewatchAfter):
+		}
+	}
+}
+
+func (n *Node) fold(ctx context.Context, before Status, notice *ipn.Notify) Status {
+	after := before.apply(notice)
+	if after.State == Running && before.State != Running {
+		after = n.identify(ctx, after)
+	}
+	if after.State == NeedsLogin && before.State == Running {
+		// A node that had a login and lost it does not ask for a new one by itself.
+		if err := n.local.StartLoginInteractive(ctx); err != nil {
+			n.log.Warn("cannot ask the control server for a login URL", "error", err)
+		}
+	}
+	if !after.equal(before) {
+		select {
+		case <-n.updates: // nobody took the last one: it is out of date
+		default:
+		}
+		n.updates <- after
+	}
+	return after
+}
+
+// identify adds who the node is, once it is up.
+func (n *Node) identify(ctx context.Context, status Status) Status {
+	full, err := n.local.StatusWithoutPeers(ctx)
+	if err != nil || full.Self == nil {
+		return status // closing, or gone again; the next notice tells
+	}
+	return status.withSelf(full.Self.DNSName, full.TailscaleIPs, full.Self.PublicKey)
+}

@@ -1,0 +1,25 @@
+package node
+
+import (
+	"os"
+
+	"tailscale.com/envknob"
+	"tailscale.com/logtail"
+)
+
+// ForgetEnvironment removes the variables from which tsnet would take credentials or a control server behind the back of
+// the spec. Call it before the first node starts.
+func ForgetEnvironment() {
+	for _, name := range []string{
+		"TS_AUTHKEY", "TS_AUTH_KEY", "TS_CLIENT_SECRET", "TS_CLIENT_ID", "TS_ID_TOKEN", "TS_AUDIENCE", "TS_CONTROL_URL",
+	} {
+		os.Unsetenv(name)
+	}
+}
+
+// DisableLogUpload keeps the logs of all nodes of this process to this machine. Besides the upload it switches off the
+// buffering for it, which would write each node's log into its state directory.
+func DisableLogUpload() {
+	envknob.SetNoLogsNoSupport()
+	logtail.Disable()
+}

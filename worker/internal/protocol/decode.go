@@ -1,0 +1,128 @@
+// Package protocol holds the shapes of the worker protocol. protocol.gen.go is generated from shared/protocol.ts; this
+// file adds what a JSON Schema turned into Go cannot hold.
+package protocol
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Version is PROTOCOL_VERSION of shared/protocol.ts.
+const Version = 1
+
+// Decode reads one JSON value of shape T and refuses what zod refuses on the other side: besides the generated checks, a
+// null in the place of any field, and (for a ServiceSpec) what Validate refuses. Unknown fields are ignored.
+func Decode[T any](data []byte) (T, error) {
+	var value, zero T
+	var raw any
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return zero, err
+	}
+	if err := refuseNull(raw, reflect.TypeFor[T](), "the body"); err != nil {
+		return zero, err
+	}
+	if err := json.Unmarshal(data, &value); err != nil {
+		return zero, err
+	}
+	if spec, ok := any(&value).(*ServiceSpec); ok {
+		if err := spec.Validate(); err != nil {
+			return zero, err
+		}
+	}
+	return value, nil
+}
+
+// refuseNull reports the first null where the shape has a field. encoding/json would take it for "absent" and leave the
+// zero value, which for a required field is a setting that nobody made.
+func refuseNull(value any, shape reflect.Type, where string) error {
+	if value == nil {
+		return fmt.Errorf("%s: must not be null", where)
+	}
+	if shape.Kind() == reflect.Pointer {
+		shape = shape.Elem()
+	}
+	switch value := value.(type) {
+	case []any:
+		if shape.Kind() != reflect.Slice {
+			return nil // the wrong type; json.Unmarshal says so
+		}
+		for i, element := range value {
+			if err := refuseNull(element, shape.Elem(), fmt.Sprintf("%s[%d]", where, i)); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		for key, element := range value {
+			inner, known := fieldShape(shape, key)
+			if !known {
+				continue
+			}
+			if err := refuseNull(element, inner, "field "+key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// fieldShape finds the type behind a JSON key: a struct field by its tag, or the element of a map.
+func fieldShape(shape reflect.Type, key string) (reflect.Type, bool) {
+	switch shape.Kind() {
+	case reflect.Map:
+		return shape.Elem(), true
+	case reflect.Struct:
+		for i := range shape.NumField() {
+			name, _, _ := strings.Cut(shape.Field(i).Tag.Get("json"), ",")
+			if name == key {
+				return shape.Field(i).Type, true
+			}
+		}
+	}
+	return nil, false
+}
+
+// Validate checks the rules between fields of a spec, and the formats that JSON Schema leaves open.
+func (s *ServiceSpec) Validate() error {
+	upstream, err := url.Parse(s.Proxy.Upstream)
+	if err != nil {
+		return fmt.Errorf("field upstream: %w", err)
+	}
+	if upstream.Scheme != "http" && upstream.Scheme != "https" || upstream.Host == "" {
+		return fmt.Errorf("field upstream: want http://host or https://host, got %q", s.Proxy.Upstream)
+	}
+	if s.Proxy.DialAddress != "" && s.Proxy.DialUnixPath != "" {
+		return fmt.Errorf("fields dialAddress and dialUnixPath: only one can be dialled")
+	}
+	if s.Proxy.DialAddress != "" {
+		if _, _, err := net.SplitHostPort(s.Proxy.DialAddress); err != nil {
+			return fmt.Errorf("field dialAddress: want host:port: %w", err)
+		}
+	}
+	if !filepath.IsAbs(s.Node.StateDir) {
+		return fmt.Errorf("field stateDir: want an absolute path, got %q", s.Node.StateDir)
+	}
+	if s.Node.ControlURL != "" {
+		if control, err := url.Parse(s.Node.ControlURL); err != nil || control.Host == "" {
+			return fmt.Errorf("field controlURL: want a URL or nothing, got %q", s.Node.ControlURL)
+		}
+	}
+	var ports []string
+	for _, listen := range s.Listeners {
+		_, port, _ := strings.Cut(listen.Address, ":")
+		if number, err := strconv.Atoi(port); err != nil || number > 65535 {
+			return fmt.Errorf("field address: %q has no valid port", listen.Address)
+		}
+		if slices.Contains(ports, listen.Address) {
+			return fmt.Errorf("field listeners: %q is there twice", listen.Address)
+		}
+		ports = append(ports, listen.Address)
+	}
+	return nil
+}

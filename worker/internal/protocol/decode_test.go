@@ -1,0 +1,95 @@
+package protocol
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// decoders are the shapes that shared/fixtures/protocol names.
+var decoders = map[string]func([]byte) error{
+	"Hello":         decodeAs[Hello],
+	"WorkerState":   decodeAs[WorkerState],
+	"WorkerEvent":   decodeAs[WorkerEvent],
+	"ServiceSpec":   decodeAs[ServiceSpec],
+	"ServiceStatus": decodeAs[ServiceStatus],
+	"ErrorReply":    decodeAs[ErrorReply],
+}
+
+func decodeAs[T any](data []byte) error {
+	_, err := Decode[T](data)
+	return err
+}
+
+// The fixtures are the contract: the TypeScript side accepts and refuses the same files.
+func TestContractFixtures(t *testing.T) {
+	for _, verdict := range []string{"accept", "refuse"} {
+		paths, err := filepath.Glob(filepath.Join("..", "..", "..", "shared", "fixtures", "protocol", verdict, "*.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(paths) == 0 {
+			t.Errorf("no fixtures to %s in shared/fixtures/protocol", verdict)
+		}
+		for _, path := range paths {
+			t.Run(verdict+"/"+filepath.Base(path), func(t *testing.T) {
+				text, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var fixture struct {
+					Shape string
+					Value json.RawMessage
+				}
+				if err := json.Unmarshal(text, &fixture); err != nil {
+					t.Fatal(err)
+				}
+				decode, known := decoders[fixture.Shape]
+				if !known {
+					t.Fatalf("fixture has shape %q, which the protocol has not", fixture.Shape)
+				}
+				err = decode(fixture.Value)
+				if verdict == "accept" && err != nil {
+					t.Errorf("refused: %v", err)
+				}
+				if verdict == "refuse" && err == nil {
+					t.Error("accepted")
+				}
+			})
+		}
+	}
+}
+
+const validSpec = `{"name":"web","specHash":"h","node":{"stateDir":"/s/web","hostname":"web","controlURL":"","ephemeral":false,
+"connectTimeoutMs":1000,"verbose":false},"listeners":[{"address":":80","scheme":"http","readHeaderTimeoutMs":0}],
+"proxy":{"upstream":"http://127.0.0.1:8080","dialAddress":"","dialUnixPath":"","useTailnetDialer":false,"insecureHTTPS":false,
+"recommendedProxyHeaders":true,"upstreamHeaders":{"X-A":"b"},"whois":true,"whoisTimeoutMs":1000}}`
+
+func TestDecodeServiceSpec(t *testing.T) {
+	if _, err := Decode[ServiceSpec]([]byte(validSpec)); err != nil {
+		t.Fatalf("valid spec refused: %v", err)
+	}
+	for what, change := range map[string][2]string{
+		"null":                     {validSpec, `null`},
+		"null node":                {`"controlURL":""`, `"controlURL":null`},
+		"null in a map":            {`"X-A":"b"`, `"X-A":null`},
+		"null optional":            {`"specHash":"h"`, `"specHash":"h","authKey":null`},
+		"null listeners":           {`[{"address":":80","scheme":"http","readHeaderTimeoutMs":0}]`, `null`},
+		"null listener":            {`[{"address"`, `[null,{"address"`},
+		"no listeners":             {`[{"address":":80","scheme":"http","readHeaderTimeoutMs":0}]`, `[]`},
+		"ftp upstream":             {`http://127.0.0.1:8080`, `ftp://x`},
+		"upstream without a host":  {`http://127.0.0.1:8080`, `http:/x`},
+		"two places to dial":       {`"dialAddress":"","dialUnixPath":""`, `"dialAddress":"a:1","dialUnixPath":"/s"`},
+		"port out of range":        {`":80"`, `":99999"`},
+		"relative state directory": {`"/s/web"`, `"s/web"`},
+		"upper-case name":          {`"name":"web"`, `"name":"Web"`},
+		"the same listener twice":  {`"listeners":[`, `"listeners":[{"address":":80","scheme":"http","readHeaderTimeoutMs":1},`},
+		"bytes after the value":    {`"whoisTimeoutMs":1000}}`, `"whoisTimeoutMs":1000}}{}`},
+	} {
+		if _, err := Decode[ServiceSpec]([]byte(strings.Replace(validSpec, change[0], change[1], 1))); err == nil {
+			t.Errorf("%s: accepted", what)
+		}
+	}
+}

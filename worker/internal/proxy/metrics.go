@@ -1,0 +1,128 @@
+package proxy
+
+import (
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
+)
+
+const highestStatus = 599
+
+// Counters are the numbers of one service. Requests add to them without a lookup; the status of the service and the
+// Prometheus text are both read from them.
+type Counters struct {
+	service        string
+	byStatus       [highestStatus + 1]atomic.Uint64
+	duration       prometheus.Histogram
+	upstreamErrors atomic.Uint64
+	clientAborts   atomic.Uint64
+	whoisErrors    atomic.Uint64
+	bytesIn        atomic.Uint64
+	bytesOut       atomic.Uint64
+	open           atomic.Int64
+}
+
+func (c *Counters) request(status int, toHeader time.Duration) {
+	if status < 0 || status > highestStatus {
+		status = highestStatus
+	}
+	c.byStatus[status].Add(1)
+	c.duration.Observe(toHeader.Seconds())
+}
+
+// Snapshot gives the numbers in the shape of the protocol.
+func (c *Counters) Snapshot() protocol.ServiceCounters {
+	var requests uint64
+	for i := range c.byStatus {
+		requests += c.byStatus[i].Load()
+	}
+	return protocol.ServiceCounters{
+		Requests:        int(requests),
+		Errors:          int(c.upstreamErrors.Load()),
+		BytesIn:         int(c.bytesIn.Load()),
+		BytesOut:        int(c.bytesOut.Load()),
+		OpenConnections: int(c.open.Load()),
+	}
+}
+
+// Metrics is the Prometheus side of the Counters of all services. The series of a removed service are gone at once.
+type Metrics struct {
+	mu       sync.Mutex
+	services map[string]*Counters
+}
+
+// NewMetrics makes an empty set; register it with a Prometheus registry.
+func NewMetrics() *Metrics { return &Metrics{services: map[string]*Counters{}} }
+
+// Add makes the counters of a service, which start at zero.
+func (m *Metrics) Add(service string) *Counters {
+	counters := &Counters{
+		service: service,
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:        "tsnsrv_request_duration_seconds",
+			Help:        "Time from a request to the header of its response.",
+			ConstLabels: prometheus.Labels{"service": service},
+			Buckets:     []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+		}),
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.services[service] = counters
+	return counters
+}
+
+// Remove forgets a service.
+func (m *Metrics) Remove(counters *Counters) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.services[counters.service] == counters {
+		delete(m.services, counters.service)
+	}
+}
+
+var (
+	requestsDesc = describe("requests_total", "Requests by status code of the response; 499: the client went away before.", "code")
+	errorsDesc   = describe("errors_total", "Trouble by type: upstream did not answer, client_abort, whois failed.", "type")
+	openDesc     = describe("open_connections", "Connections that clients hold.")
+	bytesInDesc  = describe("request_bytes_total", "Bytes received from clients, headers and WebSockets included.")
+	bytesOutDesc = describe("response_bytes_total", "Bytes sent to clients, headers and WebSockets included.")
+)
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("tsnsrv_"+name, help, append([]string{"service"}, labels...), nil)
+}
+
+// Describe implements prometheus.Collector. It describes nothing: the histograms come and go with the services.
+func (m *Metrics) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(out chan<- prometheus.Metric) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, counters := range m.services {
+		counters.collect(out)
+	}
+}
+
+func (c *Counters) collect(out chan<- prometheus.Metric) {
+	counter := func(desc *prometheus.Desc, value uint64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(value), append([]string{c.service}, labels...)...)
+	}
+	for status := range c.byStatus {
+		if count := c.byStatus[status].Load(); count > 0 {
+			counter(requestsDesc, count, strconv.Itoa(status))
+		}
+	}
+	counter(errorsDesc, c.upstreamErrors.Load(), "upstream")
+	counter(errorsDesc, c.clientAborts.Load(), "client_abort")
+	counter(errorsDesc, c.whoisErrors.Load(), "whois")
+	counter(bytesInDesc, c.bytesIn.Load())
+	counter(bytesOutDesc, c.bytesOut.Load())
+	out <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(c.open.Load()), c.service)
+	c.duration.Collect(out)
+}

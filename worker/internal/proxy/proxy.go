@@ -1,0 +1,64 @@
+// Package proxy is the way of a request: from a connection on the tailnet, through a chain of small handlers, to the
+// upstream of the service. It knows nothing of nodes or of the supervisor; what it needs of them comes as functions.
+package proxy
+
+import (
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"sync"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
+)
+
+// Config is what the handler of one service is made of.
+type Config struct {
+	Service  string
+	Spec     protocol.ProxySpec
+	Upstream *Upstream
+	WhoIs    WhoIs
+	Counters *Counters
+	Log      *slog.Logger
+}
+
+// New makes the handler: measure -> refuse what is no proxying -> rewrite -> upstream. There is no ServeMux in it, which
+// would redirect //x and /a/../b before the upstream sees them.
+func New(config Config) (http.Handler, error) {
+	target, err := url.Parse(config.Spec.Upstream)
+	if err != nil {
+		return nil, err
+	}
+	reverse := &httputil.ReverseProxy{
+		Rewrite:       rewriter(config, target),
+		Transport:     config.Upstream.transport,
+		ErrorHandler:  failureHandler(config),
+		FlushInterval: -1, // each piece goes out as it comes: event streams and slow downloads alike
+		BufferPool:    buffers,
+		ErrorLog:      log.New(io.Discard, "", 0), // aborted copies, which measure sees as well
+	}
+	return measure(config, refuseConnect(reverse)), nil
+}
+
+// refuseConnect keeps the service from being asked to tunnel to somewhere else.
+func refuseConnect(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodConnect {
+			http.Error(w, "405 Method Not Allowed: this is no forward proxy", http.StatusMethodNotAllowed)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// bufferPool lets all services copy bodies through the same few buffers.
+type bufferPool struct{ pool sync.Pool }
+
+const bufferBytes = 32 << 10
+
+var buffers = &bufferPool{pool: sync.Pool{New: func() any { return new([bufferBytes]byte) }}}
+
+func (b *bufferPool) Get() []byte       { return b.pool.Get().(*[bufferBytes]byte)[:] }
+func (b *bufferPool) Put(buffer []byte) { b.pool.Put((*[bufferBytes]byte)(buffer)) }

@@ -1,0 +1,344 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/proxy"
+)
+
+// restartDrain is how long requests may take to end when a changed node setting restarts the node.
+const restartDrain = 10 * time.Second
+
+// Service is the life of one service. What is wanted is set from outside under mu; everything that runs belongs to the
+// goroutine of run, which takes one step after the other towards it.
+type Service struct {
+	name     string
+	set      *Set
+	log      *slog.Logger
+	counters *proxy.Counters
+	wake     chan struct{}   // something wanted has changed
+	hurry    context.Context // done when draining has lasted long enough
+	cutShort context.CancelFunc
+
+	mu      sync.Mutex
+	want    protocol.ServiceSpec // its authKey is dropped once used
+	pending bool                 // want is not yet taken up
+	restart bool                 // and the instance that runs is to be replaced
+	leaving bool
+	applied *protocol.NodeSpec // of the instance that runs; nil without one
+	status  protocol.ServiceStatus
+
+	// Owned by run.
+	queued   bool // waits for a slot to start
+	starting bool // holds a slot
+	instance *instance
+	deadline *time.Timer // of the start; nil for none
+}
+
+func newService(set *Set, spec protocol.ServiceSpec) *Service {
+	hurry, cutShort := context.WithCancel(context.Background())
+	s := &Service{
+		name:     spec.Name,
+		set:      set,
+		log:      set.options.Log.With("service", spec.Name),
+		counters: set.options.Metrics.Add(spec.Name),
+		wake:     make(chan struct{}, 1),
+		hurry:    hurry,
+		cutShort: cutShort,
+		want:     spec,
+		pending:  true,
+		status:   protocol.ServiceStatus{Name: spec.Name, SpecHash: spec.SpecHash, Addresses: []string{}},
+	}
+	s.enter(protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonQueued, queuedMessage)
+	signal(s.wake)
+	return s
+}
+
+const queuedMessage = "Waiting for its turn to start."
+
+// put sets what is wanted. It answers with the phase that the change leads to, and leaves the work to run.
+func (s *Service) put(spec protocol.ServiceSpec) (protocol.ServiceStatus, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leaving {
+		return protocol.ServiceStatus{}, ErrLeaving
+	}
+	stuck := s.status.Phase == protocol.ServiceStatusPhaseFailed || s.status.Phase == protocol.ServiceStatusPhaseNeedsLogin
+	again := spec.Retry != nil && *spec.Retry && stuck
+	if spec.SpecHash == s.want.SpecHash && !again {
+		return s.snapshot(), nil
+	}
+	s.want, s.pending = spec, true
+	s.restart = s.applied != nil && (s.restart || again || *s.applied != spec.Node)
+	switch {
+	case s.applied == nil || s.restart && stuck:
+		s.status.SpecHash = spec.SpecHash
+		s.enter(protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonQueued, queuedMessage)
+	case s.restart:
+		s.enter(protocol.ServiceStatusPhaseDraining, protocol.ServiceStatusReasonDraining, "Restarting the node with changed settings.")
+	}
+	signal(s.wake)
+	return s.snapshot(), nil
+}
+
+// leave sets that the service is to end, and by when. Of several calls the earliest deadline holds.
+func (s *Service) leave(drain time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	time.AfterFunc(drain, s.cutShort)
+	if s.leaving {
+		return
+	}
+	s.leaving = true
+	s.enter(protocol.ServiceStatusPhaseDraining, protocol.ServiceStatusReasonDraining, "Open requests are ending.")
+	signal(s.wake)
+}
+
+// Status gives the state of the service as it is now.
+func (s *Service) Status() protocol.ServiceStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.snapshot()
+}
+
+func (s *Service) snapshot() protocol.ServiceStatus {
+	status := s.status // addresses are replaced, never changed
+	status.Counters = s.counters.Snapshot()
+	return status
+}
+
+// enter changes phase, reason and message. The caller holds mu, and tells the set once it has let go: the set's lock comes
+// before ours.
+func (s *Service) enter(phase protocol.ServiceStatusPhase, reason protocol.ServiceStatusReason, message string) {
+	if s.status.Phase != phase || s.status.Reason != reason {
+		s.status.Since = int(time.Now().UnixMilli())
+		s.log.Info("service is "+string(phase), "phase", phase, "reason", reason, "message", message)
+	}
+	s.status.Phase, s.status.Reason, s.status.Message = phase, reason, message
+	if phase != protocol.ServiceStatusPhaseNeedsLogin {
+		s.status.LoginURL = ""
+	}
+}
+
+// update changes the status from run, and tells the watches.
+func (s *Service) update(change func()) {
+	s.mu.Lock()
+	if !s.leaving { // what happens while leaving is only the way out
+		change()
+	}
+	s.mu.Unlock()
+	s.set.changed(s.name)
+}
+
+// run takes steps until the service has left.
+func (s *Service) run() {
+	for {
+		select {
+		case <-s.wake:
+			if s.isLeaving() {
+				s.end()
+				return
+			}
+			s.advance()
+		case s.slot() <- struct{}{}:
+			s.starting = true
+			s.start()
+		case status := <-s.updates():
+			s.observe(status)
+		case <-s.timeout():
+			s.fail(protocol.ServiceStatusReasonConnectTimeout, s.timeoutMessage())
+		}
+	}
+}
+
+func (s *Service) isLeaving() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leaving
+}
+
+// The channels below are nil, and so never ready, unless their event is waited for.
+
+func (s *Service) slot() chan<- struct{} {
+	if !s.queued {
+		return nil
+	}
+	return s.set.slots
+}
+
+func (s *Service) updates() <-chan node.Status {
+	if s.instance == nil {
+		return nil
+	}
+	return s.instance.node.Updates()
+}
+
+func (s *Service) timeout() <-chan time.Time {
+	if s.deadline == nil {
+		return nil
+	}
+	return s.deadline.C
+}
+
+// advance takes up what is wanted: in place where it can be, else by queueing for a new node.
+func (s *Service) advance() {
+	s.mu.Lock()
+	spec, inPlace := s.want, s.applied != nil && !s.restart
+	if !s.pending {
+		s.mu.Unlock()
+		return // start has taken it up
+	}
+	if inPlace {
+		s.pending = false
+	}
+	s.mu.Unlock()
+	if inPlace {
+		if err := s.instance.apply(spec); err != nil {
+			s.failWith(err)
+			return
+		}
+		s.update(func() { s.status.SpecHash = spec.SpecHash })
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.hurry, restartDrain)
+	defer cancel()
+	s.stop(ctx)
+	s.queued = true
+	s.update(func() {
+		s.enter(protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonQueued, queuedMessage)
+	})
+}
+
+// start brings up what is wanted by now. run holds a slot for it.
+func (s *Service) start() {
+	s.mu.Lock()
+	spec := s.want
+	s.pending, s.restart = false, false
+	s.want.AuthKey = nil
+	s.applied = &spec.Node
+	s.mu.Unlock()
+	s.queued = false
+	s.update(func() {
+		s.status.SpecHash = spec.SpecHash
+		s.enter(protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonStarting, "The node is starting.")
+	})
+	running, err := startInstance(s.set.options, spec, s.counters, s.log)
+	if err != nil {
+		s.failWith(err)
+		return
+	}
+	s.instance = running
+	s.update(func() { s.status.UdpPort = int(running.node.UDPPort()) })
+	s.armDeadline()
+}
+
+// armDeadline gives the node its time to connect, unless the spec says that it may take for ever.
+func (s *Service) armDeadline() {
+	s.disarmDeadline()
+	if limit := s.instance.spec.Node.ConnectTimeoutMs; limit > 0 {
+		s.deadline = time.NewTimer(time.Duration(limit) * time.Millisecond)
+	}
+}
+
+func (s *Service) disarmDeadline() {
+	if s.deadline != nil {
+		s.deadline.Stop()
+		s.deadline = nil
+	}
+}
+
+// observe follows the node. A node that waits for a person is no longer starting: it has no deadline and no slot.
+func (s *Service) observe(status node.Status) {
+	s.instance.last = status
+	switch status.State {
+	case node.Starting:
+		if s.deadline == nil && !s.starting {
+			s.armDeadline() // someone has logged in, or approved; the connection must follow
+		}
+		s.moveTo(status, protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonStarting, startingMessage(status))
+	case node.NeedsLogin:
+		s.settle()
+		s.moveTo(status, protocol.ServiceStatusPhaseNeedsLogin, protocol.ServiceStatusReasonNeedsLogin,
+			"A person has to log the node in: open loginURL, or give it an auth key.")
+	case node.NeedsApproval:
+		s.settle()
+		s.moveTo(status, protocol.ServiceStatusPhaseNeedsLogin, protocol.ServiceStatusReasonNeedsApproval,
+			"An administrator has to approve the machine in the admin console of the tailnet.")
+	case node.Running:
+		s.settle()
+		s.moveTo(status, protocol.ServiceStatusPhaseReady, protocol.ServiceStatusReasonReady, "Serving.")
+	case node.Refused:
+		s.fail(s.refusal(status))
+	case node.Stopped:
+		s.fail(protocol.ServiceStatusReasonNodeFailed, "The node has switched itself off: "+orUnknown(status.Problem))
+	}
+}
+
+func (s *Service) moveTo(status node.Status, phase protocol.ServiceStatusPhase, reason protocol.ServiceStatusReason, message string) {
+	s.update(func() {
+		if s.restart {
+			return // put has answered with the phase that follows this node
+		}
+		s.enter(phase, reason, message)
+		s.status.LoginURL = status.LoginURL
+		s.status.DNSName = status.DNSName
+		s.status.NodeKey = status.NodeKey
+		if status.Addresses != nil {
+			s.status.Addresses = status.Addresses
+		}
+	})
+}
+
+// settle ends the start: the next in the queue may begin.
+func (s *Service) settle() {
+	s.disarmDeadline()
+	if s.starting {
+		s.starting = false
+		<-s.set.slots
+	}
+}
+
+// stop ends what runs; requests have until ctx is done.
+func (s *Service) stop(ctx context.Context) {
+	s.settle()
+	s.queued = false
+	if s.instance != nil {
+		s.instance.close(ctx)
+		s.instance = nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.applied, s.restart = nil, false
+}
+
+// fail frees node and lock, and stays failed until it is put again or deleted.
+func (s *Service) fail(reason protocol.ServiceStatusReason, message string) {
+	s.stop(expired())
+	s.update(func() {
+		if !s.pending {
+			s.enter(protocol.ServiceStatusPhaseFailed, reason, message)
+		}
+	})
+}
+
+func (s *Service) failWith(err error) { s.fail(explain(err)) }
+
+// end leaves nothing behind.
+func (s *Service) end() {
+	s.stop(s.hurry)
+	s.cutShort()
+	s.set.options.Metrics.Remove(s.counters)
+	s.log.Info("service is removed")
+	s.set.remove(s)
+}
+
+func (s *Service) timeoutMessage() string {
+	return fmt.Sprintf("The node was not up after %v: %s", time.Duration(s.instance.spec.Node.ConnectTimeoutMs)*time.Millisecond,
+		orUnknown(s.instance.last.Problem))
+}
