@@ -1,5 +1,5 @@
 /** Starts the real supervisor on a configuration of its own, as an operator would. */
-import { open, readFile, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { execa } from 'execa'
@@ -38,30 +38,21 @@ const FOREIGN_SETTINGS = /^(TS_|TSNSRV_SUP_|STATE_DIRECTORY$|RUNTIME_DIRECTORY$|
 
 export async function startSupervisor(options: SupervisorOptions): Promise<Supervisor> {
   const { directory } = options
-  const [configFile, logFile, runDir] = ['services.yaml', 'supervisor.log', 'run'].map((name) => join(directory, name)) as [
-    string,
-    string,
-    string,
-  ]
+  const configFile = join(directory, 'services.yaml')
+  const logFile = join(directory, 'supervisor.log')
+  const runDir = join(directory, 'run')
+  const stateDir = join(directory, 'state')
+  const shardSize = String(options.shardSize)
   await writeFile(configFile, configuration(options))
-  const log = await open(logFile, 'w')
   const supervisor = execa(
     options.cli,
-    [
-      'start',
-      '--config',
-      configFile,
-      '--shard-size',
-      String(options.shardSize),
-      '--state-dir',
-      join(directory, 'state'),
-      '--run-dir',
-      runDir,
-    ],
+    ['start', '--config', configFile, '--shard-size', shardSize, '--state-dir', stateDir, '--run-dir', runDir],
     {
       stdin: 'ignore',
-      stdout: log.fd,
-      stderr: log.fd,
+      stdout: 'ignore',
+      stderr: { file: logFile },
+      // What is kept is in the file; a demo may run for days.
+      buffer: false,
       reject: false,
       extendEnv: false,
       env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !FOREIGN_SETTINGS.test(name))),
@@ -70,7 +61,6 @@ export async function startSupervisor(options: SupervisorOptions): Promise<Super
       detached: true,
     },
   )
-  await log.close()
   const gone = new AbortController()
   const ended = supervisor.then(async ({ shortMessage }) => {
     gone.abort()

@@ -70,7 +70,16 @@ async function createProgram(args: readonly string[], streams: Streams): Promise
       getErrHasColors: () => colorsFor(streams.stderr).isColorSupported,
     })
     .configureHelp({ styleTitle: (text) => colorsFor(streams.stdout).bold(text) })
-    .addHelpText('after', '\nExit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 no supervisor runs.')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ tsnsrv-sup validate services.yaml
+  $ tsnsrv-sup start --config services.yaml --shard-size 20
+  $ tsnsrv-sup status --watch
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 no supervisor runs.`,
+    )
   const called = args[0] !== undefined && args[0] in commands ? [args[0]] : Object.keys(commands)
   for (const name of called) {
     const command = await commands[name]?.(streams)

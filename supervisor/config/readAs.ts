@@ -6,7 +6,7 @@ import { closestMatch } from 'leven'
 import { isMap, isScalar, isSeq, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml'
 import { z } from 'zod'
 import { ConfigFile, ServiceConfig, ServiceDefaults, SupervisorConfig } from '../../shared/config.ts'
-import type { Range, Report } from './report.ts'
+import { quote, type Range, type Report } from './report.ts'
 import { presentSchema, readScalar } from './scalar.ts'
 import { isNothing, rangeOf, textOf, type YamlDocument, type YamlNode } from './yamlDocument.ts'
 
@@ -72,7 +72,7 @@ function readObject(wanted: z.ZodObject, node: YAMLMap, place: Place, context: R
     if (schema) {
       const value = readAs(schema, entry.value, { name, range: entry.key }, context)
       if (value !== undefined) read[name] = value
-    } else if (!name.startsWith('x-')) report.error(entry.key, `unknown key ${JSON.stringify(name)}`, hintForUnknown(name, shape))
+    } else if (!name.startsWith('x-')) report.error(entry.key, `unknown key ${quote(name)}`, hintForUnknown(name, shape))
   }
   const [first] = entries.values()
   for (const [name, message] of requiredKeys(wanted)) {
@@ -153,12 +153,16 @@ const LEVELS: readonly (readonly [string, object])[] = [
   ['the top level of the file', ConfigFile.shape],
 ]
 
+/** What is longer than this was never meant to be one of our keys. */
+const LONGEST_TYPO = 40
+
 function hintForUnknown(name: string, shape: object): string {
   const level = LEVELS.find(([, keys]) => Object.hasOwn(keys, name))
   if (level) return `${name} belongs to ${level[0]}`
   const known = Object.keys(shape)
   const lowered = known.map((key) => key.toLowerCase())
-  const nearest = closestMatch(name.toLowerCase(), lowered, { maxDistance: Math.max(2, Math.floor(name.length / 3)) })
+  const maxDistance = Math.max(2, Math.floor(name.length / 3))
+  const nearest = name.length > LONGEST_TYPO ? undefined : closestMatch(name.toLowerCase(), lowered, { maxDistance })
   if (nearest !== undefined) return `did you mean ${known[lowered.indexOf(nearest)] ?? nearest}?`
   return 'remove it, or start it with "x-" to keep it as a note'
 }

@@ -7,10 +7,20 @@ export interface Range {
   readonly end: number
 }
 
+/** So many errors are no configuration; looking for more would only take time. */
+const MOST_ERRORS = 20_000
+const LONGEST_QUOTE = 60
+
+/** A text in quotes for a message, cut when it is long. */
+export function quote(text: string): string {
+  return JSON.stringify(text.length > LONGEST_QUOTE ? `${text.slice(0, LONGEST_QUOTE)}…` : text)
+}
+
 export class Report {
   readonly file: string
   readonly text: string
   readonly #found: Diagnostic[] = []
+  #errors = 0
   readonly #errorStarts = new Set<number>()
   #lineStarts: readonly number[] | undefined
 
@@ -23,6 +33,8 @@ export class Report {
   error(range: Range | undefined, message: string, hint?: string): void {
     if (range) this.#errorStarts.add(range.start)
     this.#add('error', range, message, hint)
+    this.#errors += 1
+    if (this.#errors >= MOST_ERRORS) throw this.refusal()
   }
 
   /** Whether an error has been reported at exactly this start: rules need not complain of what could not be read. */
@@ -36,11 +48,12 @@ export class Report {
 
   /** An error in a flag or environment variable, which stands in `source` instead of a file. */
   errorOutside(source: string, message: string): void {
+    this.#errors += 1
     this.#found.push({ severity: 'error', file: source, line: 0, column: 0, length: 1, message })
   }
 
   get failed(): boolean {
-    return this.#found.some(({ severity }) => severity === 'error')
+    return this.#errors > 0
   }
 
   /** Everything found, in the order of the text, nothing twice. */

@@ -8,7 +8,7 @@ export function upstreamProblem(upstream: string): { problem: string; hint: stri
     if (/^unix:|^[@/]/.test(upstream))
       return invalid('it is a path', 'write http://localhost and put the path into upstreamUnixAddr')
     // localhost:8080 parses as a URL of the scheme "localhost", which tsnsrv accepts and then cannot reach.
-    return invalid('it has no scheme', `write http://${upstream}`)
+    return invalid('it has no scheme', `write ${withoutUserInfo(`http://${upstream}`)}`)
   }
   if (scheme !== 'http' && scheme !== 'https') return invalid(`its scheme is ${scheme}`, 'an upstream speaks http or https')
   if (!/^https?:\/\/(?:[^/?#@]*@)?[^/?#@%:][^/?#@%]*(?:[/?#]|$)/i.test(upstream))

@@ -19,7 +19,7 @@ import {
   type YAMLMap,
   type YAMLSeq,
 } from 'yaml'
-import type { Range, Report } from './report.ts'
+import { quote, type Range, type Report } from './report.ts'
 
 export type YamlNode = Scalar | YAMLMap | YAMLSeq
 
@@ -67,7 +67,11 @@ const HINTS: Readonly<Partial<Record<string, string>>> = {
   MULTILINE_IMPLICIT_KEY: 'a key and its colon stand on one line; perhaps a quote or a colon is missing above',
 }
 
-function reportProblem({ code, message, pos }: YAMLParseError, document: Document, report: Report): void {
+function reportProblem(
+  { code, message, pos }: Pick<YAMLParseError, 'code' | 'message' | 'pos'>,
+  document: Document,
+  report: Report,
+): void {
   // What is never closed is noticed at the end of the file; where it was opened says more.
   const opened = /^(Missing closing|Flow)/.test(message) ? lastOpened(document, pos[0]) : undefined
   if (opened === undefined) report.error({ start: pos[0], end: pos[1] }, inPlainWords(message), HINTS[code])
@@ -193,10 +197,7 @@ export class YamlDocument {
       const name = textOf(key)
       const first = own.get(name)
       if (first)
-        this.#report.error(
-          rangeOf(key),
-          `mapping key ${JSON.stringify(name)} already defined at line ${this.#report.lineOf(first.key)}`,
-        )
+        this.#report.error(rangeOf(key), `mapping key ${quote(name)} already defined at line ${this.#report.lineOf(first.key)}`)
       else own.set(name, { key: rangeOf(key), value: this.#target(pair.value) })
     }
     const entries = this.#merge(own)

@@ -35,7 +35,7 @@ const CALL_TIMEOUT_MS = 10_000
 const UNRECORDED = /^shard-(\d+)-/
 
 /** What a worker may see of the environment: no secret, and what Go and tailscale read. */
-const PASSED_ON = /^(PATH|HOME|LANG|TZ|TMPDIR|SSL_CERT_(FILE|DIR)|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|GO(DEBUG|MAXPROCS|MEMLIMIT|TRACEBACK)|TS_DEBUG_\w+|TS_NO_LOGS_NO_SUPPORT|TSNSRV_TEST_RUN)$/
+const PASSED_ON = /^(PATH|HOME|LANG|TZ|TMPDIR|SSL_CERT_(FILE|DIR)|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|GO(DEBUG|MAXPROCS|MEMLIMIT|TRACEBACK)|TS_DEBUG_\w+|TS_NO_LOGS_NO_SUPPORT)$/
 
 interface Link {
   readonly shard: number

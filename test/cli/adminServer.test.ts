@@ -7,7 +7,13 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Status } from '../../shared/api.ts'
 import { type AdminServer, startAdminServer } from '../../supervisor/api/adminServer.ts'
 import { ConfigError } from '../../supervisor/config/diagnostic.ts'
-import { type AdminClient, adminSocketPath, createAdminClient, NoSupervisorError, RefusedError } from '../../supervisor/effects/adminClient.ts'
+import {
+  type AdminClient,
+  adminSocketPath,
+  createAdminClient,
+  NoSupervisorError,
+  RefusedError,
+} from '../../supervisor/effects/adminClient.ts'
 import { FakeOperator, serviceView, statusOf } from './fakeOperator.ts'
 
 let runDir: string
@@ -103,9 +109,19 @@ describe('the admin API', () => {
   })
 
   it('tells a refused configuration (422) from a fault (500)', async () => {
-    const diagnostic = { severity: 'error' as const, file: 'services.yaml', line: 3, column: 5, length: 1, message: 'no such key' }
+    const diagnostic = {
+      severity: 'error' as const,
+      file: 'services.yaml',
+      line: 3,
+      column: 5,
+      length: 1,
+      message: 'no such key',
+    }
     operator.onReload = () => Promise.reject(new ConfigError([diagnostic], ''))
-    await expect(client.reload()).rejects.toMatchObject({ status: 422, message: expect.stringContaining('services.yaml:3:5') as string })
+    await expect(client.reload()).rejects.toMatchObject({
+      status: 422,
+      message: expect.stringContaining('services.yaml:3:5') as string,
+    })
     operator.onReload = () => Promise.reject(new Error('disk full'))
     await expect(client.reload()).rejects.toEqual(new RefusedError(500, 'Error', 'disk full'))
   })
@@ -147,7 +163,10 @@ describe('watching', () => {
   beforeEach(start)
 
   /** Watches until `enough` says so, and gives what was seen. */
-  async function watchUntil(enough: (seen: Status[]) => boolean, onEach: (seen: Status[]) => void = () => undefined): Promise<Status[]> {
+  async function watchUntil(
+    enough: (seen: Status[]) => boolean,
+    onEach: (seen: Status[]) => void = () => undefined,
+  ): Promise<Status[]> {
     const abort = new AbortController()
     const seen: Status[] = []
     await client.watch((status) => {
@@ -182,13 +201,19 @@ describe('watching', () => {
   })
 
   it('ends when the supervisor does', async () => {
-    const watching = watchUntil(() => false, () => void server?.close())
+    const watching = watchUntil(
+      () => false,
+      () => void server?.close(),
+    )
     expect(generations(await watching)).toEqual([1])
   })
 
   it('listens to the operator only while somebody watches', async () => {
     expect(operator.listeners.size).toBe(0)
-    await watchUntil(() => true, () => expect(operator.listeners.size).toBe(1))
+    await watchUntil(
+      () => true,
+      () => expect(operator.listeners.size).toBe(1),
+    )
     await vi.waitFor(() => expect(operator.listeners.size).toBe(0))
   })
 

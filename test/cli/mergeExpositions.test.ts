@@ -46,7 +46,11 @@ tsnsrv_request_duration_seconds_count{service="s2"} 2
     ['metadata that only the second text has', ['a 1', '# TYPE a gauge\na{b="c"} 2'], '# TYPE a gauge\na 1\na{b="c"} 2\n'],
     ['the same series twice: the first stays', ['a{b="c"} 1', 'a{b="c"} 2'], 'a{b="c"} 1\n'],
     ['braces, quotes and escapes in a label', ['a{b="}\\"{,"} 1', 'a{b="}\\"{"} 2'], 'a{b="}\\"{,"} 1\na{b="}\\"{"} 2\n'],
-    ['a counter whose name ends like a part of a histogram', ['# TYPE x_count counter\nx_count 1'], '# TYPE x_count counter\nx_count 1\n'],
+    [
+      'a counter whose name ends like a part of a histogram',
+      ['# TYPE x_count counter\nx_count 1'],
+      '# TYPE x_count counter\nx_count 1\n',
+    ],
   ])('%s', (_what, texts, merged) => {
     expect(mergeExpositions(texts)).toBe(merged)
   })
@@ -91,7 +95,11 @@ tsnsrv_request_duration_seconds_count{service="s2"} 2
 
 describe('supervisor metrics', () => {
   const status = statusOf(
-    [serviceView('blog'), serviceView('wiki', { shard: 2, phase: 'failed', ready: false, restarts: 3 }), serviceView('new', { shard: null, phase: 'pending', ready: false })],
+    [
+      serviceView('blog'),
+      serviceView('wiki', { shard: 2, phase: 'failed', ready: false, restarts: 3 }),
+      serviceView('new', { shard: null, phase: 'pending', ready: false }),
+    ],
     { shards: [shardView(1), shardView(2, { cpuPercent: null, memoryBytes: null, restarts: 4 })], configError: 'line 3: no' },
   )
 

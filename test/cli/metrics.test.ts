@@ -20,9 +20,16 @@ async function start(addr: string): Promise<string> {
   return server.addr
 }
 
-function fetchPath(addr: string, path: string, method = 'GET'): Promise<{ status: number | undefined; type: string | undefined; body: string }> {
+function fetchPath(
+  addr: string,
+  path: string,
+  method = 'GET',
+): Promise<{ status: number | undefined; type: string | undefined; body: string }> {
   return new Promise((resolve, reject) => {
-    const call = method === 'GET' ? get(`http://${addr}${path}`, { agent: false }) : request(`http://${addr}${path}`, { method, agent: false })
+    const call =
+      method === 'GET'
+        ? get(`http://${addr}${path}`, { agent: false })
+        : request(`http://${addr}${path}`, { method, agent: false })
     call.on('error', reject).on('response', (reply) => {
       let body = ''
       reply.on('data', (chunk: Buffer) => (body += chunk.toString()))
@@ -94,7 +101,9 @@ describe('the metrics endpoint', () => {
 
   it('says that an address is in use', async () => {
     const addr = await start('127.0.0.1:0')
-    await expect(start(addr)).rejects.toThrow(`cannot serve metrics on prometheusAddr ${addr}: the address is in use by another program`)
+    await expect(start(addr)).rejects.toThrow(
+      `cannot serve metrics on prometheusAddr ${addr}: the address is in use by another program`,
+    )
   })
 
   it('says that an address is not of this host', async () => {

@@ -18,7 +18,9 @@ describe('accepted', () => {
     const text = readFileSync(join(fixtures, 'accept', name), 'utf8')
     const { config, notes } = parseConfig(text, name, surroundings)
     const meaning = { ...config, notes: renderDiagnostics(notes, text).split('\n') }
-    await expect(`${JSON.stringify(meaning, null, 2)}\n`).toMatchFileSnapshot(join(fixtures, 'accept', name.replace('.yaml', '.json')))
+    await expect(`${JSON.stringify(meaning, null, 2)}\n`).toMatchFileSnapshot(
+      join(fixtures, 'accept', name.replace('.yaml', '.json')),
+    )
     for (const { spec } of config.services) expect(ServiceSpec.parse(spec)).toEqual(spec)
   })
 })
@@ -33,6 +35,8 @@ describe('refused', () => {
       error = thrown
     }
     expect(error).toBeInstanceOf(ConfigError)
-    await expect(`${(error as ConfigError).message}\n`).toMatchFileSnapshot(join(fixtures, 'refuse', name.replace('.yaml', '.txt')))
+    await expect(`${(error as ConfigError).message}\n`).toMatchFileSnapshot(
+      join(fixtures, 'refuse', name.replace('.yaml', '.txt')),
+    )
   })
 })

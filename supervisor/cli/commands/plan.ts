@@ -1,7 +1,8 @@
 import { join } from 'node:path'
 import { Command } from 'commander'
+import { z } from 'zod'
 import type { Status } from '../../../shared/api.ts'
-import { WorkerState } from '../../../shared/protocol.ts'
+import { ServiceStatus } from '../../../shared/protocol.ts'
 import { addSettingsOptions, type Settings } from '../../config/settings.ts'
 import { place } from '../../core/placement.ts'
 import { createAdminClient, NoSupervisorError } from '../../effects/adminClient.ts'
@@ -56,6 +57,9 @@ async function previousOf({ runDir, stateDir }: Settings): Promise<Previous> {
   return { source: placement ? 'stateFile' : 'nothing', placement: placement ?? new Map(), specHashes: new Map() }
 }
 
+/** The part of WorkerState that a plan needs; a worker of another version may lack the rest. */
+const RunningSpecs = z.object({ services: z.array(ServiceStatus.pick({ name: true, specHash: true })) })
+
 /** Asked of the workers themselves, as they know what they run. One that does not answer leaves its services unknown. */
 async function runningSpecHashes({ shards }: Status, runDir: string): Promise<Map<string, string>> {
   const states = await Promise.all(
@@ -64,7 +68,7 @@ async function runningSpecHashes({ shards }: Status, runDir: string): Promise<Ma
       const client = createSocketClient(join(runDir, workerId, 'worker.sock'))
       try {
         const { body } = await client.request('GET', '/v1/state', { timeoutMs: 2000 })
-        return WorkerState.safeParse(body).data?.services ?? []
+        return RunningSpecs.safeParse(body).data?.services ?? []
       } catch {
         return []
       } finally {

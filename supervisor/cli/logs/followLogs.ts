@@ -68,10 +68,10 @@ export async function followLogs(
   async function catchUp(fileName: string): Promise<void> {
     const path = join(directory, fileName)
     const log = followed.get(fileName)
-    if (log) await readNew(log, onLine)
+    // Asked before reading: if another file has the name by now, this one was rotated away and is complete.
     const now = await stat(path).catch(() => undefined)
+    if (log) await readNew(log, onLine)
     if (!now || now.ino === log?.inode) return
-    // Another file has its name: the old one was rotated away, and has just been read to its end.
     await log?.file.close()
     followed.delete(fileName)
     const next = await openAt(path, 'start')

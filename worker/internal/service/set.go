@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/interfaces"
@@ -38,6 +39,8 @@ type Options struct {
 type Set struct {
 	options Options
 	slots   chan struct{} // one element for each node that is starting
+
+	revision atomic.Int64 // of the newest status that was looked at
 
 	mu       sync.Mutex
 	services map[string]*Service

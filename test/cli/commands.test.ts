@@ -1,0 +1,437 @@
+/** The commands against a real admin server, run in this process; main.ts itself in a few child processes. */
+import { execFile, spawn, spawnSync } from 'node:child_process'
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { promisify } from 'node:util'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { type AdminServer, startAdminServer } from '../../supervisor/api/adminServer.ts'
+import { ConfigError } from '../../supervisor/config/diagnostic.ts'
+import { adminSocketPath } from '../../supervisor/effects/adminClient.ts'
+import { writeStateFile } from '../../supervisor/effects/stateFile.ts'
+import { FakeOperator, serviceView, shardView, statusOf } from './fakeOperator.ts'
+import { result, run } from './terminal.ts'
+
+let stateDir: string
+let runDir: string
+let operator: FakeOperator
+let server: AdminServer | undefined
+const workers: Server[] = []
+
+beforeEach(() => {
+  stateDir = mkdtempSync(join(tmpdir(), 'cc-'))
+  runDir = join(stateDir, '.supervisor', 'run')
+  operator = new FakeOperator(
+    statusOf([serviceView('blog'), serviceView('wiki', { phase: 'starting', ready: false, message: 'node is starting' })]),
+  )
+})
+
+afterEach(async () => {
+  await server?.close()
+  server = undefined
+  await Promise.all(workers.splice(0).map((worker) => new Promise((resolve) => worker.close(resolve))))
+  rmSync(stateDir, { recursive: true })
+})
+
+const start = async () => {
+  server = await startAdminServer({ socketPath: adminSocketPath(runDir), operator })
+}
+const here = () => ['--state-dir', stateDir]
+
+describe('without a supervisor', () => {
+  it.each(['status', 'services', 'reload', 'stop'])(
+    '%s exits with 3, and says where it looked and what to do',
+    async (command) => {
+      const { exitCode, stdout, stderr } = await result(command, ...here())
+      expect({ exitCode, stdout }).toEqual({ exitCode: 3, stdout: '' })
+      expect(stderr).toContain(`no supervisor answers on ${join(runDir, 'supervisor.sock')}; start one with`)
+    },
+  )
+
+  it('lists no names, quietly: for shell completion', async () => {
+    expect(await result('services', '--names', ...here())).toEqual({ exitCode: 0, stdout: '', stderr: '' })
+  })
+})
+
+describe('usage', () => {
+  it.each([
+    [[]],
+    [['statu']],
+    [['status', '--no-such-flag']],
+    [['status', 'excess']],
+    [['logs', '-n', 'many']],
+    [['stop', '--timeout', '5']],
+    [['completion', 'tcsh']],
+    [['plan']],
+  ])('%j is refused with 2', async (args) => {
+    const { exitCode, stdout, stderr } = await result(...args)
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' })
+    expect(stderr).not.toBe('')
+  })
+
+  it('suggests the command that was meant', async () => {
+    expect((await result('statu')).stderr).toContain('Did you mean status?')
+  })
+
+  it.each(['start', 'stop', 'reload', 'status', 'services', 'logs', 'plan', 'validate', 'completion', 'version'])(
+    '%s has help with examples',
+    async (command) => {
+      const { exitCode, stdout } = await result(command, '--help')
+      expect(exitCode).toBe(0)
+      expect(stdout).toContain(`Usage: tsnsrv-sup ${command}`)
+      expect(stdout).toContain('$ tsnsrv-sup')
+    },
+  )
+})
+
+describe('status', () => {
+  beforeEach(start)
+
+  it('shows a table, plain where there is no terminal', async () => {
+    const { exitCode, stdout } = await result('status', ...here())
+    expect(exitCode).toBe(0)
+    expect(stdout).toMatch(/^tsnsrv-sup 0\.1\.0 {2}running {2}pid 2147483000 {2}up \S+ \S+ {2}1 of 2 services ready\n/)
+    expect(stdout).toMatch(/^1 +4001 +ready +1\/1 +1\.3% +104 MB +0 /m)
+    expect(stdout).toMatch(/^wiki +1 +starting +100\.64\.0\.7 +12 +0 +node is starting$/m)
+    expect(stdout).not.toContain('\u001b')
+  })
+
+  it('finds the socket by --run-dir, by $TSNSRV_SUP_RUN_DIR and by a configuration, even a broken one', async () => {
+    expect((await result('status', '--run-dir', runDir)).exitCode).toBe(0)
+    vi.stubEnv('TSNSRV_SUP_RUN_DIR', runDir)
+    expect((await result('status')).exitCode).toBe(0)
+    vi.unstubAllEnvs()
+    const config = join(stateDir, 'services.yaml')
+    writeFileSync(config, `supervisor:\n  stateDir: ${stateDir}\nservices:\n  - nam: broken\n`)
+    expect((await result('status', '--config', config)).exitCode).toBe(0)
+  })
+
+  it('prints JSON', async () => {
+    expect(JSON.parse((await result('status', '--json', ...here())).stdout)).toEqual(operator.current)
+  })
+
+  it('watches: the table, then a line for each change, and 3 when the supervisor ends', async () => {
+    const { stdout, stderr, exitCode } = run('status', '--watch', ...here())
+    await stdout.until(/wiki/)
+    operator.become(
+      statusOf([serviceView('blog'), serviceView('wiki')], { shards: [shardView(1, { workerPid: null, workerPhase: null })] }),
+    )
+    await stdout.until(/Z wiki: ready\n/)
+    expect(stdout.text).toMatch(/Z shard 1: no worker\n/)
+    expect(stdout.text).not.toMatch(/Z blog/)
+    await server?.close()
+    expect(await exitCode).toBe(3)
+    expect(stderr.text).toContain('no supervisor answers')
+  })
+
+  it('watches in JSON, one status a line', async () => {
+    const { stdout, exitCode } = run('status', '--watch', '--json', ...here())
+    await stdout.until(/\n/)
+    operator.become(statusOf([]))
+    await stdout.until(/\n.*\n/)
+    await server?.close()
+    await exitCode
+    expect(
+      stdout.text
+        .trimEnd()
+        .split('\n')
+        .map((line) => (JSON.parse(line) as { services: [] }).services.length),
+    ).toEqual([2, 0])
+  })
+})
+
+describe('services', () => {
+  beforeEach(start)
+
+  it('lists names and upstreams', async () => {
+    expect((await result('services', ...here())).stdout).toMatch(
+      /^blog +ready +blog\.example\.ts\.net +http:\/\/127\.0\.0\.1:8080\/blog$/m,
+    )
+    expect((await result('services', '--names', ...here())).stdout).toBe('blog\nwiki\n')
+    const rows = JSON.parse((await result('services', '--json', ...here())).stdout) as unknown[]
+    expect(rows).toEqual(expect.arrayContaining([expect.objectContaining({ name: 'wiki', ready: false, shard: 1 })]))
+  })
+})
+
+describe('reload', () => {
+  beforeEach(start)
+
+  it('says what came of it', async () => {
+    operator.onReload = () =>
+      Promise.resolve({
+        configGeneration: 2,
+        added: ['a', 'b'],
+        removed: [],
+        changed: ['c'],
+        moved: [],
+        unchanged: 1,
+        notes: ['gcPercent: later'],
+      })
+    const { exitCode, stdout } = await result('reload', ...here())
+    expect(exitCode).toBe(0)
+    expect(stdout).toBe(
+      'Configuration taken (generation 2); 1 service untouched.\n  added: a, b\n  changed: c\n  note: gcPercent: later\n',
+    )
+  })
+
+  it('exits with 2 for a configuration that is refused, with 1 for a fault', async () => {
+    const diagnostic = {
+      severity: 'error' as const,
+      file: 'services.yaml',
+      line: 3,
+      column: 5,
+      length: 1,
+      message: 'no such key',
+    }
+    operator.onReload = () => Promise.reject(new ConfigError([diagnostic], ''))
+    const refused = await result('reload', ...here())
+    expect(refused.exitCode).toBe(2)
+    expect(refused.stderr).toContain('services.yaml:3:5')
+    operator.onReload = () => Promise.reject(new Error('disk full'))
+    expect(await result('reload', ...here())).toEqual({ exitCode: 1, stdout: '', stderr: 'tsnsrv-sup: disk full\n' })
+  })
+})
+
+describe('stop', () => {
+  beforeEach(start)
+
+  it('returns when the supervisor has ended', async () => {
+    const process = spawn('sleep', ['60'])
+    const exited = new Promise((resolve) => process.once('exit', resolve))
+    operator.current = { ...operator.current, pid: process.pid! }
+    operator.onStop = () => {
+      void server?.close().then(() => process.kill())
+    }
+    const { exitCode, stdout } = await result('stop', ...here())
+    expect(exitCode).toBe(0)
+    expect(stdout).toBe(`Stopped the supervisor (pid ${process.pid}), 1 worker and 2 services.\n`)
+    await exited
+  })
+
+  it('leaves the workers when told to', async () => {
+    const orders: unknown[] = []
+    operator.onStop = (order) => {
+      orders.push(order)
+      void server?.close()
+    }
+    expect((await result('stop', '--leave-workers', ...here())).stdout).toContain('1 worker with 2 services serve on')
+    expect(orders).toEqual([{ leaveWorkers: true }])
+  })
+
+  it('exits with 1 when the supervisor has not ended in time', async () => {
+    operator.current = { ...operator.current, pid: process.pid }
+    const { exitCode, stderr } = await result('stop', '--timeout', '50ms', ...here())
+    expect(exitCode).toBe(1)
+    expect(stderr).toContain('has not ended within 0.05 s')
+  })
+})
+
+describe('logs', () => {
+  let logs: string
+  const line = (second: number, msg: string, fields: object = {}) =>
+    `${JSON.stringify({ time: `2026-11-21T12:00:${String(second).padStart(2, '0')}.5Z`, level: 'INFO', msg, ...fields })}\n`
+  const messages = (output: string) => [...output.matchAll(/m\d+/g)].map(([message]) => message)
+
+  beforeEach(() => {
+    logs = join(stateDir, '.supervisor', 'logs')
+    mkdirSync(logs, { recursive: true })
+    writeFileSync(join(logs, 'shard-1-2026-11-21T11-00-00.000.log'), line(1, 'm1', { service: 'blog' }) + line(2, 'm2'))
+    writeFileSync(join(logs, 'shard-1.log'), line(5, 'm5', { service: 'blog' }) + 'goroutine 1 [running]:\n' + line(7, 'm7'))
+    writeFileSync(join(logs, 'shard-2.log'), line(3, 'm3', { service: 'wiki' }) + line(6, 'm6'))
+    writeFileSync(join(logs, 'supervisor.log'), line(4, 'm4', { service: 'blog' }))
+    writeFileSync(join(logs, 'other.txt'), line(9, 'm9'))
+  })
+
+  it('merges all logs by time, rotated parts too', async () => {
+    const { stdout } = await result('logs', ...here())
+    expect(messages(stdout)).toEqual(['m1', 'm2', 'm3', 'm4', 'm5', 'm6', 'm7'])
+    expect(stdout.split('\n')[5]).toBe('goroutine 1 [running]:')
+  })
+
+  it('shows the last n, or those of a service', async () => {
+    expect(messages((await result('logs', '-n', '4', ...here())).stdout)).toEqual(['m5', 'm6', 'm7'])
+    expect(messages((await result('logs', 'blog', ...here())).stdout)).toEqual(['m1', 'm4', 'm5'])
+    expect(messages((await result('logs', 'blog', '-n', '2', ...here())).stdout)).toEqual(['m4', 'm5'])
+  })
+
+  it('prints lines as they were written', async () => {
+    expect((await result('logs', '--json', '-n', '1', ...here())).stdout).toBe(line(7, 'm7'))
+  })
+
+  it('lets nothing that was logged drive the terminal', async () => {
+    appendFileSync(join(logs, 'shard-1.log'), line(8, 'm8 \u001b[2J\u0007', { path: '/\u001b]0;owned\u0007' }))
+    appendFileSync(join(logs, 'shard-1.log'), 'panic \u001b[2J\n')
+    expect((await result('logs', ...here())).stdout).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/)
+  })
+
+  it('says when there is nothing', async () => {
+    expect(await result('logs', 'nobody', ...here())).toEqual({
+      exitCode: 0,
+      stdout: '',
+      stderr: `No log lines of service nobody in ${logs} yet.\n`,
+    })
+  })
+
+  it('reads far back in long logs, and lines longer than a block', async () => {
+    const long = Array.from({ length: 3000 }, (_, i) =>
+      line(10 + (i % 40), `m${100 + i}`, { padding: 'ä'.repeat(i % 7 === 0 ? 50_000 / 7 : 20) }),
+    )
+    rmSync(logs, { recursive: true })
+    mkdirSync(logs)
+    writeFileSync(join(logs, 'shard-1.log'), `${long.join('')}{"time":"half a li`)
+    const { stdout } = await result('logs', '--json', '-n', '10000', ...here())
+    expect(stdout.split('\n').sort()).toEqual([...long.join('').split('\n')].sort())
+  })
+
+  it('follows what is written, through rotation, truncation and new files, and misses and repeats nothing', async () => {
+    const current = join(logs, 'shard-1.log')
+    appendFileSync(current, line(8, 'm8').slice(0, 20))
+    const { stdout, exitCode } = run('logs', '-f', '-n', '2', ...here())
+    await stdout.until(/m7\n/)
+    appendFileSync(current, line(8, 'm8').slice(20))
+    await stdout.until(/m8\n/)
+    appendFileSync(current, line(10, 'm10'))
+    renameSync(current, join(logs, 'shard-1-2026-11-21T12-00-00.000.log'))
+    writeFileSync(current, line(11, 'm11', { long: 'x'.repeat(200) }))
+    await stdout.until(/m11 .*\n/)
+    truncateSync(current)
+    appendFileSync(current, line(12, 'm12'))
+    await stdout.until(/m12\n/)
+    writeFileSync(join(logs, 'shard-3.log'), line(13, 'm13'))
+    await stdout.until(/m13\n/)
+    process.emit('SIGINT')
+    expect(await exitCode).toBe(0)
+    expect(messages(stdout.text)).toEqual(['m6', 'm7', 'm8', 'm10', 'm11', 'm12', 'm13'])
+  })
+})
+
+describe('plan', () => {
+  const config = () => join(stateDir, 'services.yaml')
+  const write = (names: string[], extra = '') =>
+    writeFileSync(
+      config(),
+      `services:\n${names.map((name) => `  - { name: ${name}, upstream: "http://127.0.0.1:80/${name}", plaintext: true${extra} }\n`).join('')}`,
+    )
+  const plan = (...args: string[]) => result('plan', '--config', config(), ...here(), ...args)
+
+  it('shows the shards of a first start and touches nothing', async () => {
+    write(['a', 'b', 'c'])
+    const before = readdirSync(stateDir)
+    const { exitCode, stdout } = await plan('--shard-size', '2')
+    expect(exitCode).toBe(0)
+    expect(stdout).toMatch(/^Shard 1: 2 of at most 2 services, weight 2\n {2}\+ {2}a {2}http/)
+    expect(stdout).toContain('3 to add, 0 to change, 0 to move, 0 to remove, 0 to leave alone.')
+    expect(readdirSync(stateDir)).toEqual(before)
+  })
+
+  it('compares with the state file when no supervisor runs', async () => {
+    write(['a', 'b', 'new'])
+    mkdirSync(join(stateDir, '.supervisor'))
+    await writeStateFile(
+      stateDir,
+      new Map([
+        ['a', 1],
+        ['b', 2],
+        ['gone', 2],
+      ]),
+    )
+    const { stdout } = await plan()
+    expect(stdout).toMatch(/Shard 2: 1 of at most 20 services, weight 1\n {2}= b\n {2}- {2}gone {2}stops\n/)
+    expect(stdout).toContain('compared with the placement that the last one wrote')
+    const json = JSON.parse((await plan('--json')).stdout) as { comparedWith: string; services: unknown[] }
+    expect(json).toMatchObject({ comparedWith: 'stateFile', shardSize: 20 })
+    expect(json.services).toContainEqual(expect.objectContaining({ name: 'gone', shard: 2, change: { type: 'removed' } }))
+  })
+
+  it('compares with what the workers run: changed, moved and unchanged services', async () => {
+    write(['a', 'b', 'c'])
+    operator.current = statusOf(
+      ['a', 'b', 'c'].map((name) => serviceView(name)),
+      { shards: [shardView(1)] },
+    )
+    await start()
+    const services = ['a', 'b'].map((name) => ({ name, specHash: 'of another spec' }))
+    mkdirSync(join(runDir, 'shard-1-abc123'))
+    const worker = createServer((_request, response) => response.end(JSON.stringify({ services })))
+    workers.push(worker)
+    await new Promise<void>((resolve) => worker.listen(join(runDir, 'shard-1-abc123', 'worker.sock'), resolve))
+    const { stdout } = await plan('--shard-size', '2')
+    expect(stdout).toContain('1 to move')
+    expect(stdout).toMatch(/-> {2}\w {2}from shard 1: its node restarts here/)
+    expect(stdout).toMatch(/ ~ {2}\w {2}/)
+    expect(stdout).toContain('Compared with what runs.')
+  })
+
+  it('exits with 2 for a configuration that is refused', async () => {
+    writeFileSync(config(), 'services:\n  - nam: a\n')
+    const { exitCode, stdout, stderr } = await plan()
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' })
+    expect(stderr).toContain(`${config()}:2:`)
+  })
+
+  it('exits with 1, and says why, when the state file is damaged', async () => {
+    write(['a'])
+    mkdirSync(join(stateDir, '.supervisor'))
+    writeFileSync(join(stateDir, '.supervisor', 'state.json'), '{')
+    expect(await plan()).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('is damaged') as string })
+  })
+})
+
+describe('completion', () => {
+  const hasBash = spawnSync('bash', ['-c', 'true']).status === 0
+
+  it.each(['bash', 'zsh', 'fish'])('prints a script for %s that knows every command', async (shell) => {
+    const { exitCode, stdout } = await result('completion', shell)
+    expect(exitCode).toBe(0)
+    for (const word of ['start', 'status', 'watch', 'leave-workers', 'services --names']) expect(stdout).toContain(word)
+  })
+
+  /** What bash would offer for the last of the words. */
+  async function offered(...words: string[]): Promise<string[]> {
+    const { stdout: script } = await result('completion', 'bash')
+    const fake = `tsnsrv-sup() { printf '%s\\n' blog wiki; }\ncompopt() { :; }\n${script}`
+    const ask = `COMP_WORDS=(tsnsrv-sup "$@"); COMP_CWORD=$#; _tsnsrv_sup; printf '%s\\n' "\${COMPREPLY[@]}"`
+    const { stdout } = await promisify(execFile)('bash', ['-c', `${fake}\n${ask}`, 'bash', ...words], { cwd: stateDir })
+    return stdout.split('\n').filter(Boolean)
+  }
+
+  it.skipIf(!hasBash)('completes commands, flags, services, shells, files and directories in bash', async () => {
+    writeFileSync(join(stateDir, 'my services.yaml'), '')
+    mkdirSync(join(stateDir, 'my dir'))
+    expect(await offered('sta')).toEqual(['start', 'status'])
+    expect(await offered('status', '--w')).toEqual(['--watch'])
+    expect(await offered('logs', 'b')).toEqual(['blog'])
+    expect(await offered('completion', '')).toEqual(['bash', 'zsh', 'fish'])
+    expect(await offered('start', '--config', 'my')).toEqual(expect.arrayContaining(['my services.yaml']))
+    expect(await offered('status', '--run-dir', 'my')).toEqual(['my dir'])
+    expect(await offered('start', '--shard-size', '')).toEqual([])
+  })
+})
+
+describe('the program', () => {
+  const main = (...args: string[]) =>
+    spawn(process.execPath, ['--import', 'tsx', 'supervisor/cli/main.ts', ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const exitOf = (child: ReturnType<typeof main>) =>
+    new Promise((resolve) => child.once('exit', (code, signal) => resolve(code ?? signal)))
+
+  it('gives the shell its exit code', async () => {
+    const child = main('status', ...here())
+    const [code, stderr] = await Promise.all([exitOf(child), text(child.stderr)])
+    expect({ code, stderr }).toMatchObject({ code: 3, stderr: expect.stringContaining('no supervisor answers') as string })
+  }, 20_000)
+
+  it('ends quietly when nobody reads its output', async () => {
+    operator.current = statusOf(Array.from({ length: 2000 }, (_, i) => serviceView(`s${i}`)))
+    await start()
+    const child = main('status', '--watch', '--json', ...here())
+    const stderr = text(child.stderr)
+    const exit = exitOf(child)
+    child.stdout.once('data', () => {
+      child.stdout.destroy()
+      operator.become({ ...operator.current, configGeneration: 2 })
+    })
+    expect({ code: await exit, stderr: await stderr }).toEqual({ code: 0, stderr: '' })
+  }, 20_000)
+})

@@ -1,0 +1,61 @@
+/** A steady load on services over the tailnet, by way of the lab's gateway. */
+import { Agent, request } from 'node:http'
+import { type Lab, serviceURL } from '../../demo/lab.ts'
+
+export interface LoadResult {
+  readonly ok: number
+  /** What went wrong, one line each: transport errors and answers other than 200. */
+  readonly failed: readonly { readonly service: string; readonly problem: string }[]
+  readonly slowestMs: number
+}
+
+/** Sends `perSecond` requests to the services in turn until stop() is called, which settles when the last has ended. */
+export function startLoad(lab: Lab, services: readonly string[], perSecond: number): { stop(): Promise<LoadResult> } {
+  const agent = new Agent({ keepAlive: true, maxSockets: 200 })
+  const pending = new Set<Promise<void>>()
+  const failed: { service: string; problem: string }[] = []
+  let ok = 0
+  let slowestMs = 0
+  let sent = 0
+  const timer = setInterval(() => {
+    const service = services[sent++ % services.length] ?? ''
+    const startedAt = performance.now()
+    const one = get(lab, service, agent)
+      .then((status) => {
+        if (status === 200) ok++
+        else failed.push({ service, problem: `status ${String(status)}` })
+      })
+      .catch((error: unknown) => {
+        failed.push({ service, problem: String(error) })
+      })
+      .finally(() => {
+        slowestMs = Math.max(slowestMs, performance.now() - startedAt)
+        pending.delete(one)
+      })
+    pending.add(one)
+  }, 1000 / perSecond)
+  return {
+    async stop() {
+      clearInterval(timer)
+      await Promise.all(pending)
+      agent.destroy()
+      return { ok, failed, slowestMs }
+    },
+  }
+}
+
+function get(lab: Lab, service: string, agent: Agent): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const { host } = new URL(serviceURL(lab, service))
+    const asked = request({ host: '127.0.0.1', port: lab.gatewayPort, path: '/whoami', headers: { host }, agent, timeout: 20_000 }, (response) => {
+      response.resume()
+      response.on('end', () => {
+        resolve(response.statusCode ?? 0)
+      })
+      response.on('error', reject)
+    })
+    asked.on('timeout', () => asked.destroy(new Error('no answer within 20 s')))
+    asked.on('error', reject)
+    asked.end()
+  })
+}
