@@ -31,6 +31,8 @@ export interface Lab extends z.infer<typeof Ready> {
   stop(): Promise<void>
 }
 
+const STOP_TIMEOUT_MS = 15_000
+
 /** Starts a lab of this process's own: it ends with its parent, however that ends. Rejects with the lab's own words. */
 export async function startLab({ binary, upstreams, flags = [] }: LabOptions): Promise<Lab> {
   const lab = execa(binary, ['--exit-with-stdin', '--upstreams', String(upstreams), ...flags], {
@@ -38,6 +40,7 @@ export async function startLab({ binary, upstreams, flags = [] }: LabOptions): P
     reject: false,
     // A process group of its own: Ctrl-C on the terminal must not take the tailnet away before the nodes have left it.
     detached: true,
+    forceKillAfterDelay: STOP_TIMEOUT_MS,
   })
   const ended = lab.then(({ stderr, shortMessage }) => `${shortMessage ?? 'the lab has ended'}\n${stderr}`.trim())
   const line = await Promise.race([
@@ -50,7 +53,6 @@ export async function startLab({ binary, upstreams, flags = [] }: LabOptions): P
     ...Ready.parse(JSON.parse(line)),
     ended,
     async stop() {
-      // execa follows up with SIGKILL after 5 seconds.
       lab.kill('SIGTERM')
       await ended
     },

@@ -52,9 +52,8 @@ let
     ProtectKernelModules = true;
     ProtectKernelTunables = true;
     # Processes of other users are out of sight; the supervisor reads /proc of its own workers only.
-    ProtectProc = "noaccess";
+    ProtectProc = "invisible";
     ProtectSystem = "strict";
-    # Not RemoveIPC, PrivateNetwork or PrivatePIDs: workers outlive the supervisor that started them.
     # Netlink tells the nodes of changed interfaces, Unix sockets carry control and some upstreams.
     RestrictAddressFamilies = [ "AF_INET" "AF_INET6" "AF_NETLINK" "AF_UNIX" ];
     RestrictNamespaces = true;
@@ -134,6 +133,8 @@ in
       reloadTriggers = [ configFile ];
       # A new version is a restart (below), never a stop and a start.
       stopIfChanged = false;
+      # Whatever it dies of, it is started again, for ever.
+      startLimitIntervalSec = 0;
       environment = lib.optionalAttrs (loginServer != null) { TS_URL = loginServer; };
       serviceConfig = hardening // {
         ExecStart = "${lib.getExe cfg.supervisor.package} start --config ${configPath}";
@@ -144,6 +145,8 @@ in
         RestartKillSignal = "SIGUSR2";
         Restart = "always";
         RestartSec = 1;
+        # Usage or configuration: the same again would be refused again. Living workers serve on meanwhile.
+        RestartPreventExitStatus = 2;
         # Workers drain for up to supervisor.drainTimeout (10 s), and then their nodes close.
         TimeoutStopSec = 45;
         DynamicUser = true;

@@ -18,7 +18,8 @@ export default class VitestOutcomes implements Reporter {
         const result = test.result()
         if (result.state === 'failed') return { name: test.fullName, status: 'failed', note: result.errors[0]?.message ?? '' }
         if (result.state === 'passed') return { name: test.fullName, status: 'passed', note: '' }
-        return { name: test.fullName, status: 'skipped', note: result.state === 'skipped' ? (result.note ?? '') : 'did not run' }
+        const note = result.state === 'pending' ? 'did not run' : (result.note ?? 'no reason given')
+        return { name: test.fullName, status: 'skipped', note }
       }),
     ])
     const errors = unhandled.map(({ message }): Outcome => ({ name: 'unhandled error', status: 'failed', note: message }))

@@ -21,7 +21,7 @@ export interface Previous {
 }
 
 /** What happens to a service; `node`, `listener` and `proxy` are what of it changes, in falling order of disturbance. */
-export type Change =
+type Change =
   | { readonly type: 'added' | 'removed' | 'unchanged' }
   | { readonly type: 'changed'; readonly part: 'node' | 'listener' | 'proxy' | 'unknown' }
   | { readonly type: 'moved'; readonly from: number }

@@ -5,7 +5,7 @@ import { type Colors, colorsFor, type Streams } from './terminal.ts'
 import { version } from './version.ts'
 
 /** What a script can rely on. */
-export const exitCodes = { ok: 0, failed: 1, usage: 2, noSupervisor: 3 } as const
+const exitCodes = { ok: 0, failed: 1, usage: 2, noSupervisor: 3 } as const
 
 /** Each command is loaded only when it is called: `start` lives for months and need not hold the others in memory. */
 const commands: Record<string, (streams: Streams) => Promise<Command>> = {
@@ -89,9 +89,10 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 no supervisor ru
 }
 
 /** `tsnsrv-sup status | head`: once nobody reads, there is nothing left to do and nothing to complain about. */
-function endQuietlyWhenUnread({ stdout }: Streams): void {
+function endQuietlyWhenUnread({ stdout, stderr }: Streams): void {
   stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(exitCodes.ok)
-    throw error
+    stderr.write(`tsnsrv-sup: cannot write the output: ${error.message}\n`)
+    process.exit(exitCodes.failed)
   })
 }

@@ -105,7 +105,7 @@ function shardTable(shards: readonly ShardView[], { colors, now, columns }: Stat
         : `starts in ${formatDuration(shard.respawnAt - now)}`,
   ])
   return formatTable(
-    [heading(['SHARD', 'WORKER', 'PHASE', 'READY', 'CPU', 'MEMORY', 'RESTARTS', 'SINCE'], colors), ...rows],
+    [heading(['SHARD', 'WORKER', 'PHASE', 'READY', 'CPU', 'MEMORY', 'RESTARTS', 'UP'], colors), ...rows],
     columns,
   )
 }

@@ -45,7 +45,7 @@ export interface SocketClient {
   close(): void
 }
 
-export interface LinesOptions {
+interface LinesOptions {
   idleTimeoutMs?: number
   /** A longer line is a broken peer, not data. */
   maxLineBytes?: number

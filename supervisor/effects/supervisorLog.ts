@@ -1,7 +1,7 @@
 /** The supervisor's own log: one record per transition, JSON where programs read it and a line where people do. */
 import { stripVTControlCharacters } from 'node:util'
 
-export type LogLevel = 'DEBUG' | 'INFO' | 'WARN' | 'ERROR'
+type LogLevel = 'DEBUG' | 'INFO' | 'WARN' | 'ERROR'
 
 /** The shape of Go's slog JSON handler too, so that one reader does for the logs of supervisor and workers. */
 export interface LogRecord {

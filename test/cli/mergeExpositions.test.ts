@@ -5,7 +5,8 @@ import { mergeExpositions } from '../../supervisor/api/mergeExpositions.ts'
 import { createSupervisorMetrics } from '../../supervisor/api/supervisorMetrics.ts'
 import { serviceView, shardView, statusOf } from './fakeOperator.ts'
 
-const hasPromtool = spawnSync('promtool', ['--version']).status === 0
+const promtool = 'promtool'
+const hasPromtool = spawnSync(promtool, ['--version']).status === 0
 
 /** What a worker of the shard says: a counter, a histogram, a family of its own. */
 const workerText = (shard: number) => `# HELP tsnsrv_requests_total Requests answered.
@@ -136,6 +137,6 @@ describe('supervisor metrics', () => {
   it.skipIf(!hasPromtool)('pleases promtool, merged with the metrics of workers', async () => {
     const page = mergeExpositions([await createSupervisorMetrics()(status), workerText(1), workerText(2)])
     // It exits with 3 and names what it does not like, style included.
-    expect(execFileSync('promtool', ['check', 'metrics'], { input: page, encoding: 'utf8' })).toBe('')
+    expect(execFileSync(promtool, ['check', 'metrics'], { input: page, encoding: 'utf8' })).toBe('')
   })
 })

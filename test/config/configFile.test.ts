@@ -1,9 +1,12 @@
 import { chmod, mkdtemp, open, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { ConfigError } from '../../supervisor/config/diagnostic.ts'
 import { loadConfig } from '../../supervisor/effects/configFile.ts'
+
+// How long it takes depends on what else the machine does, and says nothing here.
+vi.setConfig({ testTimeout: 60_000 })
 
 let directory: string
 beforeEach(async () => {

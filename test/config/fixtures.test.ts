@@ -1,10 +1,13 @@
 /** The fixtures are the documentation of what is accepted, what it means, and how each error reads. `vitest -u` rewrites them. */
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { ConfigError, renderDiagnostics } from '../../supervisor/config/diagnostic.ts'
 import { parseConfig } from '../../supervisor/config/parseConfig.ts'
 import { ServiceSpec } from '../../shared/protocol.ts'
+
+// How long it takes depends on what else the machine does, and says nothing here.
+vi.setConfig({ testTimeout: 60_000 })
 
 const fixtures = join(import.meta.dirname, '../../shared/fixtures/config')
 const surroundings = { cwd: '/here', home: '/home/anna', env: {} }

@@ -1,5 +1,7 @@
 /** The real thing for one test: a lab tailnet, the built supervisor with its workers, and a directory of its own for all. */
 import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Options, execa } from 'execa'
@@ -117,7 +119,12 @@ export class Stack {
   /** Starts a supervisor and waits until all services are ready. */
   async startReady(...args: string[]): Promise<SupervisorProcess> {
     const supervisor = this.start(...args)
-    await this.until(allReady, 'all services ready')
+    const ended = supervisor.ended.then(({ exitCode, stderr }) => {
+      throw new Error(`the supervisor ended with ${String(exitCode)}:\n${stderr}`)
+    })
+    await Promise.race([this.until(allReady, 'all services ready'), ended])
+    // From now on its end is the test's business.
+    ended.catch(() => undefined)
     return supervisor
   }
 
@@ -185,6 +192,16 @@ export class Stack {
 
 export const allReady = (status: Status): boolean =>
   status.phase === 'running' && status.services.length > 0 && status.services.every((service) => service.ready)
+
+/** A port of loopback that nobody listens on. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
 
 /** Whether there is a process with this pid that is more than a zombie. */
 export async function isRunning(pid: number): Promise<boolean> {

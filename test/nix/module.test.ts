@@ -20,6 +20,7 @@ const Evaluated = z.object({
       after: z.array(z.string()),
       environment: z.record(z.string(), z.string()),
       stopIfChanged: z.boolean(),
+      startLimitIntervalSec: z.number(),
       serviceConfig: z.record(z.string(), z.unknown()),
     })
     .optional(),
@@ -165,13 +166,14 @@ describe('the unit', () => {
     )
     expect(units).toEqual(['tsnsrv-sup'])
     expect(reloadsOnConfigChange).toBe(true)
-    expect(unit.stopIfChanged).toBe(false)
+    expect(unit).toMatchObject({ stopIfChanged: false, startLimitIntervalSec: 0 })
     expect(unit.serviceConfig).toMatchObject({
       ExecStart: '/nix/store/tsnsrv-sup/bin/tsnsrv-sup start --config /etc/tsnsrv-sup/config.yaml',
       ExecReload: expect.stringMatching(/\/kill -HUP \$MAINPID$/) as string,
       KillMode: 'process',
       RestartKillSignal: 'SIGUSR2',
       Restart: 'always',
+      RestartPreventExitStatus: 2,
       DynamicUser: true,
       StateDirectory: 'tsnsrv-sup',
       StateDirectoryMode: '0700',

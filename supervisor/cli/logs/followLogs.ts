@@ -26,40 +26,34 @@ export async function followLogs(
 ): Promise<void> {
   const followed = new Map<string, Followed>()
   const changed = new Set<string>()
+  const failed = new AbortController()
+  const ended = AbortSignal.any([signal, failed.signal])
   let wake: () => void = () => undefined
   const watcher = watch(directory, (_event, fileName) => {
     if (fileName === null || currentLogName(fileName) === undefined) return
     changed.add(fileName)
     wake()
   })
-  const failure = new Promise<never>((_resolve, reject) => watcher.on('error', reject))
-  const interruption = new Promise<void>((resolve) => {
-    signal.addEventListener(
-      'abort',
-      () => {
-        resolve()
-      },
-      { once: true },
-    )
-  })
+  watcher.on('error', (error) => failed.abort(error))
+  ended.addEventListener('abort', () => wake(), { once: true })
   try {
     for (const { name } of await findLogs(directory)) {
       const log = await openAt(join(directory, `${name}.log`), 'end')
       if (log) followed.set(`${name}.log`, log)
     }
     await onStart(new Map([...followed].map(([fileName, { offset }]) => [join(directory, fileName), offset])))
-    while (!signal.aborted) {
+    while (!ended.aborted) {
       for (const fileName of changed) {
         // Deleted first: what is written while it is read counts as a change again.
         changed.delete(fileName)
         await catchUp(fileName)
       }
-      if (changed.size > 0) continue
-      const change = new Promise<void>((resolve) => {
+      await new Promise<void>((resolve) => {
         wake = resolve
+        if (changed.size > 0 || ended.aborted) resolve()
       })
-      await Promise.race([change, interruption, failure])
     }
+    failed.signal.throwIfAborted()
   } finally {
     watcher.close()
     await Promise.all([...followed.values()].map(({ file }) => file.close()))

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,10 +35,11 @@ var gatewayPage = template.Must(template.New("gateway").Parse(gatewayHTML))
 // gateway shows the tailnet to browsers that are not on it: <service>.localhost is asked for over a node of its own.
 // Requests pass unchanged, with the headers and the Host that the browser sent.
 type gateway struct {
-	tailnet *tailnet.Tailnet
-	node    *tsnet.Server
-	local   *local.Client
-	proxy   *httputil.ReverseProxy
+	tailnet    *tailnet.Tailnet
+	node       *tsnet.Server
+	local      *local.Client
+	localCalls *http.Transport
+	proxy      *httputil.ReverseProxy
 }
 
 // joinGateway brings the gateway's node up, whichever way the tailnet lets nodes in.
@@ -55,12 +57,15 @@ func joinGateway(ctx context.Context, tn *tailnet.Tailnet, stateDir, authKey str
 	if err != nil {
 		return nil, fmt.Errorf("starting the gateway's node: %w", err)
 	}
+	// In place of the client's own transport, which nobody else can reach: see close.
+	localCalls := &http.Transport{DialContext: client.Dial}
+	client.Transport = localCalls
 	go completeOwnLogin(ctx, tn, client)
 	if _, err := node.Up(ctx); err != nil {
 		node.Close()
 		return nil, fmt.Errorf("bringing up the gateway's node: %w", err)
 	}
-	g := &gateway{tailnet: tn, node: node, local: client}
+	g := &gateway{tailnet: tn, node: node, local: client, localCalls: localCalls}
 	g.proxy = &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme = "http"
@@ -106,6 +111,9 @@ func completeOwnLogin(ctx context.Context, tn *tailnet.Tailnet, client *local.Cl
 
 func (g *gateway) close() {
 	g.proxy.Transport.(*http.Transport).CloseIdleConnections()
+	// Calls side by side leave connections that were opened in vain, and the node's Close would wait 5 s for a first
+	// request on each (http.Server.Shutdown, StateNew).
+	g.localCalls.CloseIdleConnections()
 	g.node.Close()
 }
 
@@ -153,12 +161,17 @@ func (g *gateway) dial(ctx context.Context, network, address string) (net.Conn, 
 }
 
 func (g *gateway) lookup(service string) (tailnet.Node, error) {
-	for _, node := range g.tailnet.Nodes() {
+	for _, node := range g.services() {
 		if strings.EqualFold(node.Hostname, service) {
 			return node, nil
 		}
 	}
 	return tailnet.Node{}, fmt.Errorf("no node named %q has joined the tailnet", service)
+}
+
+// services are all nodes but the gateway's own.
+func (g *gateway) services() []tailnet.Node {
+	return slices.DeleteFunc(g.tailnet.Nodes(), func(node tailnet.Node) bool { return node.Hostname == gatewayHostname })
 }
 
 // awaitPeer waits until the gateway's own network map has the node; before that, packets to it would be dropped.
@@ -190,14 +203,8 @@ func (g *gateway) servePage(w http.ResponseWriter, r *http.Request, status int, 
 	if _, number, err := net.SplitHostPort(r.Host); err == nil {
 		port = ":" + number
 	}
-	nodes := []tailnet.Node{}
-	for _, node := range g.tailnet.Nodes() {
-		if node.Hostname != gatewayHostname {
-			nodes = append(nodes, node)
-		}
-	}
 	var page bytes.Buffer
-	if err := gatewayPage.Execute(&page, map[string]any{"Problem": problem, "Nodes": nodes, "Port": port}); err != nil {
+	if err := gatewayPage.Execute(&page, map[string]any{"Problem": problem, "Nodes": g.services(), "Port": port}); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}

@@ -39,6 +39,7 @@ type harness struct {
 
 func newHarness(t *testing.T, network tailnet.Options, concurrency int) *harness {
 	t.Helper()
+	t.TempDir() // the first call has them all removed, and that must come after the nodes are closed
 	lab, err := tailnet.Start(network)
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +134,7 @@ func (h *harness) awaitRemoved(name string) {
 	}
 }
 
-// visitor is a client on a node of its own, and counts its connections.
+// visitor is a client on a node of its own.
 type visitor struct {
 	*http.Client
 	node *tsnet.Server

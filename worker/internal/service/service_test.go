@@ -193,11 +193,11 @@ func TestDeleteDrainsAndFreesTheDirectory(t *testing.T) {
 
 func TestDeleteEndsWebSocketsAndObeysTheDeadline(t *testing.T) {
 	h := newHarness(t, tailnet.Options{RequireAuthKey: labKey}, 0)
-	hang := make(chan struct{})
-	t.Cleanup(func() { close(hang) })
+	hanging := make(chan struct{})
 	h.put(h.spec("web", h.upstream(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/hang" {
-			<-hang
+			close(hanging)
+			<-r.Context().Done()
 			return
 		}
 		connection, err := websocket.Accept(w, r, nil)
@@ -216,7 +216,10 @@ func TestDeleteEndsWebSocketsAndObeysTheDeadline(t *testing.T) {
 		_, err := client.Get("http://" + status.Addresses[0] + "/hang")
 		hung <- err
 	}()
-	h.await("web", "asked", func(s protocol.ServiceStatus) bool { return s.Counters.OpenConnections == 2 })
+	<-hanging
+	if status, _ := h.set.Status("web"); status.Counters.OpenConnections != 2 {
+		t.Errorf("counters: %+v", status.Counters)
+	}
 	h.set.Delete("web", patience)
 	h.set.Delete("web", 0) // changes its mind
 	if _, _, err := connection.Read(t.Context()); err == nil {

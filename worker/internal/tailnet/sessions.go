@@ -40,7 +40,7 @@ func newSessions() *sessions {
 
 // begin notes a map request. The result, which is nil for a request that is no stream, notes its end.
 func (s *sessions) begin(request *tailcfg.MapRequest) (end func()) {
-	if !request.Stream || request.ReadOnly {
+	if !request.Stream {
 		return nil
 	}
 	node, process := request.NodeKey, request.DiscoKey
