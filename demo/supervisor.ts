@@ -98,7 +98,7 @@ function configuration({ worker, controlURL, services }: SupervisorOptions): str
   return stringify({
     prometheusAddr: 'off',
     supervisor: { controlURL, workerBinary: worker },
-    defaults: { plaintext: true, listenAddr: ':80' },
+    defaults: { plaintext: true, listenAddr: ':80', recommendedProxyHeaders: true },
     services,
   })
 }

@@ -29,6 +29,7 @@ export const ServiceView = z.object({
   dnsName: z.string(),
   addresses: z.array(z.string()),
   loginURL: z.string(),
+  url: z.string().describe('where a client of the tailnet finds it; empty until its name is known'),
   upstream: z.string(),
   group: z.string(),
   weight: z.number(),

@@ -104,7 +104,7 @@ const serviceKeys = {
     .default(false)
     .describe('Keep Host; set X-Scheme, X-Real-Ip, X-Forwarded-Server and -Port.'),
   prefixes: unsupported(Strings.default([]), []),
-  stripPrefix: unsupported(z.boolean().default(false), false),
+  stripPrefix: z.boolean().default(false).describe('Take the matched prefix off the path. Means nothing without prefixes.'),
   upstreamHeaders: Headers.default({}).describe('Headers set on every request to the upstream.'),
   insecureHTTPS: z.boolean().default(false).describe('Accept any certificate of an https upstream.'),
   upstreamAllowInsecureCiphers: unsupported(z.boolean().default(false), false),

@@ -9,7 +9,17 @@ import { place } from './core/placement.ts'
 import type { Clock, Fleet, Operator } from './core/ports.ts'
 import { reconcile } from './core/reconcile.ts'
 import { type Transition, transitions } from './core/transitions.ts'
-import { type Action, type Desired, type DesiredService, type Event, type Observed, type Patience, type Placement, type Policy, nothingObserved } from './core/types.ts'
+import {
+  type Action,
+  type Desired,
+  type DesiredService,
+  type Event,
+  type Observed,
+  type Patience,
+  type Placement,
+  type Policy,
+  nothingObserved,
+} from './core/types.ts'
 import { viewServices, viewShards } from './core/view.ts'
 
 /** What the loop needs from outside. */
@@ -101,7 +111,8 @@ export class Loop implements Operator {
     })
     // Where a service really runs counts more than what was written.
     const running = new Map(this.#placement)
-    for (const worker of this.#observed.workers.values()) for (const name of worker.services.keys()) running.set(name, worker.shard)
+    for (const worker of this.#observed.workers.values())
+      for (const name of worker.services.keys()) running.set(name, worker.shard)
     this.#placement = running
   }
 
@@ -114,7 +125,8 @@ export class Loop implements Operator {
     const desired = new Map<string, DesiredService>()
     for (const [name, shard] of placement) {
       const service = services.get(name)
-      if (service) desired.set(name, { shard, specHash: service.spec.specHash, hasCredential: this.#ports.hasCredential(service) })
+      if (service)
+        desired.set(name, { shard, specHash: service.spec.specHash, hasCredential: this.#ports.hasCredential(service) })
     }
     const changed = [...services.keys()].filter((name) => before.has(name) && differs(before.get(name), services.get(name)))
     const result: ReloadResult = {
@@ -122,7 +134,9 @@ export class Loop implements Operator {
       added: [...services.keys()].filter((name) => !before.has(name)),
       removed: [...before.keys()].filter((name) => !services.has(name)),
       changed,
-      moved: [...placement].filter(([name, shard]) => before.has(name) && this.#placement.get(name) !== shard).map(([name]) => name),
+      moved: [...placement]
+        .filter(([name, shard]) => before.has(name) && this.#placement.get(name) !== shard)
+        .map(([name]) => name),
       unchanged: [...services.keys()].filter((name) => before.has(name)).length - changed.length,
       notes: laterSettings(this.#config, config),
     }

@@ -2,10 +2,8 @@
 import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { Command } from 'commander'
-import { Report } from '../config/report.ts'
-import { addRunDirOptions, type Overrides, resolveRunDir, resolveSettings } from '../config/settings.ts'
+import { addRunDirOptions, type Overrides, resolveDirectories } from '../config/settings.ts'
 import { type AdminClient, adminSocketPath, createAdminClient } from '../effects/adminClient.ts'
-import { loadConfig } from '../effects/configFile.ts'
 
 /** A command with the options that say which supervisor is meant. */
 export function clientCommand(name: string, description: string): Command {
@@ -21,7 +19,7 @@ export async function withAdminClient<T>(
   command: Command,
   work: (client: AdminClient, socketPath: string) => Promise<T>,
 ): Promise<T> {
-  const runDir = await runDirOf(command)
+  const { runDir } = await directoriesOf(command)
   const client = createAdminClient(runDir)
   try {
     return await work(client, adminSocketPath(runDir))
@@ -30,20 +28,10 @@ export async function withAdminClient<T>(
   }
 }
 
-/** Where a command's options and the environment say that the supervisor is. The configuration need not be valid. */
-async function runDirOf(command: Command): Promise<string> {
+/** Where a command's options, environment and configuration say that the supervisor is. The configuration need not be valid. */
+export async function directoriesOf(command: Command): Promise<{ stateDir: string; runDir: string }> {
   const { config } = command.opts<{ config?: string }>()
-  return resolveRunDir(overridesOf(command), config === undefined ? '' : await readFile(config, 'utf8'))
-}
-
-/** Where the options and the environment say that its state is. A configuration that is named must be valid. */
-export async function stateDirOf(command: Command): Promise<string> {
-  const { config } = command.opts<{ config?: string }>()
-  if (config !== undefined) return (await loadConfig(config, { flags: command.opts() })).config.settings.stateDir
-  const report = new Report('', '')
-  const settings = resolveSettings({ supervisor: {}, prometheusAddr: undefined }, overridesOf(command), report, () => undefined)
-  if (report.failed) throw report.refusal()
-  return settings.stateDir
+  return resolveDirectories(overridesOf(command), config === undefined ? '' : await readFile(config, 'utf8'))
 }
 
 function overridesOf(command: Command): Overrides {

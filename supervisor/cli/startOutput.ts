@@ -17,7 +17,13 @@ export interface StartOutput {
 export function createStartOutput(stream: Output): StartOutput {
   if (stream.isTTY !== true) {
     const log = createLog(stream, { json: true })
-    return { log, transition: (transition) => { logTransition(log, transition) }, follow: () => () => undefined }
+    return {
+      log,
+      transition: (transition) => {
+        logTransition(log, transition)
+      },
+      follow: () => () => undefined,
+    }
   }
   let progress: Progress | null = null
   // A line that were written beside the bar would tear it.

@@ -66,7 +66,8 @@ function sortedByName(headers: Readonly<Record<string, string>>): Record<string,
   return Object.fromEntries(Object.entries(headers).sort(([a], [b]) => (a < b ? -1 : 1)))
 }
 
-/** Short and stable: the objects above are always built in one order, and headers are sorted. */
-function hashOf(spec: Pick<ServiceSpec, 'node' | 'listeners' | 'proxy'>): string {
-  return createHash('sha256').update(JSON.stringify(spec)).digest('hex').slice(0, 16)
+/** A hash for each part, so that two can be told apart by what has changed. The objects above are always built in one order. */
+function hashOf({ node, listeners, proxy }: Pick<ServiceSpec, 'node' | 'listeners' | 'proxy'>): string {
+  const short = (part: unknown) => createHash('sha256').update(JSON.stringify(part)).digest('hex').slice(0, 12)
+  return [node, listeners, proxy].map(short).join('-')
 }

@@ -80,7 +80,7 @@ const SCHEMAS: Readonly<Record<SettingKey, z.ZodType>> = {
 const DIRECTORY_LISTS: ReadonlySet<string> = new Set(['STATE_DIRECTORY', 'RUNTIME_DIRECTORY'])
 
 /** A directory of one shard below the run directory, at its longest, and what the kernel allows (sun_path, unix(7)). */
-const LONGEST_SOCKET = 'shard-9999-xxxxxx/worker.sock'
+const LONGEST_SOCKET = 'shard-9999-xxxxxxxx-9999/worker.sock'
 const MOST_SOCKET_PATH_BYTES = 107
 
 /** Adds the flag of every setting to a command. */
@@ -149,15 +149,15 @@ export function resolveSettings(
 }
 
 /**
- * Where the sockets are, for commands that talk to a running supervisor: the text of its configuration helps when it can
- * be read, and need not be valid. Throws a ConfigError only for a bad flag or variable.
+ * Where sockets and state are, for commands that ask about a supervisor: the text of its configuration helps when it can be
+ * read, and need not be valid. Throws a ConfigError only for a bad flag or variable.
  */
-export function resolveRunDir(overrides: Overrides, configText = ''): string {
+export function resolveDirectories(overrides: Overrides, configText = ''): Pick<Settings, 'stateDir' | 'runDir'> {
   const supervisor = configText.includes('supervisor') ? supervisorSection(configText) : {}
   const report = new Report('', '')
-  const { runDir } = resolveSettings({ supervisor, prometheusAddr: undefined }, overrides, report, () => undefined)
+  const { stateDir, runDir } = resolveSettings({ supervisor, prometheusAddr: undefined }, overrides, report, () => undefined)
   if (report.failed) throw report.refusal()
-  return runDir
+  return { stateDir, runDir }
 }
 
 /** What can be understood of the section; its errors are for the commands that need the rest. */

@@ -25,7 +25,9 @@ export function observe(observed: Observed, event: Event, now: number, policy: P
       return putWorker(seen, {
         ...worker,
         // A draining worker keeps its deadline: that it still answers does not make it stay.
-        ...(worker.phase === 'draining' || worker.phase === 'ready' ? {} : { phase: 'ready', since: now, deadline: null, trouble: '' }),
+        ...(worker.phase === 'draining' || worker.phase === 'ready'
+          ? {}
+          : { phase: 'ready', since: now, deadline: null, trouble: '' }),
         heard: true,
         process: { pid: hello.pid, startTicks: hello.startTicks, bootId: hello.bootId },
         version: hello.version,
@@ -34,7 +36,13 @@ export function observe(observed: Observed, event: Event, now: number, policy: P
     }
     case 'workerLost':
       if (worker.phase === 'unknown' || worker.phase === 'draining') return observed
-      return putWorker(observed, { ...worker, phase: 'unknown', since: now, deadline: now + policy.lostTimeoutMs, trouble: event.message })
+      return putWorker(observed, {
+        ...worker,
+        phase: 'unknown',
+        since: now,
+        deadline: now + policy.lostTimeoutMs,
+        trouble: event.message,
+      })
     case 'workerExited':
       return removeWorker(observed, worker, event.message, now, policy)
     case 'serviceChanged': {
@@ -74,7 +82,10 @@ export function begin(observed: Observed, action: Action, now: number, policy: P
     case 'putService': {
       const record = observed.services.get(action.name) ?? newService
       const tried = { ...record, retryAt: null, problem: null, attempts: record.attempts + 1 }
-      return putWorker(putService(observed, action.name, tried), { ...worker, calls: new Map(worker.calls).set(action.name, 'put') })
+      return putWorker(putService(observed, action.name, tried), {
+        ...worker,
+        calls: new Map(worker.calls).set(action.name, 'put'),
+      })
     }
     case 'deleteService':
       return putWorker(observed, { ...worker, calls: new Map(worker.calls).set(action.name, 'delete') })
@@ -83,7 +94,11 @@ export function begin(observed: Observed, action: Action, now: number, policy: P
       return putWorker(observed, { ...worker, phase: 'draining', since: now, deadline: now + 2 * policy.drainMs + 5000 })
     case 'killWorker':
       // Still there at the next deadline? Then the signal is sent again.
-      return putWorker(observed, { ...worker, deadline: now + 2000, trouble: [action.why, worker.trouble].filter(Boolean).join(': ') })
+      return putWorker(observed, {
+        ...worker,
+        deadline: now + 2000,
+        trouble: [action.why, worker.trouble].filter(Boolean).join(': '),
+      })
   }
 }
 
@@ -139,7 +154,12 @@ function removeWorker(observed: Observed, worker: ObservedWorker, message: strin
   const record = observed.shards.get(worker.shard) ?? newShard
   const failures = recordFailure(record.failures, now, policy.workerBackoff)
   const respawnAt = now + backoffMs(failures, policy.workerBackoff, worker.id)
-  const shard = { failures, respawnAt, restarts: record.restarts + 1, lastExit: [worker.trouble, message].filter(Boolean).join('; ') }
+  const shard = {
+    failures,
+    respawnAt,
+    restarts: record.restarts + 1,
+    lastExit: [worker.trouble, message].filter(Boolean).join('; '),
+  }
   return { ...gone, shards: new Map(observed.shards).set(worker.shard, shard) }
 }
 
@@ -171,7 +191,10 @@ function failedOnce(record: ServiceRecord, name: string, now: number, policy: Po
   return { ...record, failures, retryAt: now + backoffMs(failures, policy.serviceBackoff, name) }
 }
 
-function withUsage(workers: Observed['workers'], samples: Extract<Event, { type: 'usageSampled' }>['usage']): Observed['workers'] {
+function withUsage(
+  workers: Observed['workers'],
+  samples: Extract<Event, { type: 'usageSampled' }>['usage'],
+): Observed['workers'] {
   const next = new Map(workers)
   for (const [id, sample] of samples) {
     const worker = next.get(id)

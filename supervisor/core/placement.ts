@@ -21,7 +21,11 @@ interface Shard {
  * Places every service. At least ceil(N / shardSize) shards exist afterwards, and no more than that beyond those that kept
  * a member: emptier shards are merged by rebalancing and never as a side effect of a reload.
  */
-export function place(services: readonly PlacedService[], previous: Placement, limits: { readonly shardSize: number }): Placement {
+export function place(
+  services: readonly PlacedService[],
+  previous: Placement,
+  limits: { readonly shardSize: number },
+): Placement {
   const { shards, homeless } = keepInPlace(services, previous, limits.shardSize)
   for (let id = 1; shards.size * limits.shardSize < services.length; id++) {
     if (!shards.has(id)) shards.set(id, { id, members: [], weight: 0 })
@@ -48,7 +52,9 @@ function keepInPlace(services: readonly PlacedService[], previous: Placement, sh
   }
   for (const shard of shards.values()) {
     if (shard.members.length <= shardSize) continue
-    const byClaim = [...shard.members].sort((a, b) => Number(b.group !== '') - Number(a.group !== '') || b.weight - a.weight || compare(a.name, b.name))
+    const byClaim = [...shard.members].sort(
+      (a, b) => Number(b.group !== '') - Number(a.group !== '') || b.weight - a.weight || compare(a.name, b.name),
+    )
     shard.members.length = 0
     shard.weight = 0
     add(shard, byClaim.slice(0, shardSize))

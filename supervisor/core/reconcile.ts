@@ -58,7 +58,7 @@ export function primaryWorkers(workers: Iterable<ObservedWorker>): ReadonlyMap<n
   return primaries
 }
 /** Whether the status means that the worker has the node, and thereby the identity and the lock of its directory. */
-export function holdsIdentity(status: ServiceStatus): boolean {
+function holdsIdentity(status: ServiceStatus): boolean {
   return status.phase !== 'failed' && status.phase !== 'stopped'
 }
 
@@ -86,7 +86,9 @@ class Round implements Reconciliation {
 /** A worker that has kept silent, or has not gone, for too long is killed. */
 function endPatience(worker: ObservedWorker, round: Round): void {
   if (worker.deadline === null || !round.due(worker.deadline)) return
-  const why = { unknown: 'does not answer', spawning: 'did not come up', draining: 'did not end', ready: 'is not wanted' }[worker.phase]
+  const why = { unknown: 'does not answer', spawning: 'did not come up', draining: 'did not end', ready: 'is not wanted' }[
+    worker.phase
+  ]
   round.act({ type: 'killWorker', workerId: worker.id, why })
 }
 

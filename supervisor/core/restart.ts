@@ -2,7 +2,15 @@
  * Restart intensity: a count of failures that decays, after suture v4 (supervisor.go, failureDecay) and the OTP supervisor
  * principles. Services and workers use the same rule with different numbers.
  */
-import type { BackoffPolicy } from './types.ts'
+
+export interface BackoffPolicy {
+  /** So many failures cost no delay. */
+  readonly free: number
+  readonly baseMs: number
+  readonly maxMs: number
+  /** Old failures count half after this time. */
+  readonly halfLifeMs: number
+}
 
 export interface FailureCount {
   readonly count: number

@@ -31,13 +31,31 @@ export function transitions(before: Observed, after: Observed): Transition[] {
   for (const [name, record] of after.services) {
     const { problem } = record
     if (!problem || before.services.get(name)?.problem?.message === problem.message) continue
-    found.push({ subject: 'service', name, shard: 0, from: 'pending', to: 'pending', reason: problem.reason, message: problem.message, pid: null })
+    found.push({
+      subject: 'service',
+      name,
+      shard: 0,
+      from: 'pending',
+      to: 'pending',
+      reason: problem.reason,
+      message: problem.message,
+      pid: null,
+    })
   }
   return found
 }
 
 function ofWorker(worker: ObservedWorker, from: string, to: string, message: string): Transition {
-  return { subject: 'worker', name: worker.id, shard: worker.shard, from, to, reason: '', message, pid: worker.process?.pid ?? null }
+  return {
+    subject: 'worker',
+    name: worker.id,
+    shard: worker.shard,
+    from,
+    to,
+    reason: '',
+    message,
+    pid: worker.process?.pid ?? null,
+  }
 }
 
 function ofServices(worker: ObservedWorker, before: ReadonlyMap<string, ServiceStatus>): Transition[] {
@@ -45,7 +63,8 @@ function ofServices(worker: ObservedWorker, before: ReadonlyMap<string, ServiceS
   const about = (name: string) => ({ subject: 'service' as const, name, shard: worker.shard, pid: worker.process?.pid ?? null })
   for (const [name, status] of worker.services) {
     const old = before.get(name)
-    if (old === status || (old?.phase === status.phase && old.reason === status.reason && old.loginURL === status.loginURL)) continue
+    if (old === status || (old?.phase === status.phase && old.reason === status.reason && old.loginURL === status.loginURL))
+      continue
     const { phase, reason, message } = status
     found.push({ ...about(name), from: old?.phase ?? 'pending', to: phase, reason, message })
   }

@@ -4,7 +4,7 @@
  */
 import type { WorkerPhase } from '../../shared/api.ts'
 import type { ServiceStatus, WorkerState } from '../../shared/protocol.ts'
-import type { FailureCount } from './restart.ts'
+import type { BackoffPolicy, FailureCount } from './restart.ts'
 
 /** Which shard each service belongs to. Shards are numbered from 1; a shard that holds nothing does not exist. */
 export type Placement = ReadonlyMap<string, number>
@@ -35,7 +35,7 @@ export interface ProcessIdentity {
 }
 
 /** CPU and memory of a worker process. */
-export interface WorkerUsage {
+interface WorkerUsage {
   /** Per cent of one core, exponentially averaged. */
   readonly cpuPercent: number
   readonly memoryBytes: number
@@ -68,7 +68,11 @@ export interface ServiceRecord {
   readonly retryAt: number | null
   readonly attempts: number
   /** Why the last attempt could not even reach the worker; empty when it did. */
-  readonly problem: { readonly reason: 'CredentialUnavailable' | 'WaitingForWorker'; readonly message: string; readonly since: number } | null
+  readonly problem: {
+    readonly reason: 'CredentialUnavailable' | 'WaitingForWorker'
+    readonly message: string
+    readonly since: number
+  } | null
 }
 
 /** What this supervisor remembers of a shard between two of its workers. */
@@ -107,7 +111,13 @@ export type Event =
 /** Something to do, decided by reconcile. `begin` marks it in Observed before the first await. */
 export type Action =
   | { readonly type: 'spawnWorker'; readonly workerId: string; readonly shard: number }
-  | { readonly type: 'putService'; readonly workerId: string; readonly name: string; readonly retry: boolean; readonly freshKey: boolean }
+  | {
+      readonly type: 'putService'
+      readonly workerId: string
+      readonly name: string
+      readonly retry: boolean
+      readonly freshKey: boolean
+    }
   | { readonly type: 'deleteService'; readonly workerId: string; readonly name: string }
   | { readonly type: 'shutdownWorker'; readonly workerId: string }
   | { readonly type: 'killWorker'; readonly workerId: string; readonly why: string }
@@ -128,15 +138,6 @@ export interface Patience {
 export interface Policy extends Patience {
   /** How long open requests may take to end when a service stops. */
   readonly drainMs: number
-}
-
-export interface BackoffPolicy {
-  /** So many failures cost no delay. */
-  readonly free: number
-  readonly baseMs: number
-  readonly maxMs: number
-  /** Old failures count half after this time. */
-  readonly halfLifeMs: number
 }
 
 export const nothingObserved: Observed = { workers: new Map(), services: new Map(), shards: new Map() }

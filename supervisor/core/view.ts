@@ -1,5 +1,6 @@
 /** The public view: what `status`, metrics and the dashboard show, made from Desired and Observed. */
 import type { ServiceView, ShardView } from '../../shared/api.ts'
+import type { ListenSpec } from '../../shared/protocol.ts'
 import { primaryWorkers } from './reconcile.ts'
 import type { Desired, DesiredService, Observed, ObservedWorker, ServiceRecord } from './types.ts'
 
@@ -8,6 +9,7 @@ export interface ServiceLabels {
   readonly upstream: string
   readonly group: string
   readonly weight: number
+  readonly spec: { readonly listeners: readonly Pick<ListenSpec, 'address' | 'scheme'>[] }
 }
 
 /** One row for each service that ought to run, and for each that still runs although it ought not. Sorted by name. */
@@ -41,6 +43,7 @@ function viewService(
     dnsName: status?.dnsName ?? '',
     addresses: status?.addresses ?? [],
     loginURL: status?.loginURL ?? '',
+    url: urlOf(status?.dnsName ?? '', labels),
     upstream: labels?.upstream ?? '',
     group: labels?.group ?? '',
     weight: labels?.weight ?? 1,
@@ -49,7 +52,13 @@ function viewService(
   }
   if (worker?.phase === 'unknown') {
     // What it last reported may no longer be true.
-    return { ...common, phase: status?.phase ?? 'pending', ready: false, since: worker.since, ...waiting('its worker does not answer') }
+    return {
+      ...common,
+      phase: status?.phase ?? 'pending',
+      ready: false,
+      since: worker.since,
+      ...waiting('its worker does not answer'),
+    }
   }
   if (status && (status.phase !== 'failed' || !record?.problem)) {
     const removing = wanted === undefined && status.phase !== 'draining'
@@ -59,9 +68,19 @@ function viewService(
   return { ...common, phase: 'pending', ready: false, ...pendingReason(record, worker) }
 }
 
+/** The first listener as a URL, without the port that its scheme implies. */
+function urlOf(dnsName: string, labels: ServiceLabels | undefined): string {
+  const listener = labels?.spec.listeners[0]
+  if (dnsName === '' || !listener) return ''
+  return new URL(`${listener.scheme}://${dnsName}${listener.address.slice(listener.address.lastIndexOf(':'))}/`).href
+}
+
 const waiting = (message: string) => ({ reason: 'WaitingForWorker' as const, message })
 
-function pendingReason(record: ServiceRecord | undefined, worker: ObservedWorker | undefined): Pick<ServiceView, 'reason' | 'message' | 'since'> {
+function pendingReason(
+  record: ServiceRecord | undefined,
+  worker: ObservedWorker | undefined,
+): Pick<ServiceView, 'reason' | 'message' | 'since'> {
   if (record?.problem) return record.problem
   if (!worker) return { ...waiting('its worker has ended and is about to be started again'), since: 0 }
   if (worker.phase !== 'ready') return { ...waiting('its worker is starting'), since: worker.since }

@@ -10,10 +10,14 @@ export const systemClock: Clock = {
     const delayMs = at - Date.now()
     if (delayMs <= 0) {
       const immediate = setImmediate(callback)
-      return () => { clearImmediate(immediate) }
+      return () => {
+        clearImmediate(immediate)
+      }
     }
     // Woken early, the loop finds nothing due and asks again.
     const timer = setTimeout(callback, Math.min(delayMs, MAX_DELAY_MS))
-    return () => { clearTimeout(timer) }
+    return () => {
+      clearTimeout(timer)
+    }
   },
 }

@@ -35,7 +35,8 @@ const CALL_TIMEOUT_MS = 10_000
 const UNRECORDED = /^shard-(\d+)-/
 
 /** What a worker may see of the environment: no secret, and what Go and tailscale read. */
-const PASSED_ON = /^(PATH|HOME|LANG|TZ|TMPDIR|SSL_CERT_(FILE|DIR)|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|GO(DEBUG|MAXPROCS|MEMLIMIT|TRACEBACK)|TS_DEBUG_\w+|TS_NO_LOGS_NO_SUPPORT)$/
+const PASSED_ON =
+  /^(PATH|HOME|LANG|TZ|TMPDIR|SSL_CERT_(FILE|DIR)|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|GO(DEBUG|MAXPROCS|MEMLIMIT|TRACEBACK)|TS_DEBUG_\w+|TS_NO_LOGS_NO_SUPPORT)$/
 
 interface Link {
   readonly shard: number
@@ -69,7 +70,8 @@ export function createFleet(options: FleetOptions): Fleet {
   /** Reads the worker's events, again and again as long as its process lives; tells when it is lost and when it has ended. */
   async function follow(workerId: string, link: Link): Promise<void> {
     const { signal } = link.stop
-    for (let pauseMs = 20; !signal.aborted; pauseMs = Math.min(1000, pauseMs * 1.5)) {
+    const letGo = () => signal.aborted
+    for (let pauseMs = 20; !letGo(); pauseMs = Math.min(1000, pauseMs * 1.5)) {
       let heard = false
       let problem = 'ended the event stream'
       try {
@@ -86,12 +88,12 @@ export function createFleet(options: FleetOptions): Fleet {
       } catch (error) {
         problem = (error as Error).message
       }
-      if (signal.aborted) return
+      if (letGo()) return
       if (link.process ? !isAlive(link.process) : link.exit !== '') break
       if (heard) options.post({ type: 'workerLost', workerId, message: problem })
       await delay(pauseMs, undefined, { signal }).catch(() => undefined)
     }
-    if (signal.aborted) return
+    if (letGo()) return
     await end(workerId, link)
   }
 
@@ -100,7 +102,9 @@ export function createFleet(options: FleetOptions): Fleet {
       const { hello } = event.state
       if (hello.workerId !== workerId) throw new Error(`the worker on the socket of ${workerId} is ${hello.workerId}`)
       if (hello.protocolVersion > PROTOCOL_VERSION || hello.protocolVersion < PROTOCOL_VERSION - 1) {
-        throw new Error(`worker ${workerId} speaks protocol ${String(hello.protocolVersion)}, this supervisor ${String(PROTOCOL_VERSION)}`)
+        throw new Error(
+          `worker ${workerId} speaks protocol ${String(hello.protocolVersion)}, this supervisor ${String(PROTOCOL_VERSION)}`,
+        )
       }
       link.process ??= { pid: hello.pid, startTicks: hello.startTicks, bootId: hello.bootId }
       options.post({ type: 'workerState', workerId, state: event.state })
@@ -121,11 +125,18 @@ export function createFleet(options: FleetOptions): Fleet {
     options.post({ type: 'workerExited', workerId, message: link.exit || 'its process has ended' })
   }
 
-  async function call(workerId: string, method: string, path: string, body?: unknown): Promise<{ status: number; body: unknown }> {
+  async function call(
+    workerId: string,
+    method: string,
+    path: string,
+    body?: unknown,
+  ): Promise<{ status: number; body: unknown }> {
     const reply = await linkOf(workerId).client.request(method, path, { body, timeoutMs: CALL_TIMEOUT_MS })
     if (reply.status < 300 || reply.status === 404) return reply
     const refusal = ErrorReply.safeParse(reply.body)
-    throw new Error(refusal.success ? `the worker refused it: ${refusal.data.message}` : `the worker answered ${String(reply.status)}`)
+    throw new Error(
+      refusal.success ? `the worker refused it: ${refusal.data.message}` : `the worker answered ${String(reply.status)}`,
+    )
   }
 
   return {
@@ -162,7 +173,10 @@ export function createFleet(options: FleetOptions): Fleet {
         child.unref()
         link.reaped = child.then((result) => {
           // Without the command line, which shortMessage has: the reason is for a table.
-          const code = result.exitCode === undefined ? (result.originalMessage ?? 'it could not be started') : `exit code ${String(result.exitCode)}`
+          const code =
+            result.exitCode === undefined
+              ? (result.originalMessage ?? 'it could not be started')
+              : `exit code ${String(result.exitCode)}`
           link.exit = result.signal ? `killed by ${result.signal}` : code
         })
         if (child.pid !== undefined) link.process = identify(child.pid)

@@ -4,7 +4,7 @@ import { stat } from 'node:fs/promises'
 import { createServer } from 'node:net'
 
 /** Another supervisor has the state directory. */
-export class LockedError extends Error {
+class LockedError extends Error {
   override readonly name = 'LockedError'
 }
 
@@ -15,13 +15,18 @@ export class LockedError extends Error {
  */
 export async function lockStateDir(stateDir: string): Promise<() => Promise<void>> {
   const { dev, ino } = await stat(stateDir)
-  const name = createHash('sha256').update(`${String(dev)}:${String(ino)}`).digest('hex').slice(0, 32)
+  const name = createHash('sha256')
+    .update(`${String(dev)}:${String(ino)}`)
+    .digest('hex')
+    .slice(0, 32)
   const server = createServer((socket) => socket.destroy())
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       reject(
         error.code === 'EADDRINUSE'
-          ? new LockedError(`another tsnsrv-sup runs on ${stateDir}: see "tsnsrv-sup status", end it with "tsnsrv-sup stop", or choose another --state-dir`)
+          ? new LockedError(
+              `another tsnsrv-sup runs on ${stateDir}: see "tsnsrv-sup status", end it with "tsnsrv-sup stop", or choose another --state-dir`,
+            )
           : error,
       )
     })
@@ -29,5 +34,10 @@ export async function lockStateDir(stateDir: string): Promise<() => Promise<void
   })
   // The lock alone is no reason to stay alive.
   server.unref()
-  return () => new Promise((resolve) => server.close(() => { resolve() }))
+  return () =>
+    new Promise((resolve) =>
+      server.close(() => {
+        resolve()
+      }),
+    )
 }

@@ -11,7 +11,7 @@ import type { Placement } from '../core/types.ts'
 const State = z.object({ version: z.literal(1), placement: z.record(z.string(), z.number().int().min(1)) })
 
 /** Where the supervisor keeps its own things: no service can be called that, a name has no dots. */
-export const ownDirectory = (stateDir: string): string => join(stateDir, '.supervisor')
+const ownDirectory = (stateDir: string): string => join(stateDir, '.supervisor')
 export const stateFilePath = (stateDir: string): string => join(ownDirectory(stateDir), 'state.json')
 export const logDirectory = (stateDir: string): string => join(ownDirectory(stateDir), 'logs')
 

@@ -9,7 +9,9 @@ export function findWorkerBinary(configured: string): string {
   const candidates = configured === '' ? BESIDE_THIS_PROGRAM.map((path) => join(import.meta.dirname, path)) : [configured]
   const found = candidates.find(isExecutable)
   if (found !== undefined) return found
-  throw new Error(`no worker binary at ${candidates.join(' or ')}: build it with "npm run build", or name it with --worker-binary`)
+  throw new Error(
+    `no worker binary at ${candidates.join(' or ')}: build it with "npm run build", or name it with --worker-binary`,
+  )
 }
 
 function isExecutable(path: string): boolean {

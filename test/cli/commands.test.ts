@@ -147,7 +147,7 @@ describe('services', () => {
 
   it('lists names and upstreams', async () => {
     expect((await result('services', ...here())).stdout).toMatch(
-      /^blog +ready +blog\.example\.ts\.net +http:\/\/127\.0\.0\.1:8080\/blog$/m,
+      /^blog +ready +http:\/\/blog\.example\.ts\.net\/ +http:\/\/127\.0\.0\.1:8080\/blog$/m,
     )
     expect((await result('services', '--names', ...here())).stdout).toBe('blog\nwiki\n')
     const rows = JSON.parse((await result('services', '--json', ...here())).stdout) as unknown[]

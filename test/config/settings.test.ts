@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { describe, expect, test } from 'vitest'
 import { parseConfig } from '../../supervisor/config/parseConfig.ts'
-import { addSettingsOptions, type Overrides, resolveRunDir, type Settings } from '../../supervisor/config/settings.ts'
+import { addSettingsOptions, type Overrides, resolveDirectories, type Settings } from '../../supervisor/config/settings.ts'
 
 const services = 'services: [{ name: a, upstream: "http://h", plaintext: true }]'
 
@@ -112,25 +112,27 @@ describe('what is wrong outside the file', () => {
   })
 
   test('a run directory that leaves no room for sockets is refused with the flag that mends it', () => {
-    expect(() => settingsOf(`runDir: /${'r'.repeat(80)}`)).toThrow(
+    expect(() => settingsOf(`runDir: /${'r'.repeat(73)}`)).toThrow(
       /f\.yaml:1:\d+: error: the run directory is too long.*\n.*\n.*\n.*--run-dir/,
     )
-    expect(settingsOf(`runDir: /${'r'.repeat(76)}`).runDir).toHaveLength(77)
+    expect(settingsOf(`runDir: /${'r'.repeat(69)}`).runDir).toHaveLength(70)
   })
 })
 
 describe('the run directory for client commands', () => {
   test('comes from the configuration even when that is not valid', () => {
-    expect(resolveRunDir({ cwd: '/here' }, 'supervisor: { runDir: run, shardSize: wrong }\nservices: 5')).toBe('/here/run')
-    expect(resolveRunDir({}, 'supervisor: { stateDir: /srv }')).toBe('/srv/.supervisor/run')
+    expect(resolveDirectories({ cwd: '/here' }, 'supervisor: { runDir: run, shardSize: wrong }\nservices: 5').runDir).toBe(
+      '/here/run',
+    )
+    expect(resolveDirectories({}, 'supervisor: { stateDir: /srv }').runDir).toBe('/srv/.supervisor/run')
   })
 
   test('needs no configuration, and is not stopped by one that cannot be read', () => {
-    expect(resolveRunDir({ home: '/h' })).toBe('/h/.local/state/tsnsrv-sup/.supervisor/run')
-    expect(resolveRunDir({ flags: flagsOf('--run-dir', '/run/x') }, 'supervisor: {')).toBe('/run/x')
+    expect(resolveDirectories({ home: '/h' }).runDir).toBe('/h/.local/state/tsnsrv-sup/.supervisor/run')
+    expect(resolveDirectories({ flags: flagsOf('--run-dir', '/run/x') }, 'supervisor: {').runDir).toBe('/run/x')
   })
 
   test('a bad variable is an error', () => {
-    expect(() => resolveRunDir({ env: { TSNSRV_SUP_RUN_DIR: '/x\0' } })).toThrow('$TSNSRV_SUP_RUN_DIR')
+    expect(() => resolveDirectories({ env: { TSNSRV_SUP_RUN_DIR: '/x\0' } })).toThrow('$TSNSRV_SUP_RUN_DIR')
   })
 })

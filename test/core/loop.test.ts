@@ -196,8 +196,14 @@ describe('whatever happens', () => {
     { weight: 2, arbitrary: fc.record({ do: fc.constant('killSupervisor' as const) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('freezeWorker' as const), which: fc.nat(5) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('loseState' as const) }) },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant('fail' as const), which: fc.nat(9), times: fc.integer({ min: 1, max: 3 }) }) },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant('clockJump' as const), ms: fc.integer({ min: -100_000, max: 100_000 }) }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({ do: fc.constant('fail' as const), which: fc.nat(9), times: fc.integer({ min: 1, max: 3 }) }),
+    },
+    {
+      weight: 1,
+      arbitrary: fc.record({ do: fc.constant('clockJump' as const), ms: fc.integer({ min: -100_000, max: 100_000 }) }),
+    },
     {
       weight: 2,
       arbitrary: fc.record({
@@ -209,55 +215,59 @@ describe('whatever happens', () => {
     },
   )
 
-  it('a node runs in at most one worker, and once it is calm everything that is wanted serves and the loop is quiet', () =>
-    fc.assert(
-      fc.asyncProperty(fc.scheduler(), fc.array(aCommand, { maxLength: 12 }), async (scheduler, commands) => {
-        const world = new World(scheduler)
-        let config = configOf(names(5), 2)
-        let loop: Loop = world.start(config, () => config)
-        const worker = (which: number) => [...world.workers.values()][which % Math.max(1, world.workers.size)]
-        for (const command of commands) {
-          switch (command.do) {
-            case 'let':
-              await world.settle(command.steps)
-              break
-            case 'killWorker':
-              world.killWorker(worker(command.which)?.id ?? '')
-              break
-            case 'freezeWorker': {
-              const victim = worker(command.which)
-              if (victim) world.freeze(victim)
-              break
-            }
-            case 'killSupervisor':
-              world.killSupervisor()
-              loop = world.start(config, () => config)
-              break
-            case 'loseState':
-              world.saved = new Map()
-              break
-            case 'fail':
-              world.faults.set(`s${String(command.which)}`, command.times)
-              break
-            case 'clockJump':
-              world.now += command.ms
-              break
-            case 'reload': {
-              const marks = Object.fromEntries(command.services.map((name) => [name, command.version]))
-              config = configOf(command.services, command.shardSize, marks)
-              void loop.reload()
-              break
+  it(
+    'a node runs in at most one worker, and once it is calm everything that is wanted serves and the loop is quiet',
+    () =>
+      fc.assert(
+        fc.asyncProperty(fc.scheduler(), fc.array(aCommand, { maxLength: 12 }), async (scheduler, commands) => {
+          const world = new World(scheduler)
+          let config = configOf(names(5), 2)
+          let loop: Loop = world.start(config, () => config)
+          const worker = (which: number) => [...world.workers.values()][which % Math.max(1, world.workers.size)]
+          for (const command of commands) {
+            switch (command.do) {
+              case 'let':
+                await world.settle(command.steps)
+                break
+              case 'killWorker':
+                world.killWorker(worker(command.which)?.id ?? '')
+                break
+              case 'freezeWorker': {
+                const victim = worker(command.which)
+                if (victim) world.freeze(victim)
+                break
+              }
+              case 'killSupervisor':
+                world.killSupervisor()
+                loop = world.start(config, () => config)
+                break
+              case 'loseState':
+                world.saved = new Map()
+                break
+              case 'fail':
+                world.faults.set(`s${String(command.which)}`, command.times)
+                break
+              case 'clockJump':
+                world.now += command.ms
+                break
+              case 'reload': {
+                const marks = Object.fromEntries(command.services.map((name) => [name, command.version]))
+                config = configOf(command.services, command.shardSize, marks)
+                void loop.reload()
+                break
+              }
             }
           }
-        }
-        await settled(world)
-        expect(servingNames(world)).toEqual(config.services.map(({ name }) => name).sort())
-        for (const each of world.workers.values()) expect(each.services.size).toBeLessThanOrEqual(config.settings.shardSize)
-        expect(world.conflicts).toEqual([])
-        expect(loop.status().services.every((service) => service.ready)).toBe(true)
-      }),
-      { numRuns: 300 },
-    ), 120_000)
+          await settled(world)
+          expect(servingNames(world)).toEqual(config.services.map(({ name }) => name).sort())
+          for (const each of world.workers.values()) expect(each.services.size).toBeLessThanOrEqual(config.settings.shardSize)
+          expect(world.conflicts).toEqual([])
+          expect(loop.status().services.every((service) => service.ready)).toBe(true)
+        }),
+        { numRuns: 300 },
+      ),
+    120_000,
+  )
 })
 
 async function reloaded(world: World, loop: Loop) {

@@ -3,7 +3,12 @@ import { describe, expect, it } from 'vitest'
 import { type PlacedService, place } from '../../supervisor/core/placement.ts'
 import type { Placement } from '../../supervisor/core/types.ts'
 
-const service = (name: string, options: Partial<PlacedService> = {}): PlacedService => ({ name, weight: 1, group: '', ...options })
+const service = (name: string, options: Partial<PlacedService> = {}): PlacedService => ({
+  name,
+  weight: 1,
+  group: '',
+  ...options,
+})
 const many = (count: number, from = 0) => Array.from({ length: count }, (_, i) => service(`svc${String(i + from)}`))
 const none: Placement = new Map()
 
@@ -97,7 +102,9 @@ describe('place, for any services and any past', () => {
       fc.property(services, past, shardSize, (given, before, size) => {
         const previous = new Map(Object.entries(before))
         const sorted = (placement: Placement) => [...placement].sort()
-        expect(sorted(place([...given].reverse(), previous, { shardSize: size }))).toEqual(sorted(place(given, previous, { shardSize: size })))
+        expect(sorted(place([...given].reverse(), previous, { shardSize: size }))).toEqual(
+          sorted(place(given, previous, { shardSize: size })),
+        )
       }),
     )
   })

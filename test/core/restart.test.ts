@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { backoffMs, noFailures, recordFailure } from '../../supervisor/core/restart.ts'
-import type { BackoffPolicy } from '../../supervisor/core/types.ts'
+import { type BackoffPolicy, backoffMs, noFailures, recordFailure } from '../../supervisor/core/restart.ts'
 
 const policy: BackoffPolicy = { free: 2, baseMs: 1000, maxMs: 60_000, halfLifeMs: 30_000 }
 const failures = (times: readonly number[]) => times.reduce((count, at) => recordFailure(count, at, policy), noFailures)
@@ -11,7 +10,11 @@ describe('backoffMs', () => {
     const delays = [1, 2, 3, 4, 5].map((count) => backoffMs({ count, at: 0 }, { ...policy }, 'x'))
     expect(delays.slice(0, 2)).toEqual([0, 0])
     const [first, second, third] = delays.slice(2)
-    for (const [delay, plain] of [[first, 1000], [second, 2000], [third, 4000]] as const) {
+    for (const [delay, plain] of [
+      [first, 1000],
+      [second, 2000],
+      [third, 4000],
+    ] as const) {
       expect(delay).toBeGreaterThanOrEqual(plain * 0.8)
       expect(delay).toBeLessThanOrEqual(plain * 1.2)
     }

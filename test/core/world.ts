@@ -159,7 +159,15 @@ export class World {
       type: 'workerState' as const,
       workerId: worker.id,
       state: {
-        hello: { protocolVersion: 1, workerId: worker.id, shard: worker.shard, pid: worker.pid, startTicks: 1, bootId: 'boot', version: 'test' },
+        hello: {
+          protocolVersion: 1,
+          workerId: worker.id,
+          shard: worker.shard,
+          pid: worker.pid,
+          startTicks: 1,
+          bootId: 'boot',
+          version: 'test',
+        },
         services: [...worker.services.values()],
       },
     })
@@ -173,7 +181,12 @@ export class World {
     return {
       adopt: () => {
         for (const worker of this.workers.values()) {
-          post({ type: 'workerFound', workerId: worker.id, shard: worker.shard, process: { pid: worker.pid, startTicks: 1, bootId: 'boot' } })
+          post({
+            type: 'workerFound',
+            workerId: worker.id,
+            shard: worker.shard,
+            process: { pid: worker.pid, startTicks: 1, bootId: 'boot' },
+          })
           if (!worker.frozen) void this.#tell(stateOf(worker))
         }
         return Promise.resolve()
@@ -241,7 +254,13 @@ export class World {
   async #drain(worker: FakeWorker, name: string): Promise<void> {
     const status = worker.services.get(name)
     if (!status || status.phase === 'draining') return
-    const draining: ServiceStatus = { ...status, phase: 'draining', reason: 'Draining', since: this.now, revision: this.#revision++ }
+    const draining: ServiceStatus = {
+      ...status,
+      phase: 'draining',
+      reason: 'Draining',
+      since: this.now,
+      revision: this.#revision++,
+    }
     worker.services.set(name, draining)
     void this.#tell({ type: 'serviceChanged', workerId: worker.id, service: draining })
     await this.#scheduler.schedule(Promise.resolve(), `drained ${name}`)
@@ -257,7 +276,14 @@ const hasNode = (worker: FakeWorker, name: string) => {
 }
 
 function statusOf(spec: ServiceSpec, phase: ServicePhase, since: number, revision: number): ServiceStatus {
-  const reasons = { starting: 'Starting', needsLogin: 'NeedsLogin', ready: 'Ready', draining: 'Draining', stopped: 'Stopped', failed: 'NodeFailed' } as const
+  const reasons = {
+    starting: 'Starting',
+    needsLogin: 'NeedsLogin',
+    ready: 'Ready',
+    draining: 'Draining',
+    stopped: 'Stopped',
+    failed: 'NodeFailed',
+  } as const
   return {
     name: spec.name,
     revision,
@@ -275,9 +301,18 @@ function statusOf(spec: ServiceSpec, phase: ServicePhase, since: number, revisio
   }
 }
 
-
 /** A configuration of plain services; `marks` tells versions of a service apart. */
-export function configOf(names: readonly string[], shardSize: number, marks: Readonly<Record<string, string>> = {}): ResolvedConfig {
-  const services = names.map((name) => ({ name, upstream: `http://${name}.test`, plaintext: true, ...(marks[name] ? { listenAddr: `:${String(80 + marks[name].length)}` } : {}) }))
-  return parseConfig(stringify({ supervisor: { shardSize, stateDir: '/tmp/s', runDir: '/tmp/s/r' }, services }), 'test.yaml', {}).config
+export function configOf(
+  names: readonly string[],
+  shardSize: number,
+  marks: Readonly<Record<string, string>> = {},
+): ResolvedConfig {
+  const services = names.map((name) => ({
+    name,
+    upstream: `http://${name}.test`,
+    plaintext: true,
+    ...(marks[name] ? { listenAddr: `:${String(80 + marks[name].length)}` } : {}),
+  }))
+  return parseConfig(stringify({ supervisor: { shardSize, stateDir: '/tmp/s', runDir: '/tmp/s/r' }, services }), 'test.yaml', {})
+    .config
 }

@@ -47,13 +47,16 @@ export function startLoad(lab: Lab, services: readonly string[], perSecond: numb
 function get(lab: Lab, service: string, agent: Agent): Promise<number> {
   return new Promise((resolve, reject) => {
     const { host } = new URL(serviceURL(lab, service))
-    const asked = request({ host: '127.0.0.1', port: lab.gatewayPort, path: '/whoami', headers: { host }, agent, timeout: 20_000 }, (response) => {
-      response.resume()
-      response.on('end', () => {
-        resolve(response.statusCode ?? 0)
-      })
-      response.on('error', reject)
-    })
+    const asked = request(
+      { host: '127.0.0.1', port: lab.gatewayPort, path: '/whoami', headers: { host }, agent, timeout: 20_000 },
+      (response) => {
+        response.resume()
+        response.on('end', () => {
+          resolve(response.statusCode ?? 0)
+        })
+        response.on('error', reject)
+      },
+    )
     asked.on('timeout', () => asked.destroy(new Error('no answer within 20 s')))
     asked.on('error', reject)
     asked.end()

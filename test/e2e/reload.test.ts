@@ -15,7 +15,12 @@ async function openEvents(service: string): Promise<{ received(): number; broken
   let broken = false
   let closing = false
   const { host } = new URL(serviceURL(stack.lab, service))
-  const asked = request({ host: '127.0.0.1', port: stack.lab.gatewayPort, path: '/events?n=1000&interval=20ms', headers: { host } })
+  const asked = request({
+    host: '127.0.0.1',
+    port: stack.lab.gatewayPort,
+    path: '/events?n=1000&interval=20ms',
+    headers: { host },
+  })
   asked.on('error', () => (broken = !closing))
   asked.end()
   const response = await new Promise<IncomingMessage>((resolve, reject) => {

@@ -92,7 +92,13 @@ export class Stack {
   async configure(services: readonly ServiceKeys[], more: Record<string, unknown> = {}): Promise<void> {
     const base = {
       prometheusAddr: 'off',
-      supervisor: { controlURL: this.lab.controlURL, stateDir: this.stateDir, runDir: this.runDir, shardSize: this.shardSize, drainTimeout: '2s' },
+      supervisor: {
+        controlURL: this.lab.controlURL,
+        stateDir: this.stateDir,
+        runDir: this.runDir,
+        shardSize: this.shardSize,
+        drainTimeout: '2s',
+      },
       defaults: { plaintext: true, listenAddr: ':80' },
     }
     await writeFile(this.configFile, stringify({ ...base, ...more, services }))
@@ -101,7 +107,7 @@ export class Stack {
   /** Runs `tsnsrv-sup` with these arguments to its end. Never rejects. */
   async cli(...args: string[]) {
     const { exitCode, stdout, stderr } = await execa(binaries.cli, args, this.#options())
-    return { exitCode, stdout: String(stdout), stderr: String(stderr) }
+    return { exitCode, stdout, stderr }
   }
 
   /** Starts `tsnsrv-sup start`, and does not wait for anything. */
@@ -109,7 +115,7 @@ export class Stack {
     const child = execa(binaries.cli, ['start', '--config', this.configFile, ...args], { ...this.#options(), detached: true })
     const ended = child.then(({ exitCode, signal, stderr }) => {
       this.#running.delete(supervisor)
-      return { exitCode, signal, stderr: String(stderr) }
+      return { exitCode, signal, stderr }
     })
     const supervisor: SupervisorProcess = { pid: child.pid ?? 0, ended, kill: (signal) => void child.kill(signal) }
     this.#running.add(supervisor)
@@ -185,7 +191,7 @@ export class Stack {
   }
 
   #options() {
-    const env = { PATH: process.env['PATH'], ...this.#env }
+    const env = { PATH: process.env.PATH, ...this.#env }
     return { reject: false, extendEnv: false, env, stdin: 'ignore' } as const satisfies Options
   }
 }
@@ -209,4 +215,5 @@ export async function isRunning(pid: number): Promise<boolean> {
   return stat !== '' && !/\) [ZX] /.test(stat)
 }
 
-export const workerPids = (status: Status): number[] => status.shards.flatMap(({ workerPid }) => (workerPid === null ? [] : [workerPid]))
+export const workerPids = (status: Status): number[] =>
+  status.shards.flatMap(({ workerPid }) => (workerPid === null ? [] : [workerPid]))

@@ -29,7 +29,10 @@ describe('twelve services in three shards', () => {
     await first.ended
     const after = await (await stack.startReady(), stack.status())
     const requestsThen = new Map(after.services.map(({ name, requests }) => [name, requests]))
-    await stack.until(({ services }) => services.every(({ name, requests }) => requests > (requestsThen.get(name) ?? 0)), 'load goes on')
+    await stack.until(
+      ({ services }) => services.every(({ name, requests }) => requests > (requestsThen.get(name) ?? 0)),
+      'load goes on',
+    )
     const result = await load.stop()
     expect(result.failed).toEqual([])
     expect(result.ok).toBeGreaterThan(100)

@@ -100,7 +100,9 @@ describe('a worker that', () => {
     const here = await play('a')
     const loop = await here.start(kind)
     await untilStatus(loop, (status) => (status.shards[0]?.restarts ?? 0) >= 2, 'two restarts')
-    expect(here.transitions.filter(({ to }) => to === 'gone').map(({ message }) => message)).toContainEqual(expect.stringMatching(reason))
+    expect(here.transitions.filter(({ to }) => to === 'gone').map(({ message }) => message)).toContainEqual(
+      expect.stringMatching(reason),
+    )
     expect(allReady(loop.status())).toBe(false)
   })
 

@@ -104,7 +104,11 @@ export class Playground {
 
 /** Waits until the status of the loop fulfils the condition; fails with the last status after the deadline. */
 export async function untilStatus(loop: Loop, condition: (status: Status) => boolean, what: string): Promise<Status> {
-  await until(() => Promise.resolve(condition(loop.status())), what, () => JSON.stringify(loop.status(), null, 1))
+  await until(
+    () => Promise.resolve(condition(loop.status())),
+    what,
+    () => JSON.stringify(loop.status(), null, 1),
+  )
   return loop.status()
 }
 
@@ -117,4 +121,5 @@ export async function until(condition: () => Promise<boolean>, what: string, det
   }
 }
 
-export const allReady = (status: Status): boolean => status.services.length > 0 && status.services.every((service) => service.ready)
+export const allReady = (status: Status): boolean =>
+  status.services.length > 0 && status.services.every((service) => service.ready)

@@ -1,7 +1,8 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { formatRecord } from '../../effects/supervisorLog.ts'
 import { logDirectory } from '../../effects/stateFile.ts'
-import { clientCommand, stateDirOf, untilInterrupted } from '../clientCommand.ts'
+import { createAdminClient, NoSupervisorError } from '../../effects/adminClient.ts'
+import { clientCommand, directoriesOf, untilInterrupted } from '../clientCommand.ts'
 import { followLogs } from '../logs/followLogs.ts'
 import { type LogEntry, parseLogEntry } from '../logs/logEntry.ts'
 import { findLogs } from '../logs/logFiles.ts'
@@ -53,6 +54,20 @@ Examples:
       }
       await untilInterrupted((signal) => followLogs(directory, onLine, signal, printTail))
     })
+}
+
+/** A supervisor that runs knows best where its workers write; one that does not has left the logs where its options say. */
+async function stateDirOf(command: Command): Promise<string> {
+  const { stateDir, runDir } = await directoriesOf(command)
+  const client = createAdminClient(runDir)
+  try {
+    return (await client.status()).stateDir
+  } catch (error) {
+    if (error instanceof NoSupervisorError) return stateDir
+    throw error
+  } finally {
+    client.close()
+  }
 }
 
 function formatEntry({ record, raw }: LogEntry, colors: Colors): string {

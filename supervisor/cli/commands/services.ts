@@ -26,18 +26,18 @@ Examples:
         }
         const { services } = await status
         if (options.json) {
-          const rows = services.map(({ name, dnsName, addresses, upstream, shard, ready, phase, loginURL }) => {
-            return { name, dnsName, addresses, upstream, shard, ready, phase, loginURL }
+          const rows = services.map(({ name, url, dnsName, addresses, upstream, shard, ready, phase, loginURL }) => {
+            return { name, url, dnsName, addresses, upstream, shard, ready, phase, loginURL }
           })
           streams.stdout.write(`${JSON.stringify(rows, null, 2)}\n`)
           return
         }
         const colors = colorsFor(streams.stdout)
-        const heading = ['SERVICE', 'STATE', 'TAILNET NAME', 'UPSTREAM'].map((text) => ({ text, paint: colors.dim }))
-        const rows = services.map(({ name, dnsName, upstream, ready, phase }) => [
+        const heading = ['SERVICE', 'STATE', 'URL', 'UPSTREAM'].map((text) => ({ text, paint: colors.dim }))
+        const rows = services.map(({ name, url, upstream, ready, phase }) => [
           name,
           { text: phase, paint: ready ? colors.green : colors.yellow },
-          dnsName === '' ? '-' : plain(dnsName),
+          url === '' ? '-' : plain(url),
           plain(upstream),
         ])
         for (const line of formatTable([heading, ...rows])) streams.stdout.write(`${line}\n`)

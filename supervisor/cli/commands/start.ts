@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Command } from 'commander'
 import { startAdminServer } from '../../api/adminServer.ts'
 import { startMetricsServer } from '../../api/metrics.ts'
-import { ConfigError, renderDiagnostics } from '../../config/diagnostic.ts'
+import { renderDiagnostics } from '../../config/diagnostic.ts'
 import { type Settings, addSettingsOptions } from '../../config/settings.ts'
 import { defaultPatience } from '../../core/patience.ts'
 import type { Placement } from '../../core/types.ts'
@@ -24,7 +24,9 @@ import { version } from '../version.ts'
 
 /** The command. Its action resolves when the supervisor has ended as it was told to. */
 export function startCommand(): Command {
-  return addSettingsOptions(new Command('start').description('Run the services of a configuration file, each under its own name on the tailnet.'))
+  return addSettingsOptions(
+    new Command('start').description('Run the services of a configuration file, each under its own name on the tailnet.'),
+  )
     .requiredOption('-c, --config <file>', 'YAML file in the format of arsfeld/tsnsrv')
     .addHelpText(
       'after',
@@ -41,19 +43,20 @@ Examples:
 
 async function start(configFile: string, flags: Record<string, unknown>): Promise<void> {
   const load = () => loadConfig(configFile, { flags, env: process.env })
-  const { config, notes } = await load()
+  const { config, notes, text } = await load()
   const { settings } = config
   const binary = findWorkerBinary(settings.workerBinary)
   await prepareDirectories(settings.stateDir, settings.runDir)
   const release = await lockStateDir(settings.stateDir)
   const output = createStartOutput(process.stderr)
-  for (const note of notes) output.log.warn(renderDiagnostics([note]).trimEnd())
+  for (const note of notes) output.log.warn(renderDiagnostics([note], text).trimEnd())
 
   const credentials = createCredentials({ env: process.env, keyAPIURL: settings.keyAPIURL })
   const loop = new Loop(
     {
       clock: systemClock,
-      createFleet: (post) => createFleet({ binary, stateDir: settings.stateDir, runDir: settings.runDir, workerArguments, env: process.env, post }),
+      createFleet: (post) =>
+        createFleet({ binary, stateDir: settings.stateDir, runDir: settings.runDir, workerArguments, env: process.env, post }),
       loadConfig: async () => {
         const loaded = await load()
         newest = loaded.config.settings
@@ -78,13 +81,20 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
   }
 
   // Metrics before the first worker: an address in use is found before anything runs.
-  const metrics = settings.prometheusAddr === '' ? null : await startMetricsServer({ addr: settings.prometheusAddr, operator: loop })
+  const metrics =
+    settings.prometheusAddr === '' ? null : await startMetricsServer({ addr: settings.prometheusAddr, operator: loop })
   const admin = await startAdminServer({ socketPath: adminSocketPath(settings.runDir), operator: loop })
   handleSignals(loop, output.log)
   const sampling = setInterval(() => void sample(loop), settings.sampleIntervalMs)
   const stopShowing = output.follow(loop)
 
-  output.log.info('starting', { version, pid: process.pid, services: config.services.length, stateDir: settings.stateDir, metrics: metrics?.addr })
+  output.log.info('starting', {
+    version,
+    pid: process.pid,
+    services: config.services.length,
+    stateDir: settings.stateDir,
+    metrics: metrics?.addr,
+  })
   await loop.adopt()
   await loop.apply(config)
   await loop.done
@@ -105,7 +115,9 @@ async function lastPlacement(stateDir: string, log: Log): Promise<Placement> {
     return (await readStateFile(stateDir)) ?? new Map<string, number>()
   } catch (error) {
     if (!(error instanceof StateFileError)) throw error
-    log.warn(`${error.message}; it is now ${await setStateFileAside(stateDir, new Date())}, and the placement is made anew from what runs`)
+    log.warn(
+      `${error.message}; it is now ${await setStateFileAside(stateDir, new Date())}, and the placement is made anew from what runs`,
+    )
     return new Map()
   }
 }
@@ -143,8 +155,7 @@ function handleSignals(loop: Loop, log: Log): void {
         log.info('reloaded', { ...result })
       },
       (error: unknown) => {
-        const text = error instanceof ConfigError ? renderDiagnostics(error.diagnostics) : (error as Error).message
-        log.error(`the new configuration is refused, the old one stays:\n${text}`)
+        log.error(`the new configuration is refused, the old one stays:\n${(error as Error).message}`)
       },
     )
   })

@@ -7,7 +7,10 @@ import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 
-const { values } = parseArgs({ strict: false, options: { id: { type: 'string' }, shard: { type: 'string' }, dir: { type: 'string' } } })
+const { values } = parseArgs({
+  strict: false,
+  options: { id: { type: 'string' }, shard: { type: 'string' }, dir: { type: 'string' } },
+})
 const stat = readFileSync('/proc/self/stat', 'utf8')
 
 export const directory = values.dir
@@ -37,7 +40,15 @@ export function emit(event) {
 }
 
 export function put(spec) {
-  const status = { ...blank, name: spec.name, revision: ++revision, specHash: spec.specHash, phase: 'ready', reason: 'Ready', since: Date.now() }
+  const status = {
+    ...blank,
+    name: spec.name,
+    revision: ++revision,
+    specHash: spec.specHash,
+    phase: 'ready',
+    reason: 'Ready',
+    since: Date.now(),
+  }
   services.set(spec.name, status)
   emit({ type: 'service', service: status })
   return status

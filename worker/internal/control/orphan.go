@@ -16,8 +16,8 @@ func (s *Server) Orphaned(after time.Duration) <-chan struct{} {
 		if s.options.Set.Used() {
 			return
 		}
-		if alone := s.aloneFor(); alone < after {
-			time.AfterFunc(after-alone, check)
+		if left := after - s.aloneFor(); left > 0 {
+			time.AfterFunc(left, check)
 			return
 		}
 		close(orphaned)
@@ -26,6 +26,7 @@ func (s *Server) Orphaned(after time.Duration) <-chan struct{} {
 	return orphaned
 }
 
+// aloneFor is how long nobody has been connected.
 func (s *Server) aloneFor() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()

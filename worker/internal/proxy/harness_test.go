@@ -1,0 +1,115 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"strings"
+	"testing"
+	"time"
+
+	"tailscale.com/client/tailscale/apitype"
+	"tailscale.com/tailcfg"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
+)
+
+const patience = 10 * time.Second
+
+var discard = slog.New(slog.DiscardHandler)
+
+// front is a proxy on loopback, served as a service's listener is.
+type front struct {
+	*testing.T
+	counters *Counters
+	server   *Server
+	url      string
+	client   *http.Client
+	log      *strings.Builder // safe to read once the request has been answered
+}
+
+func serve(t *testing.T, spec protocol.ProxySpec, whoIs WhoIs) *front {
+	t.Helper()
+	log := &strings.Builder{}
+	counters := NewMetrics().Add("web")
+	handler, err := New(Config{
+		Service:  "web",
+		Spec:     spec,
+		Upstream: NewUpstream(spec, (&net.Dialer{}).DialContext),
+		WhoIs:    whoIs,
+		Counters: counters,
+		Log:      slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := Serve(listener, protocol.ListenSpec{}, handler, counters)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		server.Drain(ctx)
+	})
+	transport := &http.Transport{DisableCompression: true}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &front{T: t, counters: counters, server: server, url: "http://" + listener.Addr().String(),
+		client: &http.Client{Transport: transport, Timeout: patience}, log: log}
+}
+
+// send makes a request with the given header lines, and returns the answer and its body.
+func (f *front) send(method, target string, header http.Header) (*http.Response, string) {
+	f.Helper()
+	request, err := http.NewRequest(method, f.url+target, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for name, values := range header {
+		if name == "Host" {
+			request.Host = values[0]
+			continue
+		}
+		request.Header[name] = values // as it is written, not in canonical form
+	}
+	response, err := f.client.Do(request)
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return response, string(body)
+}
+
+// echo is an upstream that answers with the request as it came in.
+func echo(t *testing.T) *httptest.Server {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		dump, err := httputil.DumpRequest(r, false)
+		if err != nil {
+			t.Error(err)
+		}
+		w.Write(dump)
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+// lines splits a dumped request into its request line and header lines.
+func lines(dump string) []string { return strings.Split(strings.TrimSpace(dump), "\r\n") }
+
+func alice(context.Context, string) (*apitype.WhoIsResponse, error) {
+	return &apitype.WhoIsResponse{
+		UserProfile: &tailcfg.UserProfile{ID: 5, LoginName: "alice@example.com", DisplayName: "Alice Ä", ProfilePicURL: "https://pics/alice"},
+		Node: &tailcfg.Node{ID: 3, ComputedName: "laptop", Tags: []string{"tag:a", "tag:b"},
+			CapMap: tailcfg.NodeCapMap{"cap-z": nil, "cap-y": nil}},
+		CapMap: tailcfg.PeerCapMap{"example.com/write": nil, "example.com/read": nil},
+	}, nil
+}

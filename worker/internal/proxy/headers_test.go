@@ -1,0 +1,177 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"tailscale.com/client/tailscale/apitype"
+	"tailscale.com/tailcfg"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
+)
+
+func TestHeadersAtTheUpstream(t *testing.T) {
+	upstream := echo(t)
+	host := strings.TrimPrefix(upstream.URL, "http://")
+	for _, c := range []struct {
+		what    string
+		spec    protocol.ProxySpec
+		send    http.Header
+		want    []string // header lines that must be there
+		without []string // texts that must not
+	}{
+		{
+			what: "plain: Host of the upstream, forwarded headers from the peer",
+			send: http.Header{"Host": {"web.example.ts.net"}},
+			want: []string{"Host: " + host, "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Host: web.example.ts.net", "X-Forwarded-Proto: http"},
+			without: []string{"X-Scheme", "X-Real-Ip", "X-Forwarded-Server", "X-Forwarded-Port", "Accept-Encoding",
+				"X-Tailscale"},
+		},
+		{
+			what: "recommended: Host kept",
+			spec: protocol.ProxySpec{RecommendedProxyHeaders: true},
+			send: http.Header{"Host": {"web.example.ts.net"}},
+			want: []string{"Host: web.example.ts.net", "X-Scheme: http", "X-Real-Ip: 127.0.0.1", "X-Forwarded-Server: web.example.ts.net",
+				"X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: http"},
+			without: []string{"X-Forwarded-Port"},
+		},
+		{
+			what: "recommended: port where Host has one",
+			spec: protocol.ProxySpec{RecommendedProxyHeaders: true},
+			send: http.Header{"Host": {"web.example.ts.net:8080"}},
+			want: []string{"X-Forwarded-Server: web.example.ts.net", "X-Forwarded-Port: 8080"},
+		},
+		{
+			what: "what the client claims is dropped",
+			send: http.Header{
+				"Forwarded": {"for=6.6.6.6"}, "X-Forwarded-For": {"6.6.6.6"}, "X-Forwarded-Host": {"evil"}, "X-Forwarded-Proto": {"evil"},
+				"X-Forwarded-Port": {"666"}, "X-Forwarded-Server": {"evil"}, "X-Forwarded-Prefix": {"/evil"}, "X-Real-Ip": {"6.6.6.6"},
+				"X-Scheme": {"evil"}, "X-Tailscale-User": {"evil"}, "x-tailscale-user-loginname": {"evil"}, "X_Tailscale_User": {"evil"},
+				"X-Tailscale_Node": {"evil"}, "X_Forwarded_For": {"6.6.6.6"}, "X_real_ip": {"6.6.6.6"}, "X-Kept": {"yes"},
+			},
+			want:    []string{"X-Kept: yes", "X-Forwarded-For: 127.0.0.1"},
+			without: []string{"evil", "6.6.6.6", "666"},
+		},
+		{
+			what: "a client cannot have our headers removed as hop-by-hop ones",
+			spec: protocol.ProxySpec{Whois: true, WhoisTimeoutMs: 1000},
+			send: http.Header{"Connection": {"X-Forwarded-For, X-Tailscale-User"}},
+			want: []string{"X-Forwarded-For: 127.0.0.1", "X-Tailscale-User: userid:5"},
+		},
+		{
+			what: "operator's headers: set, but never identity and never Host",
+			spec: protocol.ProxySpec{UpstreamHeaders: protocol.ProxySpecUpstreamHeaders{
+				"X-Key": "k", "host": "evil", "X-Tailscale-User": "evil", "x_tailscale_node": "evil", "X-Forwarded-Proto": "https"}},
+			send:    http.Header{"X-Key": {"spoof"}},
+			want:    []string{"X-Key: k", "Host: " + host, "X-Forwarded-Proto: https"},
+			without: []string{"evil", "spoof"},
+		},
+		{
+			what: "all eleven identity headers",
+			spec: protocol.ProxySpec{Whois: true, WhoisTimeoutMs: 1000},
+			want: []string{
+				"X-Tailscale-User: userid:5", "X-Tailscale-User-Loginname: alice@example.com",
+				"X-Tailscale-User-Loginname-Localpart: alice", "X-Tailscale-User-Loginname-Domain: example.com",
+				"X-Tailscale-User-Displayname: Alice Ä", "X-Tailscale-User-Profilepicurl: https://pics/alice",
+				"X-Tailscale-Caps: example.com/read, example.com/write", "X-Tailscale-Node: nodeid:3",
+				"X-Tailscale-Node-Name: laptop", "X-Tailscale-Node-Caps: cap-y, cap-z", "X-Tailscale-Node-Tags: tag:a, tag:b",
+			},
+		},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			c.spec.Upstream = upstream.URL
+			_, dump := serve(t, c.spec, alice).send(http.MethodGet, "/", c.send)
+			for _, want := range c.want {
+				if !slices.Contains(lines(dump), want) {
+					t.Errorf("%q is missing", want)
+				}
+			}
+			for _, text := range c.without {
+				if strings.Contains(dump, text) {
+					t.Errorf("%q is there", text)
+				}
+			}
+			if t.Failed() {
+				t.Log(dump)
+			}
+		})
+	}
+}
+
+func TestPathAndQueryPassAsTheyAre(t *testing.T) {
+	upstream := echo(t)
+	for _, c := range []struct{ base, target, want string }{
+		{"", "/", "/"},
+		{"", "//x", "//x"}, // a ServeMux would redirect this and the next
+		{"", "/a/../b", "/a/../b"},
+		{"", "/a%2Fb/%2e%2e/c", "/a%2Fb/%2e%2e/c"},
+		{"/base", "/a%2Fb", "/base/a%2Fb"},
+		{"/base/", "/x", "/base/x"},
+		{"", "/?a;b=%zz&c", "/?a;b=%zz&c"},
+		{"/base?fixed=1", "/?a=1", "/base/?fixed=1&a=1"},
+	} {
+		_, dump := serve(t, protocol.ProxySpec{Upstream: upstream.URL + c.base}, nil).send(http.MethodGet, c.target, nil)
+		if want := "GET " + c.want + " HTTP/1.1"; lines(dump)[0] != want {
+			t.Errorf("%s behind %q: the upstream saw %q, want %q", c.target, c.base, lines(dump)[0], want)
+		}
+	}
+}
+
+func TestIdentityIsLookedUpOncePerConnection(t *testing.T) {
+	lookups := 0
+	counted := func(ctx context.Context, address string) (*apitype.WhoIsResponse, error) {
+		lookups++
+		return alice(ctx, address)
+	}
+	f := serve(t, protocol.ProxySpec{Upstream: echo(t).URL, Whois: true, WhoisTimeoutMs: 1000}, counted)
+	for range 3 {
+		if _, dump := f.send(http.MethodGet, "/", nil); !strings.Contains(dump, "X-Tailscale-User: userid:5") {
+			t.Errorf("no identity:\n%s", dump)
+		}
+	}
+	if lookups != 1 {
+		t.Errorf("%d lookups on one connection", lookups)
+	}
+	f.client.CloseIdleConnections()
+	f.send(http.MethodGet, "/", nil)
+	if lookups != 2 {
+		t.Errorf("%d lookups on two connections", lookups)
+	}
+}
+
+func TestWithoutIdentityTheRequestGoesOn(t *testing.T) {
+	slow := func(ctx context.Context, _ string) (*apitype.WhoIsResponse, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	unknown := func(context.Context, string) (*apitype.WhoIsResponse, error) { return nil, errors.New("no such peer") }
+	for what, whoIs := range map[string]WhoIs{"too slow": slow, "unknown": unknown} {
+		f := serve(t, protocol.ProxySpec{Upstream: echo(t).URL, Whois: true, WhoisTimeoutMs: 5}, whoIs)
+		response, dump := f.send(http.MethodGet, "/", http.Header{"X-Tailscale-User": {"evil"}})
+		if response.StatusCode != http.StatusOK || strings.Contains(dump, "X-Tailscale") {
+			t.Errorf("%s: %d\n%s", what, response.StatusCode, dump)
+		}
+		if f.counters.whoisErrors.Load() != 1 {
+			t.Errorf("%s: not counted", what)
+		}
+	}
+}
+
+func TestIdentityValueThatIsNoHeaderIsLeftOut(t *testing.T) {
+	who := &apitype.WhoIsResponse{
+		UserProfile: &tailcfg.UserProfile{ID: 5, LoginName: "tagged-devices", DisplayName: "a\r\nX-Admin: yes"},
+		Node:        &tailcfg.Node{ID: 3},
+	}
+	for _, each := range identityHeaders(who) {
+		if strings.Contains(each.value, "Admin") || strings.Contains(each.name, "Localpart") {
+			t.Errorf("%s: %q", each.name, each.value)
+		}
+	}
+	if identityHeaders(&apitype.WhoIsResponse{}) != nil {
+		t.Error("headers of nobody")
+	}
+}
