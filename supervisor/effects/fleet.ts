@@ -72,13 +72,13 @@ export function createFleet(options: FleetOptions): Fleet {
     const { signal } = link.stop
     const letGo = () => signal.aborted
     for (let pauseMs = 20; !letGo(); pauseMs = Math.min(1000, pauseMs * 1.5)) {
-      let heard = false
+      const stream = { heard: false }
       let problem = 'ended the event stream'
       try {
         await link.client.lines(
           '/v1/events',
           (line) => {
-            heard = true
+            stream.heard = true
             pauseMs = 20
             tell(workerId, link, understand(WorkerEvent, line))
           },
@@ -89,12 +89,13 @@ export function createFleet(options: FleetOptions): Fleet {
         problem = (error as Error).message
       }
       if (letGo()) return
-      if (link.process ? !isAlive(link.process) : link.exit !== '') break
-      if (heard) options.post({ type: 'workerLost', workerId, message: problem })
+      if (link.process ? !isAlive(link.process) : link.exit !== '') {
+        await end(workerId, link)
+        return
+      }
+      if (stream.heard) options.post({ type: 'workerLost', workerId, message: problem })
       await delay(pauseMs, undefined, { signal }).catch(() => undefined)
     }
-    if (letGo()) return
-    await end(workerId, link)
   }
 
   function tell(workerId: string, link: Link, event: WorkerEvent): void {
