@@ -21,6 +21,7 @@ interface Options extends Presentation {
 }
 
 const FAILED = 1
+const WRONG_USAGE = 2
 const INTERRUPTED = 130
 
 const program = new Command('npm run demo --')
@@ -29,6 +30,7 @@ const program = new Command('npm run demo --')
   .option('--shard-size <n>', 'most services in one worker process', atLeastOne, 3)
   .option('--seconds <n>', 'end by itself this long after all is up (default: at Ctrl-C; with --json at once)', atLeastOne)
   .option('--json', 'print a JSON summary as the last line of stdout, and all else on stderr')
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : WRONG_USAGE))
   .parse()
 process.exitCode = await demo(program.opts<Options>())
 

@@ -1,6 +1,6 @@
 /**
- * Writes everything that is generated from the zod schemas in shared/: JSON Schema for editors and for the protocol, and
- * the worker's Go types. `npm run generate` writes; `npm run generate -- --check` fails when a file is out of date.
+ * Writes everything that is generated from the zod schemas in shared/: JSON Schema for editors and for the protocol, the
+ * worker's Go types, and the reference of the configuration. `npm run generate` writes; `npm run generate -- --check` fails when a file is out of date.
  */
 import { mkdtemp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -9,6 +9,7 @@ import { execa } from 'execa'
 import { z } from 'zod'
 import { ConfigFile } from '../shared/config.ts'
 import { protocolShapes } from '../shared/protocol.ts'
+import { configurationReference } from './configurationReference.ts'
 
 const root = join(import.meta.dirname, '..')
 
@@ -52,6 +53,7 @@ const generated: Record<string, string> = {
   'shared/generated/config.schema.json': jsonSchema(ConfigFile, 'tsnsrv-sup configuration'),
   'shared/generated/protocol.schema.json': protocol,
   'worker/internal/protocol/protocol.gen.go': await goTypes(protocol),
+  'docs/configuration.md': configurationReference(),
 }
 
 const check = process.argv.includes('--check')

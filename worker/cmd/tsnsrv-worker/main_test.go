@@ -274,7 +274,9 @@ func TestWorkerServesAndOutlivesItsSupervisor(t *testing.T) {
 	if status, _ := w.do(http.MethodDelete, "/v1/services/web?drainMs=0", ""); status != http.StatusAccepted {
 		t.Errorf("delete: %d", status)
 	}
-	awaitEvent(t, lines, func(e protocol.WorkerEvent) bool { return e.Type == protocol.WorkerEventTypeRemoved && *e.Name == "web" })
+	awaitEvent(t, lines, func(e protocol.WorkerEvent) bool {
+		return e.Type == protocol.WorkerEventTypeRemoved && *e.Name == "web"
+	})
 	if _, metrics := w.do(http.MethodGet, "/metrics", ""); strings.Contains(metrics, "web") {
 		t.Errorf("series of a removed service:\n%s", metrics)
 	}

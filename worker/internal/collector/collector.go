@@ -19,15 +19,18 @@ const (
 	relaxAbove   = 0.04
 	tightenBelow = 0.01
 	idleBelow    = 0.002
+
+	// relaxAfter keeps short bursts, above all the start of the nodes, from growing the heap for good.
+	relaxAfter = 5 * time.Second
 )
 
-// NextPercent decides the GC percentage for the next cycle: doubled while collecting costs much, halved when it costs
-// little, back to base when the process is idle. cost is the CPU time of the collector divided by the wall time since the
-// last cycle. The gap between the thresholds keeps it from swinging: doubling halves the cost, which is still well above
-// tightenBelow.
-func NextPercent(current, base int, cost float64) int {
+// NextPercent decides the GC percentage for the next cycle: doubled while collecting has been expensive for a while, halved
+// when it costs little, back to base when the process is idle. cost is the CPU time of the collector divided by the wall
+// time since the last cycle; expensiveFor is how long it has been above relaxAbove without a break. The gap between the
+// thresholds keeps it from swinging: doubling halves the cost, which is still well above tightenBelow.
+func NextPercent(current, base int, cost float64, expensiveFor time.Duration) int {
 	switch {
-	case cost > relaxAbove:
+	case cost > relaxAbove && expensiveFor >= relaxAfter:
 		current *= 2
 	case cost < idleBelow:
 		current = base
@@ -41,33 +44,51 @@ func NextPercent(current, base int, cost float64) int {
 // collection, which an idle process does every two minutes anyway.
 func Tune(base int) {
 	debug.SetGCPercent(base)
-	cycle := &cycle{base: base, percent: base, at: time.Now(), spent: spentCollecting()}
-	cycle.arm()
-}
-
-// cycle is the state between two collections.
-type cycle struct {
-	base, percent int
-	at            time.Time
-	spent         time.Duration
+	state := &cycle{base: base, percent: base, at: time.Now(), spent: spentCollecting()}
+	afterEachCollection(func() { state.adapt(time.Now(), spentCollecting()) })
 }
 
 // sentinel is garbage by the time the collector looks: its cleanup is how we hear of a cycle.
 type sentinel struct{ _ [32]byte } // too large for the tiny allocator, which would keep it alive with its neighbours
 
-func (c *cycle) arm() {
-	runtime.AddCleanup(&sentinel{}, (*cycle).collected, c)
+func afterEachCollection(act func()) {
+	runtime.AddCleanup(&sentinel{}, func(act func()) {
+		act()
+		afterEachCollection(act)
+	}, act)
 }
 
-func (c *cycle) collected() {
-	now, spent := time.Now(), spentCollecting()
+// cycle is the state between two collections.
+type cycle struct {
+	base, percent  int
+	at             time.Time
+	spent          time.Duration
+	expensiveSince time.Time // zero: the last cycle was not
+}
+
+// adapt takes the decision for the time since the last cycle.
+func (c *cycle) adapt(now time.Time, spent time.Duration) {
 	cost := float64(spent-c.spent) / float64(max(now.Sub(c.at), time.Microsecond))
-	next := NextPercent(c.percent, c.base, cost)
-	if next != c.percent {
-		debug.SetGCPercent(next)
+	if cost <= relaxAbove {
+		c.expensiveSince = time.Time{}
+	} else if c.expensiveSince.IsZero() {
+		c.expensiveSince = c.at
 	}
-	c.percent, c.at, c.spent = next, now, spent
-	c.arm()
+	var expensiveFor time.Duration
+	if !c.expensiveSince.IsZero() {
+		expensiveFor = now.Sub(c.expensiveSince)
+	}
+	before := c.percent
+	c.percent = NextPercent(before, c.base, cost, expensiveFor)
+	c.at, c.spent = now, spent
+	if c.percent != before {
+		debug.SetGCPercent(c.percent)
+	}
+	if c.percent < before && c.percent == c.base {
+		// The garbage of the busy time lies in pages that the runtime would keep: it takes the untouched receive buffers
+		// for a heap that large.
+		debug.FreeOSMemory()
+	}
 }
 
 // spentCollecting is the CPU time that the collector has taken from the program, without what it did on idle cores.

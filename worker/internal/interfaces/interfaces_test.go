@@ -4,12 +4,15 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"tailscale.com/net/netmon"
 )
 
@@ -189,5 +192,35 @@ func TestKernelListsWhatTheStandardLibraryLists(t *testing.T) {
 				t.Errorf("%s: %v, want %v", each.Name, own[j], addresses[j])
 			}
 		}
+	}
+}
+
+// In a network namespace of its own: an interface that comes is news, and on the list.
+func TestKernelTellsOfANewInterface(t *testing.T) {
+	runtime.LockOSThread() // never unlocked: the thread, and the namespace with it, end with this goroutine
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Skipf("needs root to make a network namespace: %v", err)
+	}
+	source, err := openKernel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.close()
+	source.drain()
+	if source.drain() {
+		t.Error("news although nothing happened")
+	}
+	if output, err := exec.Command("ip", "link", "add", "veth1", "type", "veth", "peer", "name", "veth2").CombinedOutput(); err != nil {
+		t.Skipf("needs the ip command and veth: %v %s", err, output)
+	}
+	if !source.drain() {
+		t.Error("no news of a new interface")
+	}
+	all, _, err := source.list()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(all, func(i netmon.Interface) bool { return i.Name == "veth1" }) {
+		t.Errorf("not on the list: %v", all)
 	}
 }

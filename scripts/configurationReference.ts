@@ -1,0 +1,123 @@
+/** docs/configuration.md: every key of the configuration, from the schema and from the options that the settings declare. */
+import { Command } from 'commander'
+import { z } from 'zod'
+import { ConfigFile, ServiceConfig, traits } from '../shared/config.ts'
+import { addSettingsOptions } from '../supervisor/config/settings.ts'
+
+/** What the tables show of a key's JSON Schema. */
+const Property = z.looseObject({
+  type: z.string(),
+  description: z.string().default(''),
+  default: z.unknown().optional(),
+  minimum: z.number().optional(),
+  maximum: z.number().optional(),
+  // Only durations have examples; JSON Schema knows them as strings.
+  examples: z.array(z.string()).optional(),
+})
+type Property = z.infer<typeof Property>
+
+/** The properties of an object's schema that have a type of their own to show. */
+const Properties = z.looseObject({ properties: z.record(z.string(), Property) })
+
+/** The page as Markdown. Deterministic: it is compared with the one that is checked in. */
+export function configurationReference(): string {
+  const { supervisor, prometheusAddr } = ConfigFile.shape
+  const settings = { ...propertiesOf(supervisor.unwrap()), prometheusAddr: Property.parse(inputSchema(prometheusAddr)) }
+  return `# Configuration
+
+<!-- Generated from shared/config.ts and supervisor/config/settings.ts by \`npm run generate\`. Edit those. -->
+
+One YAML file in the format of arsfeld/tsnsrv, with three additions: \`supervisor:\`, \`defaults:\`, and per service \`group:\` and
+\`weight:\`. It is read as yaml.v3 reads it (\`yes\` is true, anchors and merge keys work); unknown and duplicate keys are
+errors. Keys that start with \`x-\` are free for notes and anchors. Relative paths start at the working directory.
+\`tsnsrv-sup validate FILE\` shows all that is wrong at once. For completion in an editor, begin the file with
+\`# yaml-language-server: $schema=shared/generated/config.schema.json\`.
+
+A duration is a Go duration: \`500ms\`, \`5s\`, \`1m30s\`. A bare number is refused.
+
+## Top level
+
+| key | type | meaning |
+|---|---|---|
+| \`services\` | list, at least one | The services; see [Services](#services). |
+| \`defaults\` | map | Any key of a service but \`name\` and \`upstream\`, for all services that do not have it themselves. |
+| \`supervisor\` | map | How the supervisor and its workers run; see [Supervisor](#supervisor). |
+| \`prometheusAddr\` | text | ${settings.prometheusAddr.description} |
+
+## Supervisor
+
+Keys of \`supervisor:\`, and \`prometheusAddr\` of the top level. Each has a flag of \`start\`, \`plan\` and \`validate\` and an
+environment variable as well: a flag wins over its variable, that over the file, that over the default. On the command line
+and in variables, elements of a list have commas between them.
+
+| key | type | default | flag, variable | meaning |
+|---|---|---|---|---|
+${Object.entries(settings).map(settingRow).join('\n')}
+
+A reload takes over \`shardSize\`, \`controlURL\` and \`drainTimeout\` at once. \`startConcurrency\`, \`gcPercent\`,
+\`ignoreInterfaces\` and \`logUpload\` reach workers that start from then on; the others need a restart of the supervisor.
+
+## Services
+
+Elements of \`services:\`; all but \`name\` and \`upstream\` may stand under \`defaults:\` too. A key marked † parses and is
+checked, but its behaviour is not there yet: any other value than the one shown is refused, never ignored.
+
+| key | type | default | meaning |
+|---|---|---|---|
+${Object.entries(propertiesOf(ServiceConfig)).map(serviceRow).join('\n')}
+
+Where the auth key of a service comes from, the first that there is: the file \`authkeyPath\` (a bare name is a systemd
+credential of that name, if there is one); the systemd credential \`authkey\`; \`$TS_AUTHKEY\`, \`$TS_AUTH_KEY\`. A value that
+begins with \`tskey-client-\` is an OAuth client secret: it is turned into one key for each node that has to log in, which
+takes \`tags\`. Without any, \`tsnsrv-sup status\` shows a URL where a person logs the node in.
+`
+}
+
+function settingRow([key, property]: [string, Property]): string {
+  const { flag, variable } = sourceOf(key)
+  return row(`\`${key}\``, typeOf(property), defaultOf(property), `\`${flag}\` \`$${variable}\``, property.description)
+}
+
+function serviceRow([key, property]: [string, Property]): string {
+  const only = supportedOnlyAs.get(key)
+  const name = only === undefined ? `\`${key}\`` : `\`${key}\` †`
+  const meaning = only === undefined ? property.description : `${property.description} Only \`${JSON.stringify(only)}\` so far.`
+  return row(name, typeOf(property), defaultOf(property), meaning)
+}
+
+const supportedOnlyAs = new Map(
+  Object.entries(ServiceConfig.shape).flatMap(([key, schema]): [string, unknown][] => {
+    const only = traits.get(schema)?.supportedOnlyAs
+    return only === undefined ? [] : [[key, only]]
+  }),
+)
+
+/** Asked of commander, as the table of sources is the settings' own: the variable stands at the end of the description. */
+const options = addSettingsOptions(new Command()).options
+
+function sourceOf(key: string): { flag: string; variable: string } {
+  const wanted = key.toLowerCase()
+  const option = options.find((candidate) => candidate.attributeName().toLowerCase() === wanted)
+  const variable = /\[\$(\w+)\]$/.exec(option?.description ?? '')?.[1]
+  if (option?.long == null || variable === undefined) throw new Error(`the setting ${key} has no flag with a variable`)
+  return { flag: option.long, variable }
+}
+
+/** What may be written: defaulted keys are optional. */
+const inputSchema = (schema: z.ZodType): unknown => z.toJSONSchema(schema, { io: 'input' })
+
+const propertiesOf = (schema: z.ZodType): Record<string, Property> => Properties.parse(inputSchema(schema)).properties
+
+function typeOf({ type, minimum, maximum, examples }: Property): string {
+  if (type === 'integer') return `${minimum ?? ''} to ${maximum ?? ''}`
+  if (type === 'string') return examples ? 'duration' : 'text'
+  return { boolean: 'true, false', array: 'list', object: 'map', number: 'number' }[type] ?? type
+}
+
+function defaultOf({ default: value }: Property): string {
+  if (value === undefined) return 'required'
+  if (value === '' || JSON.stringify(value) === '{}' || JSON.stringify(value) === '[]') return ''
+  return `\`${Array.isArray(value) ? value.join(',') : String(value)}\``
+}
+
+const row = (...cells: string[]): string => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
