@@ -16,7 +16,6 @@ const Property = z.looseObject({
 })
 type Property = z.infer<typeof Property>
 
-/** The properties of an object's schema that have a type of their own to show. */
 const Properties = z.looseObject({ properties: z.record(z.string(), Property) })
 
 /** The page as Markdown. Deterministic: it is compared with the one that is checked in. */
@@ -116,8 +115,12 @@ function typeOf({ type, minimum, maximum, examples }: Property): string {
 
 function defaultOf({ default: value }: Property): string {
   if (value === undefined) return 'required'
-  if (value === '' || JSON.stringify(value) === '{}' || JSON.stringify(value) === '[]') return ''
-  return `\`${Array.isArray(value) ? value.join(',') : String(value)}\``
+  if (value === '' || isEmpty(value)) return ''
+  return `\`${Array.isArray(value) ? value.join(',') : String(value as string | number | boolean)}\``
 }
 
-const row = (...cells: string[]): string => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
+const isEmpty = (value: unknown): boolean => ['{}', '[]'].includes(JSON.stringify(value))
+
+/** A row of a table. What is plain text there must not be taken for a tag or for the next cell. */
+const row = (...cells: string[]): string =>
+  `| ${cells.map((cell) => cell.replaceAll('<', '&lt;').replaceAll('|', '\\|')).join(' | ')} |`

@@ -20,6 +20,11 @@ export class StateFileError extends Error {
   override readonly name = 'StateFileError'
 }
 
+/** A directory of the supervisor that it cannot use: a matter of how it was called, and not of what it found. */
+class UnusableDirectoryError extends Error {
+  override readonly name = 'UnusableDirectoryError'
+}
+
 /** The placement last written; null when none was. Throws StateFileError when the file is there but cannot be read or is damaged. */
 export async function readStateFile(stateDir: string): Promise<Placement | null> {
   const path = stateFilePath(stateDir)
@@ -75,14 +80,14 @@ export async function writeStateFile(stateDir: string, placement: Placement): Pr
   }
 }
 
-/** Makes the directories of the supervisor, 0700, and checks that it can write in them. Throws StateFileError. */
+/** Makes the directories of the supervisor, 0700, and checks that it can write in them. Throws UnusableDirectoryError. */
 export async function prepareDirectories(stateDir: string, runDir: string): Promise<void> {
   for (const directory of [stateDir, ownDirectory(stateDir), logDirectory(stateDir), runDir]) {
     try {
       await mkdir(directory, { recursive: true, mode: 0o700 })
       await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
     } catch (error) {
-      throw new StateFileError(
+      throw new UnusableDirectoryError(
         `cannot use ${directory}: ${(error as Error).message}. Choose another with --state-dir or --run-dir, or give this user access`,
       )
     }
