@@ -48,6 +48,8 @@ async function exitCodeOf(error: unknown): Promise<number> {
   if (error instanceof ConfigError) return exitCodes.usage
   // Loaded only now: it comes with all the schemas of the API, which `start` does not need for this.
   const { NoSupervisorError, RefusedError } = await import('../effects/adminClient.ts')
+  const { UnusableDirectoryError } = await import('../effects/stateFile.ts')
+  if (error instanceof UnusableDirectoryError) return exitCodes.usage
   if (error instanceof NoSupervisorError) return exitCodes.noSupervisor
   if (error instanceof RefusedError && error.status === 422) return exitCodes.usage
   return exitCodes.failed

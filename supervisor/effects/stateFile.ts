@@ -21,7 +21,7 @@ export class StateFileError extends Error {
 }
 
 /** A directory of the supervisor that it cannot use: a matter of how it was called, and not of what it found. */
-class UnusableDirectoryError extends Error {
+export class UnusableDirectoryError extends Error {
   override readonly name = 'UnusableDirectoryError'
 }
 
