@@ -152,13 +152,10 @@ in
         DynamicUser = true;
         SupplementaryGroups =
           lib.unique ([ "tsnsrv" ] ++ lib.concatMap (service: service.supplementalGroups) services ++ acmeGroups);
-        # <state directory>/<service>, whatever else changes: a node that loses its directory is a new node.
+        # <state directory>/<service>, whatever else changes: a node that loses its directory is a new node. The sockets are
+        # below it too, in .supervisor/run, where the commands of tsnsrv-sup look by themselves.
         StateDirectory = unit;
         StateDirectoryMode = "0700";
-        # The sockets of living workers are here: it must outlast the supervisor.
-        RuntimeDirectory = unit;
-        RuntimeDirectoryMode = "0700";
-        RuntimeDirectoryPreserve = "yes";
         # toString, as a path that is interpolated would be copied into the store for everyone to read.
         LoadCredential = lib.mapAttrsToList (name: service: "${credentialName name}:${toString service.authKeyPath}") cfg.services;
       };

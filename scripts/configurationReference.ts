@@ -36,12 +36,10 @@ A duration is a Go duration: \`500ms\`, \`5s\`, \`1m30s\`. A bare number is refu
 
 ## Top level
 
-| key | type | meaning |
-|---|---|---|
-| \`services\` | list, at least one | The services; see [Services](#services). |
-| \`defaults\` | map | Any key of a service but \`name\` and \`upstream\`, for all services that do not have it themselves. |
-| \`supervisor\` | map | How the supervisor and its workers run; see [Supervisor](#supervisor). |
-| \`prometheusAddr\` | text | ${settings.prometheusAddr.description} |
+- \`services\`: the services, at least one; see [Services](#services).
+- \`defaults\`: any key of a service but \`name\` and \`upstream\`, for all services that do not have it themselves.
+- \`supervisor\`: how the supervisor and its workers run; see [Supervisor](#supervisor).
+- \`prometheusAddr\`: ${settings.prometheusAddr.description}
 
 ## Supervisor
 
@@ -49,9 +47,7 @@ Keys of \`supervisor:\`, and \`prometheusAddr\` of the top level. Each has a fla
 environment variable as well: a flag wins over its variable, that over the file, that over the default. On the command line
 and in variables, elements of a list have commas between them.
 
-| key | type | default | flag, variable | meaning |
-|---|---|---|---|---|
-${Object.entries(settings).map(settingRow).join('\n')}
+${table(['key', 'type', 'default', 'flag, variable', 'meaning'], Object.entries(settings).map(settingRow))}
 
 A reload takes over \`shardSize\`, \`controlURL\` and \`drainTimeout\` at once. \`startConcurrency\`, \`gcPercent\`,
 \`ignoreInterfaces\` and \`logUpload\` reach workers that start from then on; the others need a restart of the supervisor.
@@ -61,9 +57,7 @@ A reload takes over \`shardSize\`, \`controlURL\` and \`drainTimeout\` at once. 
 Elements of \`services:\`; all but \`name\` and \`upstream\` may stand under \`defaults:\` too. A key marked † parses and is
 checked, but its behaviour is not there yet: any other value than the one shown is refused, never ignored.
 
-| key | type | default | meaning |
-|---|---|---|---|
-${Object.entries(propertiesOf(ServiceConfig)).map(serviceRow).join('\n')}
+${table(['key', 'type', 'default', 'meaning'], Object.entries(propertiesOf(ServiceConfig)).map(serviceRow))}
 
 Where the auth key of a service comes from, the first that there is: the file \`authkeyPath\` (a bare name is a systemd
 credential of that name, if there is one); the systemd credential \`authkey\`; \`$TS_AUTHKEY\`, \`$TS_AUTH_KEY\`. A value that
@@ -72,16 +66,16 @@ takes \`tags\`. Without any, \`tsnsrv-sup status\` shows a URL where a person lo
 `
 }
 
-function settingRow([key, property]: [string, Property]): string {
+function settingRow([key, property]: [string, Property]): string[] {
   const { flag, variable } = sourceOf(key)
-  return row(`\`${key}\``, typeOf(property), defaultOf(property), `\`${flag}\` \`$${variable}\``, property.description)
+  return [`\`${key}\``, typeOf(property), defaultOf(property), `\`${flag}\` \`$${variable}\``, property.description]
 }
 
-function serviceRow([key, property]: [string, Property]): string {
+function serviceRow([key, property]: [string, Property]): string[] {
   const only = supportedOnlyAs.get(key)
   const name = only === undefined ? `\`${key}\`` : `\`${key}\` †`
   const meaning = only === undefined ? property.description : `${property.description} Only \`${JSON.stringify(only)}\` so far.`
-  return row(name, typeOf(property), defaultOf(property), meaning)
+  return [name, typeOf(property), defaultOf(property), meaning]
 }
 
 const supportedOnlyAs = new Map(
@@ -115,12 +109,18 @@ function typeOf({ type, minimum, maximum, examples }: Property): string {
 
 function defaultOf({ default: value }: Property): string {
   if (value === undefined) return 'required'
-  if (value === '' || isEmpty(value)) return ''
-  return `\`${Array.isArray(value) ? value.join(',') : String(value as string | number | boolean)}\``
+  const text = Array.isArray(value) ? value.join(',') : typeof value === 'string' ? value : JSON.stringify(value)
+  return text === '' || text === '{}' ? '' : `\`${text}\``
 }
 
-const isEmpty = (value: unknown): boolean => ['{}', '[]'].includes(JSON.stringify(value))
+/** A table in the formatter's own layout: columns padded to their widest cell. */
+function table(titles: string[], rows: string[][]): string {
+  const cells = [titles, ...rows].map((row) => row.map(escaped))
+  const widths = titles.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)))
+  const line = (row: string[]) => `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`
+  const [head = [], ...body] = cells
+  return [head, widths.map((width) => '-'.repeat(width)), ...body].map(line).join('\n')
+}
 
-/** A row of a table. What is plain text there must not be taken for a tag or for the next cell. */
-const row = (...cells: string[]): string =>
-  `| ${cells.map((cell) => cell.replaceAll('<', '&lt;').replaceAll('|', '\\|')).join(' | ')} |`
+/** What is plain text must not be taken for a tag or for the next cell. */
+const escaped = (cell: string): string => cell.replaceAll('<', '&lt;').replaceAll('|', '\\|')

@@ -83,7 +83,7 @@ const serviceKeys = {
     .default('')
     .describe('Unix socket to dial instead of the host of upstream.'),
   ephemeral: z.boolean().default(false).describe('The control server forgets the node when it disconnects.'),
-  tags: z.array(Tag).default([]).describe('Tags advertised by the node, and minted into keys made from an OAuth client secret.'),
+  tags: z.array(Tag).default([]).describe('Minted into the keys that are made from an OAuth client secret.'),
   stateDir: Path.default('').describe("The node's own directory; default <state dir>/<service>."),
   authkeyPath: Path.default('').describe('File with an auth key or an OAuth client secret (tskey-client-...).'),
   funnel: unsupported(z.boolean().default(false), false),

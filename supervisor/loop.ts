@@ -47,8 +47,8 @@ export interface Identity {
 
 /** Which settings a running worker has taken over for good: a change reaches it at its next start. */
 const WORKER_SETTINGS = ['startConcurrency', 'gcPercent', 'ignoreInterfaces', 'logUpload'] as const
-/** Which settings this process has taken over for good. */
-const OWN_SETTINGS = ['stateDir', 'runDir', 'prometheusAddr', 'workerBinary', 'sampleIntervalMs', 'keyAPIURL'] as const
+/** Which settings this process has taken over until its end. */
+const OWN_SETTINGS = ['prometheusAddr', 'workerBinary', 'sampleIntervalMs', 'keyAPIURL'] as const
 
 /**
  * Runs services until told to stop. Order of calls: new, `adopt`, `apply` with the first configuration; then `reload`, `stop`
@@ -118,6 +118,7 @@ export class Loop implements Operator {
 
   /** Makes this configuration the desired one. Rejects, and changes nothing, when the placement cannot be written. */
   async apply(config: ResolvedConfig): Promise<ReloadResult> {
+    refuseOtherDirectories(this.#config, config)
     const services = new Map(config.services.map((service) => [service.name, service]))
     const placement = place(config.services, this.#placement, config.settings)
     await this.#ports.savePlacement(placement)
@@ -320,6 +321,16 @@ function phaseOf(desired: Desired, services: readonly ServiceView[]): Status['ph
 }
 
 const differs = (a: ResolvedService | undefined, b: ResolvedService | undefined) => a?.spec.specHash !== b?.spec.specHash
+
+/** With another state directory every node would come up as a new one. */
+function refuseOtherDirectories({ settings: before }: ResolvedConfig, { settings: after }: ResolvedConfig): void {
+  for (const key of ['stateDir', 'runDir'] as const) {
+    if (before[key] === after[key]) continue
+    throw new Error(
+      `${key} cannot change from ${before[key]} to ${after[key]} while services run: stop, move the directory, start`,
+    )
+  }
+}
 
 function laterSettings(before: ResolvedConfig, after: ResolvedConfig): string[] {
   const changed = <K extends keyof ResolvedConfig['settings']>(keys: readonly K[]) =>

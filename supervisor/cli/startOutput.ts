@@ -13,10 +13,11 @@ export interface StartOutput {
   follow(operator: Operator): () => void
 }
 
-/** Shows everything on `stream`. */
-export function createStartOutput(stream: Output): StartOutput {
+/** Shows everything on `stream`, and keeps it in `file` for `tsnsrv-sup logs`. */
+export function createStartOutput(stream: Output, file: NodeJS.WritableStream): StartOutput {
+  const kept = createLog(file, { json: true })
   if (stream.isTTY !== true) {
-    const log = createLog(stream, { json: true })
+    const log = both(createLog(stream, { json: true }), kept)
     return {
       log,
       transition: (transition) => {
@@ -35,12 +36,13 @@ export function createStartOutput(stream: Output): StartOutput {
       done()
     },
   })
-  const log = createLog(aboveTheBar, { json: false })
+  const shown = createLog(aboveTheBar, { json: false })
   return {
-    log,
+    log: both(shown, kept),
     transition(transition) {
+      logTransition(kept, transition)
       // The bar tells what goes well.
-      if (!progress || isTrouble(transition)) logTransition(log, transition)
+      if (!progress || isTrouble(transition)) logTransition(shown, transition)
     },
     follow(operator) {
       progress = createProgress(stream)
@@ -67,8 +69,20 @@ function summaryOf(operator: Operator): string {
   return `${String(ready)} of ${String(services.length)} services ready in ${String(shards.length)} shards`
 }
 
-const isTrouble = ({ to, reason }: Transition) =>
-  to === 'failed' || to === 'gone' || to === 'unknown' || to === 'needsLogin' || reason === 'CredentialUnavailable'
+function both(one: Log, other: Log): Log {
+  const tell = (level: keyof Log) => (msg: string, fields?: Record<string, unknown>) => {
+    one[level](msg, fields)
+    other[level](msg, fields)
+  }
+  return { info: tell('info'), warn: tell('warn'), error: tell('error') }
+}
+
+/** What an operator should look at. A worker that ends after its drain, or is found at the start, is no trouble. */
+function isTrouble({ from, to, reason }: Transition): boolean {
+  if (to === 'gone') return from !== 'draining'
+  if (to === 'unknown') return from !== 'gone'
+  return to === 'failed' || to === 'needsLogin' || reason === 'CredentialUnavailable'
+}
 
 function logTransition(log: Log, transition: Transition): void {
   const { subject, name, shard, from, to, reason, message, pid } = transition

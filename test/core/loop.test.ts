@@ -141,6 +141,16 @@ describe('the loop', () => {
       expect(loop.status().configError).toBe('')
     }, 20))
 
+  it('refuses a reload into another state directory, where every node would be a new one', () =>
+    inAnyOrder(async (world) => {
+      let config = configOf(names(2), 2)
+      const loop = world.start(config, () => config)
+      await settled(world)
+      config = { ...config, settings: { ...config.settings, stateDir: '/elsewhere' } }
+      await expect(reloaded(world, loop)).rejects.toThrow('stateDir cannot change')
+      expect([...world.starts.values()]).toEqual([1, 1])
+    }, 10))
+
   it('moves what a smaller shard size forces out, never having a node twice', () =>
     inAnyOrder(async (world) => {
       let config = configOf(names(6), 6)

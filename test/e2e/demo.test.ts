@@ -14,7 +14,8 @@ const Summary = z.strictObject({
   requestsFailed: z.number(),
 })
 
-const demo = (...args: string[]) => execa('node', ['--import', 'tsx', 'demo/main.ts', ...args], { cwd: root, reject: false, detached: true })
+const demo = (...args: string[]) =>
+  execa('node', ['--import', 'tsx', 'demo/main.ts', ...args], { cwd: root, reject: false, detached: true })
 
 describe('npm run demo', () => {
   it('unattended: every service answers, and the last line of stdout is the summary', async () => {

@@ -177,8 +177,6 @@ describe('the unit', () => {
       DynamicUser: true,
       StateDirectory: 'tsnsrv-sup',
       StateDirectoryMode: '0700',
-      RuntimeDirectory: 'tsnsrv-sup',
-      RuntimeDirectoryPreserve: 'yes',
     })
   })
 

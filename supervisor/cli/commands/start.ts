@@ -15,7 +15,15 @@ import { sampleWorkers } from '../../effects/cpu.ts'
 import { createCredentials } from '../../effects/credential.ts'
 import { createFleet } from '../../effects/fleet.ts'
 import { lockStateDir } from '../../effects/lock.ts'
-import { prepareDirectories, readStateFile, setStateFileAside, StateFileError, writeStateFile } from '../../effects/stateFile.ts'
+import { openLogFile } from '../../effects/logFile.ts'
+import {
+  logDirectory,
+  prepareDirectories,
+  readStateFile,
+  setStateFileAside,
+  StateFileError,
+  writeStateFile,
+} from '../../effects/stateFile.ts'
 import type { Log } from '../../effects/supervisorLog.ts'
 import { findWorkerBinary } from '../../effects/workerBinary.ts'
 import { Loop } from '../../loop.ts'
@@ -48,7 +56,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
   const binary = findWorkerBinary(settings.workerBinary)
   await prepareDirectories(settings.stateDir, settings.runDir)
   const release = await lockStateDir(settings.stateDir)
-  const output = createStartOutput(process.stderr)
+  const output = createStartOutput(process.stderr, openLogFile(logDirectory(settings.stateDir)))
   for (const note of notes) output.log.warn(renderDiagnostics([note], text).trimEnd())
 
   const credentials = createCredentials({ env: process.env, keyAPIURL: settings.keyAPIURL })

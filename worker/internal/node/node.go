@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"time"
 
@@ -37,6 +38,7 @@ type Config struct {
 type Node struct {
 	server  *tsnet.Server
 	local   *local.Client
+	calls   *http.Transport // of local
 	log     *slog.Logger
 	updates chan Status
 	stop    context.CancelFunc
@@ -84,10 +86,15 @@ func Start(config Config) (*Node, error) {
 		abandon(server)
 		return nil, fmt.Errorf("starting the node: %w", err)
 	}
+	// The default transport could not be told to let go of its connections, and tsnet waits 5 s for each that was opened and
+	// not used.
+	calls := &http.Transport{DialContext: client.Dial}
+	client.Transport = calls
 	ctx, stop := context.WithCancel(context.Background())
 	n := &Node{
 		server:  server,
 		local:   client,
+		calls:   calls,
 		log:     config.Log,
 		updates: make(chan Status, 1),
 		stop:    stop,
@@ -137,6 +144,7 @@ func (n *Node) Close() error {
 	n.stop()
 	<-n.watched
 	n.detach()
+	n.calls.CloseIdleConnections()
 	return n.server.Close()
 }
 

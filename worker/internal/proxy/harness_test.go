@@ -51,7 +51,7 @@ func serve(t *testing.T, spec protocol.ProxySpec, whoIs WhoIs) *front {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := Serve(listener, protocol.ListenSpec{}, handler, counters)
+	server := Serve(listener, protocol.ListenSpec{}, handler, counters, func(net.Addr) {})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()

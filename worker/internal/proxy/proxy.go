@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
+	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
@@ -24,6 +25,10 @@ type Config struct {
 	Log      *slog.Logger
 }
 
+// flushInterval is for bodies of known length that trickle in. Event streams, and all bodies of unknown length, ReverseProxy
+// flushes at once by itself; asking it to do so for every body costs a packet per response, as the header then goes alone.
+const flushInterval = 50 * time.Millisecond
+
 // New makes the handler: measure -> refuse what is no proxying -> rewrite -> upstream. There is no ServeMux in it, which
 // would redirect //x and /a/../b before the upstream sees them.
 func New(config Config) (http.Handler, error) {
@@ -35,7 +40,7 @@ func New(config Config) (http.Handler, error) {
 		Rewrite:       rewriter(config, target),
 		Transport:     config.Upstream.transport,
 		ErrorHandler:  failureHandler(config),
-		FlushInterval: -1, // each piece goes out as it comes: event streams and slow downloads alike
+		FlushInterval: flushInterval,
 		BufferPool:    buffers,
 		ErrorLog:      log.New(io.Discard, "", 0), // aborted copies, which measure sees as well
 	}

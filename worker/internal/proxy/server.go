@@ -21,8 +21,8 @@ type Server struct {
 	connections *connections
 }
 
-// Serve begins to serve listener, and owns it from then on.
-func Serve(listener net.Listener, spec protocol.ListenSpec, handler http.Handler, counters *Counters) *Server {
+// Serve begins to serve listener, and owns it from then on. seen is told of each client that connects; it must not block.
+func Serve(listener net.Listener, spec protocol.ListenSpec, handler http.Handler, counters *Counters, seen func(net.Addr)) *Server {
 	server := &Server{
 		http: &http.Server{
 			Handler:           handler,
@@ -32,7 +32,7 @@ func Serve(listener net.Listener, spec protocol.ListenSpec, handler http.Handler
 			Protocols:         http1(),
 			ErrorLog:          log.New(io.Discard, "", 0), // what clients do wrong
 		},
-		connections: &connections{Listener: listener, counters: counters, open: map[*connection]struct{}{}},
+		connections: &connections{Listener: listener, counters: counters, seen: seen, open: map[*connection]struct{}{}},
 	}
 	go server.http.Serve(server.connections)
 	return server
@@ -52,6 +52,7 @@ func (s *Server) Drain(ctx context.Context) {
 type connections struct {
 	net.Listener
 	counters *Counters
+	seen     func(net.Addr)
 
 	mu   sync.Mutex
 	open map[*connection]struct{}
@@ -62,6 +63,7 @@ func (c *connections) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.seen(accepted.RemoteAddr())
 	tracked := &connection{Conn: accepted, owner: c}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -23,6 +23,9 @@ type instance struct {
 	log        *slog.Logger
 
 	dir      *statedir.Dir
+	clients  *clients
+	calling  sync.WaitGroup
+	endCalls context.CancelFunc // nil until the node is up
 	node     *node.Node
 	upstream *proxy.Upstream
 	handler  swappable
@@ -46,7 +49,7 @@ func startInstance(options Options, spec protocol.ServiceSpec, counters *proxy.C
 	if err != nil {
 		return nil, err
 	}
-	i := &instance{counters: counters, log: log, dir: dir, servers: map[protocol.ListenSpec]*proxy.Server{}}
+	i := &instance{counters: counters, log: log, dir: dir, clients: recallClients(dir, log), servers: map[protocol.ListenSpec]*proxy.Server{}}
 	i.retiredEnds, i.endRetired = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -102,7 +105,7 @@ func (i *instance) apply(spec protocol.ServiceSpec) error {
 		if err != nil {
 			return &listenError{address: listen.Address, err: err}
 		}
-		i.servers[listen] = proxy.Serve(listener, listen, &i.handler, i.counters)
+		i.servers[listen] = proxy.Serve(listener, listen, &i.handler, i.counters, i.clients.seen)
 	}
 	i.spec = spec
 	return nil
@@ -133,6 +136,16 @@ func (i *instance) applyProxy(spec protocol.ServiceSpec) error {
 	return nil
 }
 
+// greet calls the clients of before, once, as soon as the node is up.
+func (i *instance) greet() {
+	if i.endCalls != nil {
+		return
+	}
+	var ctx context.Context
+	ctx, i.endCalls = context.WithCancel(context.Background())
+	i.calling.Go(func() { i.clients.call(ctx, i.node) })
+}
+
 // retire frees the listener's address now, and lets its requests end on the side.
 func (i *instance) retire(server *proxy.Server) {
 	server.StopListening()
@@ -156,11 +169,16 @@ func (i *instance) close(ctx context.Context) {
 	if i.upstream != nil {
 		i.upstream.Close()
 	}
+	if i.endCalls != nil {
+		i.endCalls()
+		i.calling.Wait()
+	}
 	if i.node != nil {
 		if err := i.node.Close(); err != nil {
 			i.log.Warn("closing the node", "error", err)
 		}
 	}
+	i.clients.settle()
 	if err := i.dir.Close(); err != nil {
 		i.log.Warn("releasing the state directory", "path", i.dir.Path(), "error", err)
 	}

@@ -273,6 +273,7 @@ func (s *Service) observe(status node.Status) {
 			"An administrator has to approve the machine in the admin console of the tailnet.")
 	case node.Running:
 		s.settle()
+		s.instance.greet()
 		s.moveTo(status, protocol.ServiceStatusPhaseReady, protocol.ServiceStatusReasonReady, "Serving.")
 	case node.Refused:
 		s.fail(s.refusal(status))

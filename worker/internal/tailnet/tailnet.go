@@ -49,9 +49,11 @@ type Tailnet struct {
 	connections *connections
 	server      *http.Server
 	paused      atomic.Bool
-	handlers    sync.WaitGroup
 	closing     chan struct{}
 	closeOnce   sync.Once
+
+	mu       sync.Mutex // between the last handler's beginning and the wait for all of them
+	handlers sync.WaitGroup
 }
 
 // Start brings up control, DERP and STUN. The caller closes the result.
@@ -143,7 +145,9 @@ func (t *Tailnet) Resume() { t.paused.Store(false) }
 // Close ends everything, and waits for it. Nodes should be closed before, or they keep trying to reach control.
 func (t *Tailnet) Close() {
 	t.closeOnce.Do(func() {
+		t.mu.Lock()
 		close(t.closing)
+		t.mu.Unlock()
 		t.server.Close()
 		// The nodes' connections have left the HTTP server's care when they were upgraded to Tailscale's protocol.
 		t.connections.closeAll()
@@ -155,7 +159,9 @@ func (t *Tailnet) Close() {
 // ServeHTTP is the control server's outer face. Only what is listed gets through: the server underneath ends the whole
 // process at a path that it does not know, and browsers ask for such (favicon.ico).
 func (t *Tailnet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	t.handlers.Add(1)
+	if !t.enter() {
+		return
+	}
 	defer t.handlers.Done()
 	switch {
 	case t.paused.Load():
@@ -166,6 +172,19 @@ func (t *Tailnet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		t.serveLogin(w, r)
 	default:
 		http.NotFound(w, r)
+	}
+}
+
+// enter counts a handler that begins, unless Close has.
+func (t *Tailnet) enter() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	select {
+	case <-t.closing:
+		return false
+	default:
+		t.handlers.Add(1)
+		return true
 	}
 }
 

@@ -1,0 +1,85 @@
+package service
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/statedir"
+)
+
+// mostClients bounds whom a node calls when it starts: more would make the start of many nodes a storm.
+const mostClients = 32
+
+// clients remembers who uses a service, so that a node that comes back can renew their sessions at once.
+//
+// A peer goes on encrypting for the WireGuard session of the process that died, and notices only seconds later. A ping from
+// the new process makes both sides shake hands, and the next packet of the peer arrives.
+type clients struct {
+	dir *statedir.Dir
+	log *slog.Logger
+
+	mu     sync.Mutex
+	recent []netip.Addr // the most recent first
+
+	writing sync.Mutex
+	writes  sync.WaitGroup
+}
+
+func recallClients(dir *statedir.Dir, log *slog.Logger) *clients {
+	return &clients{dir: dir, log: log, recent: dir.RecentClients()}
+}
+
+// seen notes that a client has connected. The file is written only when the client is new, which is rare.
+func (c *clients) seen(remote net.Addr) {
+	address, err := netip.ParseAddrPort(remote.String())
+	if err != nil {
+		return
+	}
+	if c.note(address.Addr().Unmap()) {
+		c.writes.Go(c.write)
+	}
+}
+
+// note moves the client to the front, and tells whether it was not among the recent ones.
+func (c *clients) note(client netip.Addr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := slices.Index(c.recent, client)
+	if at >= 0 {
+		c.recent = slices.Delete(c.recent, at, at+1)
+	}
+	c.recent = slices.Insert(c.recent, 0, client)
+	c.recent = c.recent[:min(len(c.recent), mostClients)]
+	return at < 0
+}
+
+func (c *clients) write() {
+	c.writing.Lock() // two writers must not end in the order in which they did not begin
+	defer c.writing.Unlock()
+	if err := c.dir.RememberClients(c.list()); err != nil {
+		c.log.Warn("cannot remember who uses the service; after a crash their first requests may take some seconds", "error", err)
+	}
+}
+
+func (c *clients) list() []netip.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.recent)
+}
+
+// settle waits until what was noted is written. Nobody may connect any more.
+func (c *clients) settle() { c.writes.Wait() }
+
+// call renews the sessions with all recent clients, until ctx is done.
+func (c *clients) call(ctx context.Context, from *node.Node) {
+	var calls sync.WaitGroup
+	for _, client := range c.list() {
+		calls.Go(func() { from.Call(ctx, client) })
+	}
+	calls.Wait()
+}
