@@ -188,6 +188,11 @@ export class Loop implements Operator {
     return this.#fleet.metrics()
   }
 
+  /** Settings of the configuration that is in force. */
+  get settings(): ResolvedConfig['settings'] {
+    return this.#config.settings
+  }
+
   /** Pids to sample, by worker. */
   workerPids(): ReadonlyMap<string, number> {
     const workers = [...this.#observed.workers.values()]

@@ -105,8 +105,13 @@ export class Stack {
   }
 
   /** Runs `tsnsrv-sup` with these arguments to its end. Never rejects. */
-  async cli(...args: string[]) {
-    const { exitCode, stdout, stderr } = await execa(binaries.cli, args, this.#options())
+  cli(...args: string[]) {
+    return this.cliAs({}, ...args)
+  }
+
+  /** The same as another user, which only root may ask for. */
+  async cliAs(user: { uid?: number; gid?: number }, ...args: string[]) {
+    const { exitCode, stdout, stderr } = await execa(binaries.cli, args, { ...this.#options(), ...user })
     return { exitCode, stdout, stderr }
   }
 

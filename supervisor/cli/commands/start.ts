@@ -60,16 +60,19 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
   for (const note of notes) output.log.warn(renderDiagnostics([note], text).trimEnd())
 
   const credentials = createCredentials({ env: process.env, keyAPIURL: settings.keyAPIURL })
-  const loop = new Loop(
+  const loop: Loop = new Loop(
     {
       clock: systemClock,
       createFleet: (post) =>
-        createFleet({ binary, stateDir: settings.stateDir, runDir: settings.runDir, workerArguments, env: process.env, post }),
-      loadConfig: async () => {
-        const loaded = await load()
-        newest = loaded.config.settings
-        return loaded.config
-      },
+        createFleet({
+          binary,
+          stateDir: settings.stateDir,
+          runDir: settings.runDir,
+          workerArguments: () => tuningOf(loop.settings),
+          env: process.env,
+          post,
+        }),
+      loadConfig: async () => (await load()).config,
       savePlacement: (placement) => writeStateFile(settings.stateDir, placement),
       authKey: (service, how) => credentials.authKey(service, how),
       hasCredential: (service) => credentials.has(service),
@@ -82,12 +85,6 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
     await lastPlacement(settings.stateDir, output.log),
     defaultPatience,
   )
-  // A worker is tuned as the newest accepted configuration says when it is forked.
-  let newest: Settings = settings
-  function workerArguments(): string[] {
-    return tuningOf(newest)
-  }
-
   // Metrics before the first worker: an address in use is found before anything runs.
   const metrics =
     settings.prometheusAddr === '' ? null : await startMetricsServer({ addr: settings.prometheusAddr, operator: loop })
