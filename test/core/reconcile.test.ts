@@ -1,0 +1,148 @@
+/** Observe and reconcile by example: one rule each. What holds in general is in loop.test.ts. */
+import { describe, expect, it } from 'vitest'
+import type { ServicePhase, ServiceStatus } from '../../shared/protocol.ts'
+import { begin, observe } from '../../supervisor/core/observe.ts'
+import { defaultPatience } from '../../supervisor/core/patience.ts'
+import { reconcile } from '../../supervisor/core/reconcile.ts'
+import { type Desired, type Event, nothingObserved, type Observed } from '../../supervisor/core/types.ts'
+
+const policy = { ...defaultPatience, drainMs: 1000 }
+const now = 1_000_000
+
+const wanting = (shards: Record<string, number>, phase: Desired['phase'] = 'run'): Desired => ({
+  phase,
+  services: new Map(Object.entries(shards).map(([name, shard]) => [name, { shard, specHash: 'h1', hasCredential: false }])),
+})
+
+function service(name: string, phase: ServicePhase, fields: Partial<ServiceStatus> = {}): ServiceStatus {
+  const reasons = {
+    starting: 'Starting',
+    needsLogin: 'NeedsLogin',
+    ready: 'Ready',
+    draining: 'Draining',
+    stopped: 'Stopped',
+    failed: 'NodeFailed',
+  } as const
+  return {
+    name,
+    phase,
+    reason: reasons[phase],
+    revision: 1,
+    specHash: 'h1',
+    message: '',
+    since: now,
+    dnsName: '',
+    addresses: [],
+    loginURL: '',
+    nodeKey: '',
+    udpPort: 0,
+    counters: { requests: 0, errors: 0, bytesIn: 0, bytesOut: 0, openConnections: 0 },
+    ...fields,
+  }
+}
+
+const after = (events: readonly Event[], start: Observed = nothingObserved) =>
+  events.reduce((observed, event) => observe(observed, event, now, policy), start)
+const found = (id: string, shard: number): Event => ({ type: 'workerFound', workerId: id, shard, process: null })
+function tells(id: string, shard: number, ...services: ServiceStatus[]): Event {
+  const hello = { protocolVersion: 1, workerId: id, shard, pid: 7, startTicks: 1, bootId: 'b', version: 'v' }
+  return { type: 'workerState', workerId: id, state: { hello, services } }
+}
+const runs = (id: string, shard: number, ...services: ServiceStatus[]) => [found(id, shard), tells(id, shard, ...services)]
+const actions = (desired: Desired, observed: Observed, at = now) =>
+  reconcile(desired, observed, at).actions.map((action) => `${action.type} ${'name' in action ? action.name : action.workerId}`)
+
+describe('reconcile', () => {
+  it('forks one worker for each shard that has none', () => {
+    const decided = reconcile(wanting({ a: 1, b: 2, c: 2 }), after(runs('one', 1, service('a', 'ready'))), now)
+    expect(decided.actions).toEqual([{ type: 'spawnWorker', workerId: expect.stringMatching(/^shard-2-/) as string, shard: 2 }])
+  })
+
+  it('does not fork again what it has begun to fork', () => {
+    const [spawn] = reconcile(wanting({ a: 1 }), nothingObserved, now).actions
+    if (!spawn) throw new Error('nothing was decided')
+    expect(actions(wanting({ a: 1 }), begin(nothingObserved, spawn, now, policy))).toEqual([])
+  })
+
+  it('starts nothing anywhere while a worker has not said what it runs', () => {
+    const observed = after([...runs('one', 1), found('two', 2)])
+    expect(actions(wanting({ a: 1, b: 2 }), observed)).toEqual([])
+    expect(actions(wanting({ a: 1, b: 2 }), after([tells('two', 2, service('b', 'ready'))], observed))).toEqual(['putService a'])
+  })
+
+  it('takes a service from its old worker only when the new one is ready, and starts it only when it is released', () => {
+    const there = runs('one', 1, service('a', 'ready'))
+    const desired = wanting({ a: 2 })
+    expect(actions(desired, after([...there, found('two', 2)]))).toEqual([])
+    const bothReady = after([...there, ...runs('two', 2)])
+    expect(actions(desired, bothReady)).toEqual(['deleteService a'])
+    expect(actions(desired, after([{ type: 'serviceRemoved', workerId: 'one', name: 'a' }], bothReady))).toEqual([
+      'shutdownWorker one',
+      'putService a',
+    ])
+  })
+
+  it('tells a worker of a changed spec at once, and says when a failed service is due', () => {
+    expect(actions(wanting({ a: 1 }), after(runs('one', 1, service('a', 'ready', { specHash: 'old' }))))).toEqual([
+      'putService a',
+    ])
+    const failed = after(runs('one', 1, service('a', 'failed')))
+    const { actions: none, wakeAt } = reconcile(wanting({ a: 1 }), failed, now)
+    expect(none).toEqual([])
+    expect(wakeAt).toBeGreaterThan(now)
+    expect(actions(wanting({ a: 1 }), failed, wakeAt ?? 0)).toEqual(['putService a'])
+  })
+
+  it('leaves a node that waits for a person alone, unless a key can be had', () => {
+    const waiting = after(runs('one', 1, service('a', 'needsLogin')))
+    expect(actions(wanting({ a: 1 }), waiting, now + 60_000)).toEqual([])
+    const withKey: Desired = { phase: 'run', services: new Map([['a', { shard: 1, specHash: 'h1', hasCredential: true }]]) }
+    const [put] = reconcile(withKey, waiting, now + 60_000).actions
+    expect(put).toMatchObject({ type: 'putService', retry: true, freshKey: true })
+  })
+
+  it('does nothing when told to leave, and shuts everything down when told to stop', () => {
+    const observed = after([...runs('one', 1, service('a', 'ready')), found('two', 2)])
+    expect(actions(wanting({ a: 1 }, 'leave'), observed)).toEqual([])
+    expect(actions(wanting({ a: 1 }, 'stop'), observed)).toEqual(['shutdownWorker one'])
+  })
+})
+
+describe('observe', () => {
+  it('keeps the newer of two states, whichever comes last', () => {
+    const ready = service('a', 'ready', { revision: 5 })
+    const late: Event = { type: 'serviceChanged', workerId: 'one', service: service('a', 'starting', { revision: 4 }) }
+    expect(
+      after([...runs('one', 1, ready), late])
+        .workers.get('one')
+        ?.services.get('a')?.phase,
+    ).toBe('ready')
+  })
+
+  it('counts a failure once, however often it is told', () => {
+    const failed = service('a', 'failed')
+    const once = after(runs('one', 1, failed))
+    const again = after([tells('one', 1, failed), { type: 'serviceChanged', workerId: 'one', service: failed }], once)
+    expect(again.services.get('a')?.failures).toEqual(once.services.get('a')?.failures)
+  })
+
+  it('does not hold it against a shard that its worker ended as told', () => {
+    const draining = begin(after(runs('one', 1)), { type: 'shutdownWorker', workerId: 'one' }, now, policy)
+    const exit: Event = { type: 'workerExited', workerId: 'one', message: 'exit code 0' }
+    expect(after([exit], draining).shards.size).toBe(0)
+    expect(after([exit], after(runs('one', 1))).shards.get(1)).toMatchObject({ restarts: 1, lastExit: 'exit code 0' })
+  })
+
+  it('smooths CPU samples, and ignores those of workers that are gone', () => {
+    const sample = (cpuPercent: number): Event => ({
+      type: 'usageSampled',
+      usage: new Map([
+        ['one', { cpuPercent, memoryBytes: 1 }],
+        ['gone', { cpuPercent, memoryBytes: 1 }],
+      ]),
+    })
+    const observed = after([...runs('one', 1), sample(10), sample(110)])
+    expect(observed.workers.get('one')?.usage?.cpuPercent).toBeCloseTo(40)
+    expect([...observed.workers.keys()]).toEqual(['one'])
+  })
+})
