@@ -1,5 +1,5 @@
 /** One service in trouble: it is told apart, explained, tried again, and disturbs no other. */
-import { chmod, mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
@@ -122,16 +122,6 @@ describe('a service with', () => {
       }
     },
   )
-
-  it.skipIf(isRoot)('a state directory without permission fails with the path (root may write anywhere)', async () => {
-    stack = await Stack.create()
-    const closed = join(stack.directory, 'closed')
-    await mkdir(closed)
-    await chmod(closed, 0o500)
-    await stack.configure([...stack.services(2), { name: 'barred', upstream: stack.upstream(0), stateDir: join(closed, 'node') }])
-    stack.start()
-    await stack.until((now) => othersReady('barred')(now) && failed(now, 'barred'), 'only barred is not ready')
-  })
 })
 
 describe('credentials', () => {
