@@ -101,7 +101,9 @@ async function memory(pid: number, kind: 'Rss' | 'Pss'): Promise<number> {
   return Number(new RegExp(`^${kind}: +(\\d+) kB`, 'm').exec(rollup)?.[1]) * 1024
 }
 
-const sum = (numbers: readonly number[]) => numbers.reduce((total, each) => total + each, 0)
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, each) => total + each, 0)
+}
 
 function wholeNumber(text: string): number {
   if (!/^\d+$/.test(text)) throw new InvalidArgumentError('want a whole number')
