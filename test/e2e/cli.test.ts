@@ -1,6 +1,6 @@
 /** The program as an operator meets it: exit codes, bad input, output of each command against a real supervisor. */
 import { chmod, mkdir, truncate, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Status } from '../../shared/api.ts'
@@ -59,7 +59,8 @@ describe('bad input to start is one clear error, exit 2, and touches nothing tha
     const closed = join(stack.directory, 'closed')
     await mkdir(closed)
     await chmod(closed, 0o500)
-    await chmod(stack.directory, 0o755)
+    // The way there is open to everybody, the place itself is not.
+    for (const way of [stack.directory, dirname(stack.directory)]) await chmod(way, 0o755)
     // Root may write anywhere, so it becomes nobody for this; where nobody cannot read the program, there is nothing to see.
     const user = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
     const start = [
