@@ -1,10 +1,11 @@
 /** Observe and reconcile by example: one rule each. What holds in general is in loop.test.ts. */
 import { describe, expect, it } from 'vitest'
-import type { ServicePhase, ServiceStatus } from '../../shared/protocol.ts'
+import type { ServiceStatus } from '../../shared/protocol.ts'
 import { begin, observe } from '../../supervisor/core/observe.ts'
 import { defaultPatience } from '../../supervisor/core/patience.ts'
 import { reconcile } from '../../supervisor/core/reconcile.ts'
 import { type Desired, type Event, nothingObserved, type Observed } from '../../supervisor/core/types.ts'
+import { serviceStatus as service } from './serviceStatus.ts'
 
 const policy = { ...defaultPatience, drainMs: 1000 }
 const now = 1_000_000
@@ -13,33 +14,6 @@ const wanting = (shards: Record<string, number>, phase: Desired['phase'] = 'run'
   phase,
   services: new Map(Object.entries(shards).map(([name, shard]) => [name, { shard, specHash: 'h1', hasCredential: false }])),
 })
-
-function service(name: string, phase: ServicePhase, fields: Partial<ServiceStatus> = {}): ServiceStatus {
-  const reasons = {
-    starting: 'Starting',
-    needsLogin: 'NeedsLogin',
-    ready: 'Ready',
-    draining: 'Draining',
-    stopped: 'Stopped',
-    failed: 'NodeFailed',
-  } as const
-  return {
-    name,
-    phase,
-    reason: reasons[phase],
-    revision: 1,
-    specHash: 'h1',
-    message: '',
-    since: now,
-    dnsName: '',
-    addresses: [],
-    loginURL: '',
-    nodeKey: '',
-    udpPort: 0,
-    counters: { requests: 0, errors: 0, bytesIn: 0, bytesOut: 0, openConnections: 0 },
-    ...fields,
-  }
-}
 
 const after = (events: readonly Event[], start: Observed = nothingObserved) =>
   events.reduce((observed, event) => observe(observed, event, now, policy), start)

@@ -10,6 +10,7 @@ import { defaultPatience } from '../../supervisor/core/patience.ts'
 import type { Clock, Fleet } from '../../supervisor/core/ports.ts'
 import type { Event, Placement } from '../../supervisor/core/types.ts'
 import { Loop } from '../../supervisor/loop.ts'
+import { serviceStatus } from './serviceStatus.ts'
 import type { ServicePhase, ServiceSpec, ServiceStatus } from '../../shared/protocol.ts'
 
 interface FakeWorker {
@@ -228,7 +229,7 @@ export class World {
     const running = worker.services.get(spec.name)
     if (running?.specHash === spec.specHash && running.phase !== 'failed') return running
     const set = (phase: ServicePhase): ServiceStatus => {
-      const status = statusOf(spec, phase, this.now, this.#revision++)
+      const status = serviceStatus(spec.name, phase, { specHash: spec.specHash, since: this.now, revision: this.#revision++ })
       worker.services.set(spec.name, status)
       void this.#tell({ type: 'serviceChanged', workerId: worker.id, service: status })
       return status
@@ -273,32 +274,6 @@ export class World {
 const hasNode = (worker: FakeWorker, name: string) => {
   const phase = worker.services.get(name)?.phase
   return phase !== undefined && phase !== 'failed' && phase !== 'stopped'
-}
-
-function statusOf(spec: ServiceSpec, phase: ServicePhase, since: number, revision: number): ServiceStatus {
-  const reasons = {
-    starting: 'Starting',
-    needsLogin: 'NeedsLogin',
-    ready: 'Ready',
-    draining: 'Draining',
-    stopped: 'Stopped',
-    failed: 'NodeFailed',
-  } as const
-  return {
-    name: spec.name,
-    revision,
-    specHash: spec.specHash,
-    phase,
-    reason: reasons[phase],
-    message: '',
-    since,
-    dnsName: '',
-    addresses: [],
-    loginURL: '',
-    nodeKey: '',
-    udpPort: 0,
-    counters: { requests: 0, errors: 0, bytesIn: 0, bytesOut: 0, openConnections: 0 },
-  }
 }
 
 /** A configuration of plain services; `marks` tells versions of a service apart. */

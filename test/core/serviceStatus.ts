@@ -1,0 +1,30 @@
+import type { ServicePhase, ServiceStatus } from '../../shared/protocol.ts'
+
+const REASONS = {
+  starting: 'Starting',
+  needsLogin: 'NeedsLogin',
+  ready: 'Ready',
+  draining: 'Draining',
+  stopped: 'Stopped',
+  failed: 'NodeFailed',
+} as const
+
+/** What a worker would say of a service in this phase. */
+export function serviceStatus(name: string, phase: ServicePhase, fields: Partial<ServiceStatus> = {}): ServiceStatus {
+  return {
+    name,
+    phase,
+    reason: REASONS[phase],
+    revision: 1,
+    specHash: 'h1',
+    message: '',
+    since: 1_000_000,
+    dnsName: '',
+    addresses: [],
+    loginURL: '',
+    nodeKey: '',
+    udpPort: 0,
+    counters: { requests: 0, errors: 0, bytesIn: 0, bytesOut: 0, openConnections: 0 },
+    ...fields,
+  }
+}
