@@ -14,8 +14,8 @@ export async function endLeftovers(directory: string): Promise<void> {
   }
 }
 
-/** The directory's name is random, so nobody else's process has it in its arguments. */
-async function processesOf(directory: string): Promise<number[]> {
+/** Pids of all processes that name `directory` on their command line. Its name is random, so they are nobody else's. */
+export async function processesOf(directory: string): Promise<number[]> {
   const pids = (await readdir('/proc')).map(Number).filter((pid) => pid > 0 && pid !== process.pid)
   const found = await Promise.all(
     pids.map(async (pid) => {

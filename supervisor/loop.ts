@@ -51,8 +51,8 @@ const WORKER_SETTINGS = ['startConcurrency', 'gcPercent', 'ignoreInterfaces', 'l
 const OWN_SETTINGS = ['prometheusAddr', 'workerBinary', 'sampleIntervalMs', 'keyAPIURL'] as const
 
 /**
- * Runs services until told to stop. Order of calls: new, `adopt`, `apply` with the first configuration; then `reload`, `stop`
- * and the rest as they come. `done` settles when there is nothing left to wait for.
+ * Runs services until told to stop. Order of calls: new, `start`; then `reload`, `stop` and the rest as they come. `done`
+ * settles when there is nothing left to wait for.
  */
 export class Loop implements Operator {
   /** Settles when everything has ended that had to. */
@@ -97,8 +97,15 @@ export class Loop implements Operator {
     this.#requestTick()
   }
 
+  /** Adopts the workers of an earlier supervisor, then runs the first configuration. A reload meanwhile waits for its turn. */
+  start(): Promise<ReloadResult> {
+    const first = this.#adopt().then(() => this.#apply(this.#config))
+    this.#reloads = first.catch(() => undefined)
+    return first
+  }
+
   /** Finds the workers of an earlier supervisor and waits until each has said what it runs or has been given up. */
-  async adopt(): Promise<void> {
+  async #adopt(): Promise<void> {
     await this.#fleet.adopt()
     await new Promise<void>((resolve) => {
       const stopListening = this.onChange(() => {
@@ -117,7 +124,7 @@ export class Loop implements Operator {
   }
 
   /** Makes this configuration the desired one. Rejects, and changes nothing, when the placement cannot be written. */
-  async apply(config: ResolvedConfig): Promise<ReloadResult> {
+  async #apply(config: ResolvedConfig): Promise<ReloadResult> {
     refuseOtherDirectories(this.#config, config)
     const services = new Map(config.services.map((service) => [service.name, service]))
     const placement = place(config.services, this.#placement, config.settings)
@@ -158,7 +165,7 @@ export class Loop implements Operator {
     // One after the other: each compares with what the one before has made.
     const next = this.#reloads.then(async () => {
       try {
-        return await this.apply(await this.#ports.loadConfig())
+        return await this.#apply(await this.#ports.loadConfig())
       } catch (error) {
         this.#configError = (error as Error).message
         this.#requestTick()

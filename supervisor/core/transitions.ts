@@ -28,6 +28,7 @@ export function transitions(before: Observed, after: Observed): Transition[] {
     const message = worker.phase === 'draining' ? '' : (after.shards.get(worker.shard)?.lastExit ?? '')
     found.push(ofWorker(worker, worker.phase, 'gone', message))
   }
+  if (after.services === before.services) return found
   for (const [name, record] of after.services) {
     const { problem } = record
     if (!problem || before.services.get(name)?.problem?.message === problem.message) continue

@@ -88,7 +88,7 @@ export class World {
       this.saved,
       defaultPatience,
     )
-    void loop.adopt().then(() => loop.apply(loadConfig()))
+    void loop.start()
     return loop
   }
 

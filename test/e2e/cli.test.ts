@@ -93,6 +93,20 @@ describe('bad input to start is one clear error, exit 2, and touches nothing tha
   })
 })
 
+describe('a start that cannot write its state', () => {
+  it('says so, ends with 1, and holds nothing', async () => {
+    const state = join(stack.directory, 'unwritable')
+    // A directory in the place of the temporary file: no user can write that, root included.
+    await mkdir(join(state, '.supervisor', 'state.json.new'), { recursive: true })
+    const elsewhere = ['--state-dir', state, '--run-dir', join(state, 'run'), '--prometheus-addr', 'off']
+    for (const attempt of ['first', 'second']) {
+      const { exitCode, stderr } = await stack.cli('start', '-c', stack.configFile, ...elsewhere)
+      expect(exitCode, attempt).toBe(1)
+      expect(stderr, attempt).toContain('cannot write')
+    }
+  })
+})
+
 describe('a second supervisor', () => {
   it('is refused, exit 1, and the first one goes on', async () => {
     const { exitCode, stderr } = await stack.cli('start', '-c', stack.configFile)

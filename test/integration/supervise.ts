@@ -1,7 +1,8 @@
 /** A real loop with a real fleet over fake worker processes, in directories of its own. */
-import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { processesOf } from '../../demo/leftovers.ts'
 import type { Status } from '../../shared/api.ts'
 import { type ResolvedConfig, parseConfig } from '../../supervisor/config/parseConfig.ts'
 import { defaultPatience } from '../../supervisor/core/patience.ts'
@@ -76,8 +77,7 @@ export class Playground {
       patience,
     )
     this.loops.push(loop)
-    await loop.adopt()
-    await loop.apply(this.config)
+    await loop.start()
     return loop
   }
 
@@ -91,10 +91,8 @@ export class Playground {
   }
 
   /** Pids of all processes whose command line names this playground. */
-  async workerPids(): Promise<number[]> {
-    const pids = (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry)).map(Number)
-    const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${String(pid)}/cmdline`, 'utf8').catch(() => '')))
-    return pids.filter((_, i) => lines[i]?.includes(this.directory))
+  workerPids(): Promise<number[]> {
+    return processesOf(this.directory)
   }
 
   runDirectory(): Promise<string[]> {

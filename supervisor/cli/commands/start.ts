@@ -1,6 +1,4 @@
 /** `tsnsrv-sup start`: the one place where configuration, loop, effects and API are put together. */
-import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { Command } from 'commander'
 import { startAdminServer } from '../../api/adminServer.ts'
 import { startMetricsServer } from '../../api/metrics.ts'
@@ -100,15 +98,21 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
     stateDir: settings.stateDir,
     metrics: metrics?.addr,
   })
-  await loop.adopt()
-  await loop.apply(config)
-  await loop.done
-
-  clearInterval(sampling)
-  stopShowing()
-  await Promise.all([admin.close(), metrics?.close()])
-  await rm(join(settings.runDir, 'supervisor.sock'), { force: true })
-  await release()
+  try {
+    // Told to end in the middle of adoption, it is done without ever having started.
+    await Promise.race([loop.start(), loop.done])
+    await loop.done
+  } catch (error) {
+    // Nothing of the configuration runs; what an earlier supervisor left does, and stays.
+    loop.stop({ leaveWorkers: true })
+    await loop.done
+    throw error
+  } finally {
+    clearInterval(sampling)
+    stopShowing()
+    await Promise.all([admin.close(), metrics?.close()])
+    await release()
+  }
   output.log.info('ended')
   // Sockets to workers that serve on, and their children handles, are no reason to stay.
   process.exit()
