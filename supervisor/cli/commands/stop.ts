@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander'
 import type { Status } from '../../../shared/api.ts'
 import { parseDuration } from '../../../shared/duration.ts'
 import type { AdminClient } from '../../effects/adminClient.ts'
+import { identify, isAlive } from '../../effects/processIdentity.ts'
 import { clientCommand, withAdminClient } from '../clientCommand.ts'
 import { count } from '../format.ts'
 import type { Streams } from '../terminal.ts'
@@ -33,9 +34,10 @@ async function stop(client: AdminClient, pid: number, leaveWorkers: boolean, tim
   const timeout = AbortSignal.timeout(timeoutMs)
   // Watched from before the order: the stream ends when the admin server does, shortly before the process.
   const ended = client.watch(() => undefined, timeout).catch(() => undefined)
+  const supervisor = identify(pid)
   await client.stop({ leaveWorkers })
   await ended
-  while (isAlive(pid)) {
+  while (supervisor && isAlive(supervisor)) {
     if (timeout.aborted) {
       throw new Error(
         `the supervisor (pid ${pid}) was told to stop and has not ended within ${timeoutMs / 1000} s; ` +
@@ -43,15 +45,6 @@ async function stop(client: AdminClient, pid: number, leaveWorkers: boolean, tim
       )
     }
     await sleep(20)
-  }
-}
-
-/** A pid that is somebody else's, or not visible from here, is not the supervisor any more. */
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
   }
 }
 
