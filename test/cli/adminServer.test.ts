@@ -6,7 +6,6 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Status } from '../../shared/api.ts'
 import { type AdminServer, startAdminServer } from '../../supervisor/api/adminServer.ts'
-import { ConfigError } from '../../supervisor/config/diagnostic.ts'
 import {
   type AdminClient,
   adminSocketPath,
@@ -14,7 +13,7 @@ import {
   NoSupervisorError,
   RefusedError,
 } from '../../supervisor/effects/adminClient.ts'
-import { FakeOperator, serviceView, statusOf } from './fakeOperator.ts'
+import { FakeOperator, refusedConfig, serviceView, statusOf } from './fakeOperator.ts'
 
 let runDir: string
 let socketPath: string
@@ -109,15 +108,7 @@ describe('the admin API', () => {
   })
 
   it('tells a refused configuration (422) from a fault (500)', async () => {
-    const diagnostic = {
-      severity: 'error' as const,
-      file: 'services.yaml',
-      line: 3,
-      column: 5,
-      length: 1,
-      message: 'no such key',
-    }
-    operator.onReload = () => Promise.reject(new ConfigError([diagnostic], ''))
+    operator.onReload = () => Promise.reject(refusedConfig())
     await expect(client.reload()).rejects.toMatchObject({
       status: 422,
       message: expect.stringContaining('services.yaml:3:5') as string,

@@ -8,10 +8,9 @@ import { text } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type AdminServer, startAdminServer } from '../../supervisor/api/adminServer.ts'
-import { ConfigError } from '../../supervisor/config/diagnostic.ts'
 import { adminSocketPath } from '../../supervisor/effects/adminClient.ts'
 import { writeStateFile } from '../../supervisor/effects/stateFile.ts'
-import { FakeOperator, serviceView, shardView, statusOf } from './fakeOperator.ts'
+import { FakeOperator, refusedConfig, serviceView, shardView, statusOf } from './fakeOperator.ts'
 import { result, run } from './terminal.ts'
 
 let stateDir: string
@@ -90,9 +89,10 @@ describe('status', () => {
   beforeEach(start)
 
   it('shows a table, plain where there is no terminal', async () => {
+    operator.current = { ...operator.current, startedAt: Date.now() - 3_725_000 }
     const { exitCode, stdout } = await result('status', ...here())
     expect(exitCode).toBe(0)
-    expect(stdout).toMatch(/^tsnsrv-sup 0\.1\.0 {2}running {2}pid 2147483000 {2}up \S+ \S+ {2}1 of 2 services ready\n/)
+    expect(stdout).toMatch(/^tsnsrv-sup 0\.1\.0 {2}running {2}pid 2147483000 {2}up 1h 2m {2}1 of 2 services ready\n/)
     expect(stdout).toMatch(/^1 +4001 +ready +1\/1 +1\.3% +104 MB +0 /m)
     expect(stdout).toMatch(/^wiki +1 +starting +100\.64\.0\.7 +12 +0 +node is starting$/m)
     expect(stdout).not.toContain('\u001b')
@@ -177,15 +177,7 @@ describe('reload', () => {
   })
 
   it('exits with 2 for a configuration that is refused, with 1 for a fault', async () => {
-    const diagnostic = {
-      severity: 'error' as const,
-      file: 'services.yaml',
-      line: 3,
-      column: 5,
-      length: 1,
-      message: 'no such key',
-    }
-    operator.onReload = () => Promise.reject(new ConfigError([diagnostic], ''))
+    operator.onReload = () => Promise.reject(refusedConfig())
     const refused = await result('reload', ...here())
     expect(refused.exitCode).toBe(2)
     expect(refused.stderr).toContain('services.yaml:3:5')

@@ -1,5 +1,6 @@
 /** An Operator in memory: what the admin API and the metrics endpoint are tested on. */
 import type { ReloadResult, ServiceView, ShardView, Status } from '../../shared/api.ts'
+import { ConfigError } from '../../supervisor/config/diagnostic.ts'
 import type { Operator } from '../../supervisor/core/ports.ts'
 
 export function serviceView(name: string, fields: Partial<ServiceView> = {}): ServiceView {
@@ -101,4 +102,10 @@ export class FakeOperator implements Operator {
   workerMetrics(): Promise<string[]> {
     return Promise.resolve(this.expositions)
   }
+}
+
+/** What a reload is refused with: something in line 3 of services.yaml. */
+export function refusedConfig(): ConfigError {
+  const place = { file: 'services.yaml', line: 3, column: 5, length: 1 }
+  return new ConfigError([{ severity: 'error', ...place, message: 'no such key' }], '')
 }
