@@ -10,6 +10,16 @@ export default defineConfig({
       { test: { name: 'nix', include: ['test/nix/**/*.test.ts'], testTimeout: 30_000 } },
       {
         test: {
+          name: 'bench',
+          include: ['test/bench/**/*.test.ts'],
+          testTimeout: 30_000,
+          hookTimeout: 30_000,
+          maxWorkers: 1,
+          ...leaveNothing,
+        },
+      },
+      {
+        test: {
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
           testTimeout: 30_000,

@@ -13,6 +13,7 @@ const layers: Layer[] = [
   staticChecks,
   vitestLayer('unit', { usesBuild: true }),
   vitestLayer('nix', { usesBuild: false }),
+  vitestLayer('bench', { usesBuild: false }),
   goLayer,
   vitestLayer('integration', { usesBuild: true }),
   vitestLayer('e2e', { usesBuild: true }),

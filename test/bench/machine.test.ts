@@ -1,0 +1,48 @@
+import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { execa } from 'execa'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { describeMachine, readCommit, readVersions } from '../../bench/measure/machine.ts'
+import { Run } from '../../bench/results.ts'
+
+let directory: string
+beforeEach(async () => {
+  directory = await realpath(await mkdtemp(join(tmpdir(), 'commit-')))
+})
+afterEach(() => rm(directory, { recursive: true }))
+
+async function git(...args: string[]): Promise<string> {
+  const identity = ['-c', 'user.name=a', '-c', 'user.email=a@example.com', '-c', 'commit.gpgsign=false']
+  return (await execa('git', [...identity, ...args], { cwd: directory })).stdout
+}
+
+it('describes the machine as a report wants it', () => {
+  const machine = describeMachine()
+  expect(Run.shape.machine.parse(machine)).toEqual(machine)
+  expect(machine.cores).toBeGreaterThan(0)
+  expect(machine.memoryBytes).toBeGreaterThan(100e6)
+})
+
+it('knows the versions of Node, Go and this project', async () => {
+  const versions = await readVersions()
+  expect(versions.node).toBe(process.versions.node)
+  expect(versions.go).toMatch(/^1\.\d+/)
+  expect(versions['tsnsrv-sup']).toMatch(/^\d+\.\d+\.\d+( \([0-9a-f]{12}\+?\))?$/)
+})
+
+it('tells a commit from one with changes, and from none', async () => {
+  expect(await readCommit(directory)).toBeUndefined()
+  await git('init', '--quiet')
+  await writeFile(join(directory, 'file'), 'one')
+  await git('add', '.')
+  await git('commit', '--quiet', '--message', 'one')
+  await git('tag', '--annotate', '--message', 'a tag is not wanted', 'v1')
+  const commit = (await git('rev-parse', 'HEAD')).slice(0, 12)
+  expect(await readCommit(directory)).toBe(commit)
+  await writeFile(join(directory, 'file'), 'two')
+  expect(await readCommit(directory)).toBe(`${commit}+`)
+  const inside = join(directory, 'installed')
+  await mkdir(inside)
+  expect(await readCommit(inside)).toBeUndefined()
+})
