@@ -18,16 +18,34 @@ import (
 
 const loopback = "127.0.0.1"
 
-// relay is the one DERP region of the tailnet: nodes meet through it before they find each other's UDP port.
+// relay is one DERP region with a STUN responder: nodes meet through it before they find each other's UDP port.
 type relay struct {
+	host string // IPv4 address
 	derp *derpserver.Server
 	http *httptest.Server
 	stun net.PacketConn
 }
 
-func startRelay() (*relay, error) {
-	stunConn, err := net.ListenPacket("udp4", loopback+":0")
+// StartRelay runs DERP and STUN on an IPv4 address of this host, for a control server other than this package's. The caller
+// tells that one the map's only region, and ends the relay with stop.
+func StartRelay(host string) (derpMap *tailcfg.DERPMap, stop func(), err error) {
+	relay, err := startRelayOn(host)
 	if err != nil {
+		return nil, nil, err
+	}
+	return relay.derpMap(), relay.close, nil
+}
+
+func startRelay() (*relay, error) { return startRelayOn(loopback) }
+
+func startRelayOn(host string) (*relay, error) {
+	listener, err := net.Listen("tcp4", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return nil, fmt.Errorf("starting the relay: %w", err)
+	}
+	stunConn, err := net.ListenPacket("udp4", net.JoinHostPort(host, "0"))
+	if err != nil {
+		listener.Close()
 		return nil, fmt.Errorf("starting the STUN responder: %w", err)
 	}
 	go answerSTUN(stunConn)
@@ -35,26 +53,28 @@ func startRelay() (*relay, error) {
 	derp := derpserver.New(key.NewNode(), logger.Discard)
 	// httptest for its self-signed certificate, which the nodes accept as the region is marked InsecureForTests.
 	server := httptest.NewUnstartedServer(derpserver.AddWebSocketSupport(derp, derpserver.Handler(derp)))
+	server.Listener.Close()
+	server.Listener = listener
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	// A DERP connection is an upgraded HTTP/1.1 one.
 	server.Config.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
 	server.StartTLS()
-	return &relay{derp: derp, http: server, stun: stunConn}, nil
+	return &relay{host: host, derp: derp, http: server, stun: stunConn}, nil
 }
 
 func (r *relay) derpMap() *tailcfg.DERPMap {
 	node := &tailcfg.DERPNode{
 		Name:             "1a",
 		RegionID:         1,
-		HostName:         loopback,
-		IPv4:             loopback,
+		HostName:         r.host,
+		IPv4:             r.host,
 		IPv6:             "none",
 		STUNPort:         r.stun.LocalAddr().(*net.UDPAddr).Port,
 		DERPPort:         r.http.Listener.Addr().(*net.TCPAddr).Port,
 		InsecureForTests: true,
-		STUNTestIP:       loopback,
+		STUNTestIP:       r.host,
 	}
-	region := &tailcfg.DERPRegion{RegionID: 1, RegionCode: "lab", RegionName: "Loopback", Nodes: []*tailcfg.DERPNode{node}}
+	region := &tailcfg.DERPRegion{RegionID: 1, RegionCode: "lab", RegionName: "Lab", Nodes: []*tailcfg.DERPNode{node}}
 	return &tailcfg.DERPMap{Regions: map[int]*tailcfg.DERPRegion{1: region}}
 }
 

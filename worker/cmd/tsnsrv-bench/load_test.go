@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func TestPercentiles(t *testing.T) {
+	var odd, even latencies
+	for ms := 1; ms <= 1000; ms++ {
+		part := &odd
+		if ms%2 == 0 {
+			part = &even
+		}
+		*part = append(*part, time.Duration(ms)*time.Millisecond)
+	}
+	all := merge([]latencies{even, odd})
+	for p, want := range map[float64]float64{0: 1, 0.1: 1, 50: 500, 90: 900, 99: 990, 99.95: 1000, 100: 1000} {
+		if got := all.percentile(p); got != want {
+			t.Errorf("p%v of 1..1000 ms is %v ms, want %v", p, got, want)
+		}
+	}
+	if got := (latencies{}).percentile(50); got != 0 {
+		t.Errorf("of none: %v", got)
+	}
+}
+
+func TestOpenLoop(t *testing.T) {
+	start := time.Unix(1000, 0)
+	next := openLoop(start, start.Add(time.Second), 4)
+	for i := range 4 {
+		if at, ok := next(); !ok || at != start.Add(time.Duration(i)*250*time.Millisecond) {
+			t.Errorf("request %d is due at %v, %v", i, at, ok)
+		}
+	}
+	if at, ok := next(); ok {
+		t.Errorf("a fifth one is due at %v", at)
+	}
+}
+
+// askerOf asks an ordinary HTTP server instead of a service on the tailnet.
+func askerOf(t *testing.T, handler http.Handler) *asker {
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
+	}
+	return &asker{dial: dial, target: peer{Name: "svc0", Addresses: []netip.Addr{netip.MustParseAddr("100.64.0.1")}}}
+}
+
+// What could not be sent when it was due, because all connections were busy, has waited since then.
+func TestLatencyCountsFromTheTimeARequestIsDue(t *testing.T) {
+	a := askerOf(t, answer(1000))
+	start := time.Now().Add(-10 * time.Second)
+	end := start.Add(time.Second)
+	a.schedule = openLoop(start, end, 10)
+	a.run(t.Context(), end, time.Now().Add(patience))
+	result := summarise([]*asker{a}, time.Second)
+	if result.Total != 10 || result.Failed != 0 || result.PerSecond != 0 {
+		t.Errorf("10 requests that were all answered late: %+v", result)
+	}
+	if result.P50Ms < 9000 || result.SlowestMs < 10_000 {
+		t.Errorf("they have waited for 9 s and more: %+v", result)
+	}
+}
+
+func TestRequestsThatAreNotEvenSentHaveFailed(t *testing.T) {
+	a := askerOf(t, answer(1))
+	start := time.Now().Add(-10 * time.Second)
+	end := start.Add(time.Second)
+	a.schedule = openLoop(start, end, 10)
+	a.run(t.Context(), end, end)
+	if result := summarise([]*asker{a}, time.Second); result.Total != 10 || result.Errors[errNotAsked.Error()] != 10 {
+		t.Errorf("%+v", result)
+	}
+}
+
+func TestConnectionsThatAreClosedAreReplaced(t *testing.T) {
+	a := askerOf(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Connection", "close") }))
+	start := time.Now().Add(-time.Second)
+	a.schedule = openLoop(start, start.Add(time.Second), 5)
+	a.run(t.Context(), start, time.Now().Add(patience))
+	if result := summarise([]*asker{a}, time.Second); result.Total != 5 || result.Failed != 0 {
+		t.Errorf("%+v", result)
+	}
+}
+
+func TestCancelledLoadEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	a := askerOf(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		cancel()
+		<-r.Context().Done() // the connection is closed by the one that asks
+	}))
+	end := time.Now().Add(time.Hour)
+	a.schedule = closedLoop(end)
+	a.run(ctx, end, end)
+	if result := summarise([]*asker{a}, time.Hour); result.Total != 0 {
+		t.Errorf("what was cancelled has neither failed nor been answered: %+v", result)
+	}
+}
+
+func TestConnectionsAreSpreadOverTheTargets(t *testing.T) {
+	targets := []peer{{Name: "a"}, {Name: "b"}, {Name: "c"}, {Name: "d"}}
+	for connections, want := range map[int]string{2: "ac", 4: "abcd", 6: "aabccd"} {
+		got := ""
+		for _, a := range makeAskers(nil, targets, loadSpec{mode: "closed", connections: connections}) {
+			got += a.target.Name
+		}
+		if got != want {
+			t.Errorf("%d connections to a, b, c, d: %s, want %s", connections, got, want)
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"path/filepath"
+	"sync"
+
+	"tailscale.com/tsnet"
+	"tailscale.com/types/logger"
+)
+
+// answeredBytes is the body of -answer, the size that the upstream has by default.
+const answeredBytes = 512
+
+// nodes runs services without any measure of ours, as the floor that others are compared with: plain tsnet nodes, each with
+// the standard library's reverse proxy.
+func nodes(ctx context.Context, c *console) error {
+	count := c.flags.Int("count", 1, "how many nodes")
+	prefix := c.flags.String("prefix", "svc", "their host names are this and a number from 0")
+	stateDir := c.flags.String("state-dir", "", "`directory` in which each node has its own")
+	controlURL := c.flags.String("control-url", "", "`URL` of the control server")
+	upstreamURL := c.flags.String("upstream", "", "`URL` that all of them publish")
+	answers := c.flags.Bool("answer", false, "answer requests here instead of asking an upstream: the limit of any proxy")
+	concurrency := c.flags.Int("concurrency", 0, "how many start at a time; 0: all")
+	metricsAddress := c.flags.String("metrics-addr", "127.0.0.1:0", "`address` of metrics and profiles")
+	authKey := takeAuthKey()
+	ctx, err := c.parseUntilStdin(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case *count < 1:
+		return fmt.Errorf("-count is %d: want 1 or more", *count)
+	case *stateDir == "" || *controlURL == "":
+		return errors.New("-state-dir and -control-url are needed")
+	}
+	handler := answer(answeredBytes)
+	if !*answers {
+		if handler, err = proxyTo(*upstreamURL); err != nil {
+			return err
+		}
+	}
+	metricsURL, stopMetrics, err := serve(*metricsAddress, inspect())
+	if err != nil {
+		return err
+	}
+	defer stopMetrics()
+
+	servers := make([]*tsnet.Server, *count)
+	for i := range servers {
+		name := fmt.Sprintf("%s%d", *prefix, i)
+		servers[i] = &tsnet.Server{
+			Hostname: name, Dir: filepath.Join(*stateDir, name), ControlURL: *controlURL, AuthKey: authKey, UserLogf: logger.Discard,
+		}
+	}
+	// What a failed start leaves ends with the process.
+	if err := startAll(ctx, servers, *concurrency, handler); err != nil {
+		return err
+	}
+	defer closeAll(servers)
+	c.lines.print(event{Event: "ready", MetricsURL: metricsURL})
+	<-ctx.Done()
+	return nil
+}
+
+// startAll returns when every node is up and listens, or when no more is to be expected; the error is the first one.
+func startAll(ctx context.Context, servers []*tsnet.Server, concurrency int, handler http.Handler) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if concurrency <= 0 {
+		concurrency = len(servers)
+	}
+	slots := make(chan struct{}, concurrency)
+	var all sync.WaitGroup
+	for _, server := range servers {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			if err := start(ctx, server, handler); err != nil {
+				cancel(fmt.Errorf("starting %s: %w", server.Hostname, err))
+			}
+		})
+	}
+	all.Wait()
+	return context.Cause(ctx)
+}
+
+func start(ctx context.Context, server *tsnet.Server, handler http.Handler) error {
+	if _, err := server.Up(ctx); err != nil {
+		return err
+	}
+	listener, err := server.Listen("tcp", ":80")
+	if err != nil {
+		return err
+	}
+	go func() {
+		// Ends with the node.
+		_ = http.Serve(listener, handler)
+	}()
+	return nil
+}
+
+func closeAll(servers []*tsnet.Server) {
+	var all sync.WaitGroup
+	for _, server := range servers {
+		all.Go(func() { server.Close() })
+	}
+	all.Wait()
+}
+
+// proxyTo is one reverse proxy for all nodes: they share the connections to the upstream.
+func proxyTo(upstreamURL string) (http.Handler, error) {
+	target, err := url.Parse(upstreamURL)
+	if err != nil || target.Host == "" {
+		return nil, fmt.Errorf("-upstream is %q: want a URL such as http://127.0.0.1:8080", upstreamURL)
+	}
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.SetXForwarded()
+		},
+		Transport: &http.Transport{DialContext: new(net.Dialer).DialContext, MaxIdleConnsPerHost: 64},
+	}, nil
+}

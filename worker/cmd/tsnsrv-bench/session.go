@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"tailscale.com/client/local"
+	"tailscale.com/tailcfg"
+	"tailscale.com/tsnet"
+	"tailscale.com/types/key"
+	"tailscale.com/wgengine"
+	"tailscale.com/wgengine/magicsock"
+)
+
+// sessions is what the client has with its peers below TCP, and how to make it anew.
+type sessions struct {
+	wireGuard wgengine.Engine
+	paths     *magicsock.Conn
+	local     *local.Client
+}
+
+func sessionsOf(server *tsnet.Server) (*sessions, error) {
+	local, err := server.LocalClient()
+	if err != nil {
+		return nil, err
+	}
+	return &sessions{wireGuard: server.Sys().Engine.Get(), paths: server.Sys().MagicSock.Get(), local: local}, nil
+}
+
+// aliveSince is true of a session whose peer has taken part in a handshake since then.
+func (s *sessions) aliveSince(peer key.NodePublic, since time.Time) bool {
+	session, ok := s.wireGuard.PeerByKey(peer)
+	return ok && session.LastHandshake().After(since)
+}
+
+// restart drops the session with a peer, so that the next packet begins a handshake.
+func (s *sessions) restart(peer key.NodePublic) { s.wireGuard.ResetDevicePeer(peer) }
+
+// forgetPath drops what is known of the way to a peer: the UDP address of a process that has died is trusted for some more
+// seconds (trustUDPAddrDuration), and all packets go there. The first ones take the relay then.
+//
+// It is removed and added again, as there is no other way to reach one peer's path. The network map may change meanwhile,
+// and must not be overwritten by what it was before: hence the second look.
+func (s *sessions) forgetPath(ctx context.Context, id tailcfg.NodeID) error {
+	node, err := s.local.PeerByID(ctx, id)
+	for err == nil {
+		s.paths.RemovePeer(id)
+		s.paths.UpsertPeer(node.View())
+		var now *tailcfg.Node
+		if now, err = s.local.PeerByID(ctx, id); err == nil && now.Equal(node) {
+			return nil
+		}
+		node = now
+	}
+	return err
+}
