@@ -1,78 +1,103 @@
 package proxy
 
 import (
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"strings"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
-// claimed are the headers by which a proxy tells of the client. What the client itself says there is not believed.
-// A name ending in "-" stands for all that begin with it.
-var claimed = []string{"Forwarded", "X-Forwarded-", "X-Real-Ip", "X-Scheme", identityPrefix}
-
-const identityPrefix = "X-Tailscale-"
+const (
+	identityPrefix = "X-Tailscale-"
+	mostAdded      = 3 + 4 + 11 // forwarded, recommended, identity
+)
 
 // rewriter makes the request for the upstream, in the order of arsfeld/tsnsrv (its proxy.go): path, forwarded headers, the
 // operator's headers, identity last so that nothing can stand in for it.
+//
+// Values that are the same for many requests are put into the header as they are, as a slice of one: Set would make a new
+// one for each. Nobody may append to a value of Out.
 func rewriter(config Config, target *url.URL) func(*httputil.ProxyRequest) {
+	operators, clients := operatorsHeaders(config.Spec.UpstreamHeaders), newIdentities(config)
+	room := mostAdded + len(operators)
 	return func(r *httputil.ProxyRequest) {
 		r.Out.URL.RawQuery = r.In.URL.RawQuery // ReverseProxy drops what Go cannot parse, such as a;b
 		r.SetURL(target)
 		if r.In.URL.Path == "" {
 			r.Out.URL.Path = target.Path
 		}
-		removeClaims(r.Out.Header)
+		r.Out.Header = withoutClaims(r.Out.Header, room)
 		r.SetXForwarded()
 		if config.Spec.RecommendedProxyHeaders {
 			setRecommended(r)
 		}
-		for name, value := range config.Spec.UpstreamHeaders {
-			r.Out.Header.Set(name, value)
-		}
-		removeMatching(r.Out.Header, identityPrefix)
+		maps.Copy(r.Out.Header, operators)
 		if config.Spec.Whois {
-			setIdentity(r, config)
+			clients.set(r)
 		}
 	}
 }
 
-// setRecommended adds what recommendedProxyHeaders stands for, and keeps the Host that the client asked for.
+var schemeHTTP, schemeHTTPS = []string{"http"}, []string{"https"}
+
+// setRecommended adds what recommendedProxyHeaders stands for, and keeps the Host that the client asked for. It follows
+// SetXForwarded, some of whose values are wanted under a second name.
 func setRecommended(r *httputil.ProxyRequest) {
-	scheme := "http"
-	if r.In.TLS != nil {
-		scheme = "https"
-	}
+	out := r.Out.Header
 	r.Out.Host = r.In.Host
-	r.Out.Header.Set("X-Scheme", scheme)
-	if ip, _, err := net.SplitHostPort(r.In.RemoteAddr); err == nil {
-		r.Out.Header.Set("X-Real-Ip", ip)
+	out["X-Scheme"] = schemeHTTP
+	if r.In.TLS != nil {
+		out["X-Scheme"] = schemeHTTPS
 	}
-	host, port, err := net.SplitHostPort(r.In.Host)
-	if err != nil {
-		r.Out.Header.Set("X-Forwarded-Server", r.In.Host)
-		return
+	if ip, ok := out["X-Forwarded-For"]; ok {
+		out["X-Real-Ip"] = ip
 	}
-	r.Out.Header.Set("X-Forwarded-Server", host)
-	r.Out.Header.Set("X-Forwarded-Port", port)
-}
-
-func removeClaims(header http.Header) {
-	for _, name := range claimed {
-		removeMatching(header, name)
+	out["X-Forwarded-Server"] = out["X-Forwarded-Host"]
+	if !strings.Contains(r.In.Host, ":") {
+		return // most often; SplitHostPort would make an error to say so
+	}
+	if host, port, err := net.SplitHostPort(r.In.Host); err == nil {
+		out.Set("X-Forwarded-Server", host)
+		out.Set("X-Forwarded-Port", port)
 	}
 }
 
-// removeMatching takes underscores for dashes: CGI-like upstreams do so too, and X_Tailscale_User would be the same to them.
-func removeMatching(header http.Header, pattern string) {
-	for name := range header {
-		plain := name
-		if strings.Contains(name, "_") {
-			plain = http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
-		}
-		if plain == pattern || strings.HasSuffix(pattern, "-") && strings.HasPrefix(plain, pattern) {
-			delete(header, name)
+// operatorsHeaders are upstreamHeaders as they go into each request: all but those that would stand in for an identity.
+func operatorsHeaders(spec protocol.ProxySpecUpstreamHeaders) http.Header {
+	header := http.Header{}
+	for name, value := range spec {
+		if !strings.HasPrefix(withDashes(http.CanonicalHeaderKey(name)), identityPrefix) {
+			header.Set(name, value)
 		}
 	}
+	return header
+}
+
+// withoutClaims leaves out the headers by which a proxy tells of the client: what the client itself says there is not
+// believed. The copy has room for as many more as are added; growing into them would cost more than the rest of rewriter.
+func withoutClaims(header http.Header, room int) http.Header {
+	rest := make(http.Header, len(header)+room)
+	for name, values := range header {
+		if !isClaim(withDashes(name)) {
+			rest[name] = values
+		}
+	}
+	return rest
+}
+
+func isClaim(name string) bool {
+	return name == "Forwarded" || name == "X-Real-Ip" || name == "X-Scheme" ||
+		strings.HasPrefix(name, "X-Forwarded-") || strings.HasPrefix(name, identityPrefix)
+}
+
+// withDashes takes underscores for dashes: CGI-like upstreams do so too, and X_Tailscale_User would be the same to them.
+func withDashes(name string) string {
+	if !strings.Contains(name, "_") {
+		return name
+	}
+	return http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
 }

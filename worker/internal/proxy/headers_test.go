@@ -1,12 +1,18 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httputil"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"tailscale.com/client/tailscale/apitype"
 	"tailscale.com/tailcfg"
@@ -65,7 +71,8 @@ func TestHeadersAtTheUpstream(t *testing.T) {
 		{
 			what: "operator's headers: set, but never identity and never Host",
 			spec: protocol.ProxySpec{UpstreamHeaders: protocol.ProxySpecUpstreamHeaders{
-				"X-Key": "k", "host": "evil", "X-Tailscale-User": "evil", "x_tailscale_node": "evil", "X-Forwarded-Proto": "https"}},
+				"X-Key": "k", "host": "evil", "X-Forwarded-Proto": "https",
+				"X-Tailscale-User": "evil", "x-tailscale-caps": "evil", "x_tailscale_node": "evil"}},
 			send:    http.Header{"X-Key": {"spoof"}},
 			want:    []string{"X-Key: k", "Host: " + host, "X-Forwarded-Proto: https"},
 			without: []string{"evil", "spoof"},
@@ -121,26 +128,96 @@ func TestPathAndQueryPassAsTheyAre(t *testing.T) {
 	}
 }
 
-func TestIdentityIsLookedUpOncePerConnection(t *testing.T) {
-	lookups := 0
-	counted := func(ctx context.Context, address string) (*apitype.WhoIsResponse, error) {
-		lookups++
-		return alice(ctx, address)
-	}
-	f := serve(t, protocol.ProxySpec{Upstream: echo(t).URL, Whois: true, WhoisTimeoutMs: 1000}, counted)
-	for range 3 {
-		if _, dump := f.send(http.MethodGet, "/", nil); !strings.Contains(dump, "X-Tailscale-User: userid:5") {
-			t.Errorf("no identity:\n%s", dump)
+func TestIdentityIsLookedUpOncePerConnectionAndMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lookups := 0
+		clients := newIdentities(Config{
+			Spec: protocol.ProxySpec{WhoisTimeoutMs: 1000},
+			WhoIs: func(ctx context.Context, address string) (*apitype.WhoIsResponse, error) {
+				lookups++
+				return alice(ctx, address)
+			},
+		})
+		connection := rememberPeer(t.Context(), nil)
+		send := func() {
+			t.Helper()
+			in := (&http.Request{RemoteAddr: "100.64.0.1:1"}).WithContext(connection)
+			out := &http.Request{Header: http.Header{}}
+			clients.set(&httputil.ProxyRequest{In: in, Out: out})
+			if out.Header.Get("X-Tailscale-User") != "userid:5" {
+				t.Errorf("no identity: %v", out.Header)
+			}
 		}
-	}
-	if lookups != 1 {
-		t.Errorf("%d lookups on one connection", lookups)
-	}
-	f.client.CloseIdleConnections()
-	f.send(http.MethodGet, "/", nil)
-	if lookups != 2 {
-		t.Errorf("%d lookups on two connections", lookups)
-	}
+		send()
+		time.Sleep(identityMaxAge) // of the bubble's clock, as all times here
+		send()
+		if lookups != 1 {
+			t.Errorf("%d lookups in a minute", lookups)
+		}
+		time.Sleep(time.Nanosecond)
+		send()
+		if lookups != 2 {
+			t.Errorf("%d lookups in more than a minute", lookups)
+		}
+	})
+}
+
+func TestIdentityIsSharedByTheConnectionsOfAnAddressForAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lookups atomic.Int32
+		var failure error
+		clients := newIdentities(Config{
+			Spec:     protocol.ProxySpec{WhoisTimeoutMs: 1000},
+			Counters: NewMetrics().Add("web"),
+			Log:      discard,
+			WhoIs: func(ctx context.Context, address string) (*apitype.WhoIsResponse, error) {
+				lookups.Add(1)
+				time.Sleep(time.Millisecond) // others come meanwhile
+				if err := cmp.Or(failure, ctx.Err()); err != nil {
+					return nil, err
+				}
+				return alice(ctx, address)
+			},
+		})
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		look := func(addresses ...string) {
+			t.Helper()
+			var all sync.WaitGroup
+			for _, address := range addresses {
+				all.Go(func() {
+					identity, err := clients.of(gone, address) // a client that left takes the answer away from nobody
+					if !errors.Is(err, failure) || failure == nil && identity.Get("X-Tailscale-User") != "userid:5" {
+						t.Errorf("%s: %v, %v", address, identity, err)
+					}
+				})
+			}
+			all.Wait()
+		}
+		expect := func(want int32, when string) {
+			t.Helper()
+			if got := lookups.Load(); got != want {
+				t.Errorf("%s: %d lookups, want %d", when, got, want)
+			}
+		}
+		look("100.64.0.1:1", "100.64.0.1:2", "100.64.0.1:3")
+		expect(1, "side by side")
+		look("100.64.0.1:4")
+		expect(1, "a moment later")
+		look("100.64.0.2:1", "[fd7a::1]:1")
+		expect(3, "other addresses")
+		time.Sleep(identityShared)
+		synctest.Wait()
+		if len(clients.recent) != 0 {
+			t.Errorf("kept: %v", clients.recent)
+		}
+		failure = errors.New("no such peer")
+		look("100.64.0.1:5", "100.64.0.1:6")
+		expect(4, "it is too old")
+		failure = nil
+		look("100.64.0.1:7")
+		expect(5, "after a failure")
+	})
 }
 
 func TestWithoutIdentityTheRequestGoesOn(t *testing.T) {
@@ -166,9 +243,9 @@ func TestIdentityValueThatIsNoHeaderIsLeftOut(t *testing.T) {
 		UserProfile: &tailcfg.UserProfile{ID: 5, LoginName: "tagged-devices", DisplayName: "a\r\nX-Admin: yes"},
 		Node:        &tailcfg.Node{ID: 3},
 	}
-	for _, each := range identityHeaders(who) {
-		if strings.Contains(each.value, "Admin") || strings.Contains(each.name, "Localpart") {
-			t.Errorf("%s: %q", each.name, each.value)
+	for name, values := range identityHeaders(who) {
+		if strings.Contains(values[0], "Admin") || strings.Contains(name, "Localpart") {
+			t.Errorf("%s: %q", name, values)
 		}
 	}
 	if identityHeaders(&apitype.WhoIsResponse{}) != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"net"
+	"net/http"
 	"net/http/httputil"
 	"slices"
 	"strings"
@@ -17,15 +18,20 @@ import (
 // WhoIs tells who is behind a tailnet address ("ip:port").
 type WhoIs func(ctx context.Context, address string) (*apitype.WhoIsResponse, error)
 
-// identityMaxAge bounds for how long a connection is believed to be whom it was: roles and tags change while it is open.
-const identityMaxAge = time.Minute
+const (
+	// identityMaxAge bounds for how long a connection is believed to be whom it was: roles and tags change while it is open.
+	identityMaxAge = time.Minute
 
-type header struct{ name, value string }
+	// identityShared bounds for how long a new connection is believed to be who had the address a moment ago. A lookup costs
+	// about as much CPU as all the rest of a connection with one request. It is short because an address can pass to another
+	// node, which takes longer than this: the first has to leave, and the second to join and to be made known by control.
+	identityShared = 500 * time.Millisecond
+)
 
-// peer is what is remembered of one client connection, so that only its first request pays for the lookup.
+// peer is what is remembered of one client connection, so that only its first request asks.
 type peer struct {
 	mu       sync.Mutex
-	identity []header
+	identity http.Header
 	since    time.Time // zero: not known
 }
 
@@ -36,9 +42,28 @@ func rememberPeer(ctx context.Context, _ net.Conn) context.Context {
 	return context.WithValue(ctx, peerKey{}, &peer{})
 }
 
-// setIdentity adds the X-Tailscale-* headers. A lookup that fails or takes too long leaves them out, and is tried again
-// with the next request.
-func setIdentity(r *httputil.ProxyRequest, config Config) {
+// identities asks who the clients of one service are, once for all connections that an address opens within identityShared.
+type identities struct {
+	config Config
+
+	mu     sync.Mutex
+	recent map[string]*lookup // by IP address
+}
+
+// lookup is a question to WhoIs, and its answer once done is closed.
+type lookup struct {
+	done     chan struct{}
+	identity http.Header
+	err      error
+}
+
+func newIdentities(config Config) *identities {
+	return &identities{config: config, recent: map[string]*lookup{}}
+}
+
+// set adds the X-Tailscale-* headers. A lookup that fails or takes too long leaves them out, and is tried again with the next
+// request.
+func (i *identities) set(r *httputil.ProxyRequest) {
 	known, ok := r.In.Context().Value(peerKey{}).(*peer)
 	if !ok {
 		known = &peer{} // not behind our Server
@@ -47,32 +72,68 @@ func setIdentity(r *httputil.ProxyRequest, config Config) {
 	defer known.mu.Unlock()
 	if known.since.IsZero() || time.Since(known.since) > identityMaxAge {
 		known.since = time.Time{}
-		timeout := time.Duration(config.Spec.WhoisTimeoutMs) * time.Millisecond
-		ctx, cancel := context.WithTimeout(r.In.Context(), timeout)
-		defer cancel()
-		who, err := config.WhoIs(ctx, r.In.RemoteAddr)
+		identity, err := i.of(r.In.Context(), r.In.RemoteAddr)
 		if err != nil {
-			config.Counters.whoisErrors.Add(1)
-			config.Log.Warn("identity of a client not known; its request goes on without", "peer", r.In.RemoteAddr, "error", err)
 			return
 		}
-		known.identity, known.since = identityHeaders(who), time.Now()
+		known.identity, known.since = identity, time.Now()
 	}
-	for _, each := range known.identity {
-		r.Out.Header.Set(each.name, each.value)
+	maps.Copy(r.Out.Header, known.identity)
+}
+
+// of gives the headers for who is behind address ("ip:port"); the port makes no difference on a tailnet.
+func (i *identities) of(ctx context.Context, address string) (http.Header, error) {
+	ip, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
 	}
+	i.mu.Lock()
+	asked, ok := i.recent[ip]
+	if !ok {
+		asked = &lookup{done: make(chan struct{})}
+		i.recent[ip] = asked
+	}
+	i.mu.Unlock()
+	if !ok {
+		i.ask(context.WithoutCancel(ctx), ip, address, asked) // others wait for it, whose clients are still there
+	}
+	<-asked.done
+	return asked.identity, asked.err
+}
+
+// ask does a lookup, and forgets it when it is too old to be shared; at once when it failed.
+func (i *identities) ask(ctx context.Context, ip, address string, asked *lookup) {
+	defer close(asked.done)
+	forget := func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		delete(i.recent, ip)
+	}
+	timeout := time.Duration(i.config.Spec.WhoisTimeoutMs) * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	who, err := i.config.WhoIs(ctx, address)
+	if err != nil {
+		forget()
+		i.config.Counters.whoisErrors.Add(1)
+		i.config.Log.Warn("identity of a client not known; its request goes on without", "peer", address, "error", err)
+		asked.err = err
+		return
+	}
+	time.AfterFunc(identityShared, forget)
+	asked.identity = identityHeaders(who)
 }
 
 // identityHeaders are tsnsrv's, by name and format (its proxy.go, setWhoisHeaders). A value that cannot stand in a header,
 // such as a name with a line break, is left out.
-func identityHeaders(who *apitype.WhoIsResponse) []header {
+func identityHeaders(who *apitype.WhoIsResponse) http.Header {
 	if who == nil || who.UserProfile == nil || who.Node == nil {
 		return nil
 	}
-	var headers []header
+	headers := http.Header{}
 	set := func(name, value string) {
 		if httpguts.ValidHeaderFieldValue(value) {
-			headers = append(headers, header{identityPrefix + name, value})
+			headers.Set(identityPrefix+name, value)
 		}
 	}
 	user, node := who.UserProfile, who.Node

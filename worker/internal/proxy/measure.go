@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -22,8 +23,10 @@ func measure(config Config, next http.Handler) http.Handler {
 			} else {
 				recorder.note(http.StatusOK) // a handler that writes nothing says 200
 			}
-			config.Log.Debug("served", "method", r.Method, "path", r.URL.EscapedPath(), "status", recorder.status,
-				"peer", r.RemoteAddr, "headerMs", recorder.header.Milliseconds(), "totalMs", time.Since(recorder.start).Milliseconds())
+			if config.Log.Enabled(r.Context(), slog.LevelDebug) { // or the arguments are made for nothing
+				config.Log.Debug("served", "method", r.Method, "path", r.URL.EscapedPath(), "status", recorder.status,
+					"peer", r.RemoteAddr, "headerMs", recorder.header.Milliseconds(), "totalMs", time.Since(recorder.start).Milliseconds())
+			}
 			if failure != nil {
 				panic(failure)
 			}
