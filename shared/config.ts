@@ -181,7 +181,9 @@ export const SupervisorConfig = withNotes(
     drainTimeout: durationWithin(0, 86_400_000, 'want at most 24h')
       .default('10s')
       .describe('How long open requests may take to end when a service stops.'),
-    gcPercent: whole(1, 1000).default(10).describe('GOGC of an idle worker; relaxed by itself under load.'),
+    gcPercent: whole(1, 1000)
+      .default(2)
+      .describe('Garbage of an idle worker in per cent of its live heap, but at least 16 MiB; relaxed by itself under load.'),
     ignoreInterfaces: Strings.default([
       'docker*',
       'veth*',
@@ -199,6 +201,10 @@ export const SupervisorConfig = withNotes(
       'Shell patterns of interfaces that are no change of network (containers). Never hides the one with the default route.',
     ),
     logUpload: z.boolean().default(false).describe("Upload the nodes' logs to Tailscale, as tailscaled does."),
+    portMapping: z
+      .boolean()
+      .default(true)
+      .describe('Ask the router to map the UDP ports of the nodes (NAT-PMP, PCP, UPnP): for hosts behind NAT.'),
     sampleInterval: durationWithin(100, 3_600_000, 'want 100ms to 1h')
       .default('5s')
       .describe('How often CPU and memory of the workers are read.'),

@@ -46,7 +46,7 @@ export interface Identity {
 }
 
 /** Which settings a running worker has taken over for good: a change reaches it at its next start. */
-const WORKER_SETTINGS = ['startConcurrency', 'gcPercent', 'ignoreInterfaces', 'logUpload'] as const
+const WORKER_SETTINGS = ['startConcurrency', 'gcPercent', 'ignoreInterfaces', 'logUpload', 'portMapping'] as const
 /** Which settings this process has taken over until its end. */
 const OWN_SETTINGS = ['prometheusAddr', 'workerBinary', 'sampleIntervalMs', 'keyAPIURL'] as const
 

@@ -25,6 +25,7 @@ export interface Settings {
   readonly gcPercent: number
   readonly ignoreInterfaces: readonly string[]
   readonly logUpload: boolean
+  readonly portMapping: boolean
   readonly sampleIntervalMs: number
   readonly keyAPIURL: string
   /** host:port, an empty host being all interfaces; empty for no metrics. */
@@ -66,6 +67,7 @@ const SOURCES: Readonly<Record<SettingKey, Source>> = {
   gcPercent: { flag: '--gc-percent', value: '<percent>', env: 'TSNSRV_SUP_GC_PERCENT' },
   ignoreInterfaces: { flag: '--ignore-interfaces', value: '<patterns>', env: 'TSNSRV_SUP_IGNORE_INTERFACES' },
   logUpload: { flag: '--log-upload', value: '[boolean]', env: 'TSNSRV_SUP_LOG_UPLOAD' },
+  portMapping: { flag: '--port-mapping', value: '[boolean]', env: 'TSNSRV_SUP_PORT_MAPPING' },
   sampleInterval: { flag: '--sample-interval', value: '<duration>', env: 'TSNSRV_SUP_SAMPLE_INTERVAL' },
   keyAPIURL: { flag: '--key-api-url', value: '<url>', env: 'TSNSRV_SUP_KEY_API_URL', fallbacks: ['TS_BASE_URL'] },
   prometheusAddr: { flag: '--prometheus-addr', value: '<host:port>', env: 'TSNSRV_SUP_PROMETHEUS_ADDR' },
@@ -142,6 +144,7 @@ export function resolveSettings(
     gcPercent: settings.gcPercent,
     ignoreInterfaces: settings.ignoreInterfaces,
     logUpload: settings.logUpload,
+    portMapping: settings.portMapping,
     sampleIntervalMs: durationMs(settings.sampleInterval),
     keyAPIURL: settings.keyAPIURL || 'https://api.tailscale.com',
     prometheusAddr: metricsAddress(prometheusAddr),

@@ -36,7 +36,7 @@ const UNRECORDED = /^shard-(\d+)-/
 
 /** What a worker may see of the environment: no secret, and what Go and tailscale read. */
 const PASSED_ON =
-  /^(PATH|HOME|LANG|TZ|TMPDIR|SSL_CERT_(FILE|DIR)|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|GO(DEBUG|MAXPROCS|MEMLIMIT|TRACEBACK)|TS_DEBUG_\w+|TS_NO_LOGS_NO_SUPPORT)$/
+  /^(PATH|HOME|LANG|TZ|TMPDIR|SSL_CERT_(FILE|DIR)|(HTTPS?|NO|ALL)_PROXY|(https?|no|all)_proxy|GO(DEBUG|GC|MAXPROCS|MEMLIMIT|TRACEBACK)|TS_DEBUG_\w+|TS_NO_LOGS_NO_SUPPORT|TSNSRV_WORKER_DISABLE)$/
 
 interface Link {
   readonly shard: number

@@ -56,6 +56,7 @@ test('every setting has a flag and a variable that mean the same', () => {
     gcPercent: 50,
     ignoreInterfaces: ['a*', 'b*'],
     logUpload: true,
+    portMapping: false,
     sampleIntervalMs: 2000,
     keyAPIURL: 'https://k.example',
     prometheusAddr: '',

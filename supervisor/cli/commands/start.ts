@@ -137,6 +137,7 @@ function tuningOf(settings: Settings): string[] {
     ...['--start-concurrency', String(settings.startConcurrency)],
     ...['--ignore-interfaces', settings.ignoreInterfaces.join(',')],
     ...(settings.logUpload ? ['--log-upload'] : []),
+    ...(settings.portMapping ? [] : ['--port-mapping=false']),
   ]
 }
 

@@ -13,11 +13,13 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/collector"
@@ -44,6 +46,7 @@ type flags struct {
 	startConcurrency           int
 	ignoreInterfaces           string
 	logUpload                  bool
+	portMapping                bool
 	version                    bool
 }
 
@@ -56,10 +59,11 @@ func parseFlags(arguments []string, output io.Writer) (flags, error) {
 	set.StringVar(&f.dir, "dir", "", "run directory: worker.sock and worker.json are made in it")
 	set.StringVar(&f.logFile, "log-file", "", "file for JSON log lines, rotated by size (default: stderr)")
 	set.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error; debug logs each request")
-	set.IntVar(&f.gcPercent, "gc-percent", 10, "GOGC while idle; relaxed by itself under load")
+	set.IntVar(&f.gcPercent, "gc-percent", 2, "garbage while idle, in per cent of the live heap, but at least 16 MiB; relaxed by itself under load")
 	set.IntVar(&f.startConcurrency, "start-concurrency", 0, "how many nodes start at once; 0: all")
 	set.StringVar(&f.ignoreInterfaces, "ignore-interfaces", "", "comma-separated shell patterns of network interfaces to leave out")
 	set.BoolVar(&f.logUpload, "log-upload", false, "upload the nodes' logs to Tailscale")
+	set.BoolVar(&f.portMapping, "port-mapping", true, "ask the router to map the nodes' UDP ports (NAT-PMP, PCP, UPnP)")
 	set.BoolVar(&f.version, "version", false, "print the version and exit")
 	if err := set.Parse(arguments); err != nil {
 		return f, err
@@ -115,13 +119,34 @@ func run(f flags) error {
 	if !f.logUpload {
 		node.DisableLogUpload()
 	}
-	collector.Tune(f.gcPercent)
-	table, err := interfaces.New(splitList(f.ignoreInterfaces), logger)
+	if !f.portMapping {
+		node.DisablePortMapping()
+	}
+	off, err := parseMeasures(os.Getenv(disableVariable))
+	if err != nil {
+		return err
+	}
+	if len(off) > 0 {
+		logger.Warn("measures that save CPU and memory are off, for measurement", "off", off)
+	}
+	if !off.has(gcTuning) {
+		collector.Tune(f.gcPercent)
+	}
+	patterns := splitList(f.ignoreInterfaces)
+	if off.has(interfaceFilter) {
+		patterns = nil
+	}
+	table, err := interfaces.New(patterns, logger)
 	if err != nil {
 		return err
 	}
 	defer table.Close()
-	table.Install()
+	if !off.has(interfaceTable) {
+		table.Install()
+		if !off.has(sharedSubscription) {
+			table.TakeOver()
+		}
+	}
 
 	hello, err := introduce(f.id, f.shard)
 	if err != nil {
@@ -130,6 +155,11 @@ func run(f flags) error {
 	metrics := proxy.NewMetrics()
 	registry := prometheus.NewRegistry()
 	if err := registry.Register(metrics); err != nil {
+		return err
+	}
+	// With the shard, as the supervisor shows the metrics of all workers as one.
+	own := prometheus.WrapRegistererWith(prometheus.Labels{"shard": strconv.Itoa(f.shard)}, registry)
+	if err := own.Register(collectors.NewGoCollector()); err != nil {
 		return err
 	}
 	set := service.NewSet(service.Options{

@@ -81,3 +81,85 @@ func TestEveryCollectionIsSeen(t *testing.T) {
 		}
 	}
 }
+
+// Garbage is allowed by the byte: untouched buffers must not raise what an idle shard may pile up.
+func TestGCPercentAllowsBytes(t *testing.T) {
+	for _, c := range []struct {
+		what              string
+		percent, starting int
+		live              uint64
+		wantGarbage       uint64
+	}{
+		{"a shard of 20, idle: the least", 2, 0, 660 << 20, 16 << 20},
+		{"one node, idle: the least", 10, 0, 40 << 20, 16 << 20},
+		{"100 nodes, idle: by the percentage", 2, 0, 3300 << 20, 66 << 20},
+		{"under load", 100, 0, 660 << 20, 660 << 20},
+		{"a start of 20: room for all of them", 2, 20, 1 << 20, (16 + 20*48) << 20},
+		{"one more joins a shard of 20", 2, 1, 660 << 20, (16 + 48) << 20},
+	} {
+		percent := gcPercent(c.percent, c.starting, c.live)
+		live := max(c.live, leastHeapBytes)
+		if garbage := live * uint64(percent) / 100; garbage < c.wantGarbage || garbage > c.wantGarbage+live/100 {
+			t.Errorf("%s: %d %% allow %d MiB, want %d", c.what, percent, garbage>>20, c.wantGarbage>>20)
+		}
+	}
+}
+
+// The whole of it, with the real collector: no collection while nodes start, what they leave is given back, and then little
+// garbage is held.
+func TestStartIsNotCollectedAndItsGarbageIsReturned(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	tuner := &tuner{cycle: cycle{base: 2, percent: 2, at: time.Now(), spent: spentCollecting()}}
+	tuner.settle = time.AfterFunc(time.Hour, func() {})
+	defer tuner.settle.Stop()
+	runtime.GC()
+	for range 4 {
+		tuner.nodeStarting()
+	}
+	before := memory()
+	for range 4 * 32 {
+		garbage = make([]byte, 1<<20)
+	}
+	if after := memory(); after.NumGC != before.NumGC {
+		t.Errorf("collected %d times while nodes started", after.NumGC-before.NumGC)
+	}
+	if tuner.look(); tuner.starting != 4 {
+		t.Error("takes a process that allocates 128 MiB for a quiet one")
+	}
+	garbage = nil
+	if tuner.look(); tuner.starting != 0 {
+		t.Error("does not see that it is quiet")
+	}
+	if left := memory(); left.HeapIdle-left.HeapReleased > 16<<20 || left.HeapAlloc > before.HeapAlloc+(16<<20) {
+		t.Errorf("holds %d MiB of free pages and %d MiB of heap", (left.HeapIdle-left.HeapReleased)>>20, left.HeapAlloc>>20)
+	}
+	before = memory()
+	for range 100 {
+		garbage = make([]byte, 1<<20)
+	}
+	if after := memory(); after.NumGC < before.NumGC+2 {
+		t.Errorf("collected %d times in 100 MiB when idle", after.NumGC-before.NumGC)
+	}
+}
+
+// A process that has work to do never looks quiet.
+func TestStartEndsInABusyProcessToo(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	tuner := &tuner{cycle: cycle{base: 2, percent: 2}}
+	tuner.settle = time.AfterFunc(time.Hour, func() {})
+	defer tuner.settle.Stop()
+	tuner.nodeStarting()
+	for look := 1; look <= maxSettles; look++ {
+		garbage = make([]byte, idleGarbageBytes)
+		if isOver := tuner.endStart(); isOver != (look == maxSettles) {
+			t.Errorf("look %d: over is %v", look, isOver)
+		}
+	}
+}
+
+var garbage []byte // where the compiler cannot see that nobody reads it
+
+func memory() (statistics runtime.MemStats) {
+	runtime.ReadMemStats(&statistics)
+	return statistics
+}

@@ -7,10 +7,8 @@
 package interfaces
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path"
 	"reflect"
 	"slices"
@@ -21,8 +19,14 @@ import (
 	"tailscale.com/net/netmon"
 )
 
-// pollInterval bounds how old the list may be on a host where the kernel does not tell of changes.
-const pollInterval = time.Second
+const (
+	// pollInterval bounds how old the list may be on a host where the kernel does not tell of changes.
+	pollInterval = time.Second
+
+	// gatherTime is how long news are gathered before they are acted upon: a container that starts is a dozen of them, and
+	// its end follows soon. A node waits as long between two looks of its own.
+	gatherTime = time.Second
+)
 
 // Monitor is what of a node's *netmon.Monitor is needed: Poll makes it compare its view with the shared one.
 type Monitor interface{ Poll() }
@@ -31,11 +35,20 @@ type Monitor interface{ Poll() }
 type source interface {
 	// list dumps all interfaces with their addresses, and the names of those with a default route.
 	list() (all []netmon.Interface, withDefaultRoute []string, err error)
-	// drain reports, without waiting, whether there was news since the last call.
-	drain() bool
-	// wait blocks until there is news; an error says that there will be none any more.
+	// drain returns, without waiting, the news since the last call.
+	drain() []news
+	// wait blocks until there is something to drain; an error says that there will be nothing any more.
 	wait() error
+	// takeOver ends the subscriptions of the nodes' monitors. They lose nothing that we do not tell them.
+	takeOver() error
 	close() error
+}
+
+// news is one message of the kernel.
+type news struct {
+	index int    // of the interface that it is about; 0: of all, or not known
+	name  string // what that interface is called now; empty if the message does not say
+	gone  bool   // the interface is no more
 }
 
 // Table is the shared view.
@@ -43,13 +56,18 @@ type Table struct {
 	log     *slog.Logger
 	ignored []string // shell patterns
 	source  source
+	gather  time.Duration
+	closed  chan struct{}
 
-	mu       sync.Mutex
-	served   []netmon.Interface
-	listedAt time.Time // zero: never, or out of date
-	polling  bool      // no news from the kernel: served is good for pollInterval
-	told     bool      // that interfaces are left out
-	monitors map[Monitor]struct{}
+	mu        sync.Mutex
+	served    []netmon.Interface
+	ways      []string     // interfaces with a default route
+	hidden    map[int]bool // interfaces that are left out, by index
+	listedAt  time.Time    // zero: never, or out of date
+	polling   bool         // no news from the kernel: served is good for pollInterval
+	told      bool         // that interfaces are left out
+	takesOver bool         // the subscriptions of attached monitors
+	monitors  map[Monitor]struct{}
 }
 
 // New makes the view; ignored are shell patterns of interface names. It fails for a pattern that does not parse.
@@ -63,11 +81,14 @@ func New(ignored []string, log *slog.Logger) (*Table, error) {
 	if err != nil {
 		log.Warn("the kernel does not tell of network changes; listing interfaces at most once a second instead", "error", err)
 	}
-	return newTable(kernel, err == nil, ignored, log), nil
+	return newTable(kernel, err == nil, gatherTime, ignored, log), nil
 }
 
-func newTable(kernel source, subscribed bool, ignored []string, log *slog.Logger) *Table {
-	table := &Table{log: log, ignored: ignored, source: kernel, polling: !subscribed, monitors: map[Monitor]struct{}{}}
+func newTable(kernel source, subscribed bool, gather time.Duration, ignored []string, log *slog.Logger) *Table {
+	table := &Table{
+		log: log, ignored: ignored, source: kernel, gather: gather, closed: make(chan struct{}),
+		polling: !subscribed, monitors: map[Monitor]struct{}{}, hidden: map[int]bool{},
+	}
 	if subscribed {
 		go table.follow()
 	}
@@ -77,14 +98,33 @@ func newTable(kernel source, subscribed bool, ignored []string, log *slog.Logger
 // Install makes the table the source of interfaces for every node of this process. Call it before the first node exists.
 func (t *Table) Install() { netmon.RegisterInterfaceGetter(t.Get) }
 
+// TakeOver makes the table the only one that listens to the kernel: the monitors that are attached from now on lose their
+// own subscriptions, so that N nodes do not wake for each route of each container that comes and goes. It does nothing
+// where the kernel tells us no news. Call it after Install and before the first node exists.
+func (t *Table) TakeOver() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.takesOver = !t.polling
+}
+
 // Close ends the subscription.
-func (t *Table) Close() error { return t.source.close() }
+func (t *Table) Close() error {
+	close(t.closed)
+	return t.source.close()
+}
 
 // Attach has a node's monitor told when the shared view changes, until the returned function is called.
 func (t *Table) Attach(monitor Monitor) (detach func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.monitors[monitor] = struct{}{}
+	t.monitors[monitor] = struct{}{} // first, so that it is never without news
+	if t.takesOver {
+		if err := t.source.takeOver(); err != nil {
+			// Then the node listens as well: it costs CPU and nothing else.
+			t.takesOver = false
+			t.log.Warn("cannot end the nodes' own subscriptions to network changes; each node will wake for each change", "error", err)
+		}
+	}
 	return func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -101,8 +141,8 @@ func (t *Table) Get() ([]netmon.Interface, error) {
 
 // refresh asks the kernel again if it has to. The caller holds mu.
 func (t *Table) refresh() ([]netmon.Interface, error) {
-	// A node may have heard of a change before our own socket woke follow: look at the socket before trusting the cache.
-	if !t.polling && t.source.drain() {
+	// A node may ask between a change and the time that follow takes it up: look at the socket before trusting the cache.
+	if !t.polling && slices.ContainsFunc(t.source.drain(), t.concerns) {
 		t.listedAt = time.Time{}
 	}
 	if !t.listedAt.IsZero() && (!t.polling || time.Since(t.listedAt) < pollInterval) {
@@ -114,11 +154,11 @@ func (t *Table) refresh() ([]netmon.Interface, error) {
 		return nil, fmt.Errorf("listing network interfaces: %w", err)
 	}
 	kept := t.keep(all, withDefaultRoute)
-	changed := t.served != nil && !reflect.DeepEqual(kept, t.served)
-	t.served, t.listedAt = kept, now
+	changed := t.served != nil && !(reflect.DeepEqual(kept, t.served) && slices.Equal(withDefaultRoute, t.ways))
+	t.served, t.ways, t.listedAt = kept, withDefaultRoute, now
 	if changed {
-		// Others may have been served the old list after the change but before our socket knew. Poll does not block, and a
-		// monitor that knows already finds nothing new.
+		// Who has no subscription hears it only here; others may have been served the old list after the change but before
+		// our socket knew. Poll does not block, and a monitor that knows already finds nothing new.
 		for monitor := range t.monitors {
 			monitor.Poll()
 		}
@@ -126,13 +166,28 @@ func (t *Table) refresh() ([]netmon.Interface, error) {
 	return kept, nil
 }
 
+// concerns tells whether news may change the list, and takes note of interfaces that come and go but are left out. The
+// kernel names an interface before it tells anything else of it.
+func (t *Table) concerns(n news) bool {
+	if n.name != "" {
+		t.hidden[n.index] = t.isIgnored(n.name) && !slices.Contains(t.ways, n.name)
+	}
+	concerns := !t.hidden[n.index]
+	if n.gone {
+		delete(t.hidden, n.index)
+	}
+	return concerns
+}
+
 // keep leaves out what the patterns name, but never an interface with a default route: that one is the way to the network.
 func (t *Table) keep(all []netmon.Interface, withDefaultRoute []string) []netmon.Interface {
 	kept := make([]netmon.Interface, 0, len(all))
 	var hidden []string
+	clear(t.hidden)
 	for _, each := range all {
 		if t.isIgnored(each.Name) && !slices.Contains(withDefaultRoute, each.Name) {
 			hidden = append(hidden, each.Name)
+			t.hidden[each.Index] = true
 			continue
 		}
 		kept = append(kept, each)
@@ -152,26 +207,66 @@ func (t *Table) isIgnored(name string) bool {
 	})
 }
 
-// follow refreshes the list when the kernel has news, so that a node that asked too early is told. It costs nothing while
-// there is none.
+// follow refreshes the list when the kernel has news, and so tells the nodes. It costs nothing while there is none.
 func (t *Table) follow() {
 	for {
 		err := t.source.wait()
-		if errors.Is(err, os.ErrClosed) {
-			return // Close
-		}
-		t.mu.Lock()
-		t.listedAt = time.Time{}
-		if err != nil {
-			t.polling = true
-			t.mu.Unlock()
-			t.log.Warn("the kernel's news of network changes ended; listing interfaces at most once a second instead", "error", err)
+		if t.isClosed() {
 			return
 		}
-		_, err = t.refresh()
-		t.mu.Unlock()
 		if err != nil {
-			t.log.Warn("cannot list network interfaces", "error", err)
+			t.log.Warn("the kernel's news of network changes ended; listing interfaces once a second instead", "error", err)
+			t.poll()
+			return
 		}
+		for again := t.gather; t.pause(again) && !t.look(); again = pollInterval {
+			// Monitors without a subscription hear it from us or not at all.
+		}
+		if t.isClosed() {
+			return
+		}
+	}
+}
+
+// poll is what remains without news. Monitors whose subscriptions were taken over have nobody else to tell them.
+func (t *Table) poll() {
+	t.mu.Lock()
+	t.polling = true
+	t.mu.Unlock()
+	for ok := true; ok; ok = t.pause(pollInterval) {
+		t.mu.Lock()
+		t.listedAt = time.Time{}
+		t.mu.Unlock()
+		t.look()
+	}
+}
+
+// look lists anew if it has to, and so tells the monitors of a change.
+func (t *Table) look() (ok bool) {
+	t.mu.Lock()
+	_, err := t.refresh()
+	t.mu.Unlock()
+	if err != nil {
+		t.log.Warn("cannot list network interfaces", "error", err)
+	}
+	return err == nil
+}
+
+func (t *Table) isClosed() bool {
+	select {
+	case <-t.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// pause waits; false means that the table was closed.
+func (t *Table) pause(duration time.Duration) bool {
+	select {
+	case <-t.closed:
+		return false
+	case <-time.After(duration):
+		return true
 	}
 }

@@ -3,10 +3,10 @@ package interfaces
 import (
 	"log/slog"
 	"net"
-	"os"
 	"os/exec"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,8 +23,10 @@ type host struct {
 	names        []string
 	defaultRoute []string
 	lists        int
-	unread       bool
+	unread       []news
 	news         chan error
+	takeOvers    int
+	takeOverErr  error
 }
 
 func (h *host) list() ([]netmon.Interface, []string, error) {
@@ -36,14 +38,19 @@ func (h *host) list() ([]netmon.Interface, []string, error) {
 	return all, h.defaultRoute, nil
 }
 
-func (h *host) drain() bool {
-	news := h.unread
-	h.unread = false
-	return news
+func (h *host) drain() []news {
+	unread := h.unread
+	h.unread = nil
+	return unread
+}
+
+func (h *host) takeOver() error {
+	h.takeOvers++
+	return h.takeOverErr
 }
 
 func (h *host) wait() error  { return <-h.news }
-func (h *host) close() error { h.news <- os.ErrClosed; return nil }
+func (h *host) close() error { close(h.news); return nil }
 
 type monitor struct{ polls atomic.Int32 }
 
@@ -64,7 +71,7 @@ func names(t *testing.T, table *Table) []string {
 
 func TestListIsKeptUntilTheKernelHasNews(t *testing.T) {
 	h := &host{names: []string{"lo", "eth0"}, news: make(chan error)}
-	table := newTable(h, true, nil, discard)
+	table := newTable(h, true, 0, nil, discard)
 	defer table.Close()
 	for range 3 {
 		names(t, table)
@@ -72,7 +79,7 @@ func TestListIsKeptUntilTheKernelHasNews(t *testing.T) {
 	if h.lists != 1 {
 		t.Errorf("listed %d times", h.lists)
 	}
-	h.names, h.unread = []string{"lo", "eth0", "eth1"}, true
+	h.names, h.unread = []string{"lo", "eth0", "eth1"}, []news{{index: 3, name: "eth1"}}
 	if got := names(t, table); !slices.Contains(got, "eth1") {
 		t.Errorf("news on the socket was not looked at: %v", got)
 	}
@@ -81,7 +88,7 @@ func TestListIsKeptUntilTheKernelHasNews(t *testing.T) {
 // A node's own socket may be served before ours: it then reads the old list and must be told to read again.
 func TestTooEarlyReaderIsToldOfTheChange(t *testing.T) {
 	h := &host{names: []string{"lo", "eth0"}, news: make(chan error)}
-	table := newTable(h, true, nil, discard)
+	table := newTable(h, true, 0, nil, discard)
 	defer table.Close()
 	early := &monitor{}
 	detach := table.Attach(early)
@@ -92,7 +99,7 @@ func TestTooEarlyReaderIsToldOfTheChange(t *testing.T) {
 		t.Error("told of a change that changed nothing")
 	}
 	table.mu.Lock()
-	h.names = []string{"lo", "eth0", "eth1"}
+	h.names, h.unread = []string{"lo", "eth0", "eth1"}, []news{{index: 3, name: "eth1"}}
 	table.mu.Unlock()
 	h.news <- nil
 	h.news <- nil
@@ -101,7 +108,7 @@ func TestTooEarlyReaderIsToldOfTheChange(t *testing.T) {
 	}
 	detach()
 	table.mu.Lock()
-	h.names = []string{"lo"}
+	h.names, h.unread = []string{"lo"}, []news{{index: 3, name: "eth1", gone: true}}
 	table.mu.Unlock()
 	h.news <- nil
 	h.news <- nil
@@ -110,9 +117,86 @@ func TestTooEarlyReaderIsToldOfTheChange(t *testing.T) {
 	}
 }
 
+// Who has no subscription of its own must hear that the default route moved, although no interface is another.
+func TestMovedDefaultRouteIsToldToo(t *testing.T) {
+	h := &host{names: []string{"lo", "eth0", "eth1"}, defaultRoute: []string{"eth0"}, news: make(chan error)}
+	table := newTable(h, true, 0, nil, discard)
+	defer table.Close()
+	told := &monitor{}
+	defer table.Attach(told)()
+	names(t, table)
+	table.mu.Lock()
+	h.defaultRoute, h.unread = []string{"eth1"}, []news{{}}
+	table.mu.Unlock()
+	h.news <- nil
+	h.news <- nil
+	if told.polls.Load() != 1 {
+		t.Errorf("told %d times", told.polls.Load())
+	}
+}
+
+func TestTakeOverIsTriedForEachMonitorUntilItFails(t *testing.T) {
+	h := &host{names: []string{"lo"}, news: make(chan error)}
+	table := newTable(h, true, 0, nil, discard)
+	defer table.Close()
+	defer table.Attach(&monitor{})()
+	if h.takeOvers != 0 {
+		t.Error("took over without being told to")
+	}
+	table.TakeOver()
+	defer table.Attach(&monitor{})()
+	defer table.Attach(&monitor{})()
+	if h.takeOvers != 2 {
+		t.Errorf("took over %d times for 2 monitors", h.takeOvers)
+	}
+	h.takeOverErr = unix.EPERM
+	defer table.Attach(&monitor{})()
+	defer table.Attach(&monitor{})()
+	if h.takeOvers != 3 {
+		t.Errorf("tried %d times, want 3: not again after a failure", h.takeOvers)
+	}
+}
+
+func TestWithoutNewsNothingIsTakenOver(t *testing.T) {
+	h := &host{names: []string{"lo"}}
+	table := newTable(h, false, 0, nil, discard)
+	table.TakeOver()
+	defer table.Attach(&monitor{})()
+	if h.takeOvers != 0 {
+		t.Error("took away the only subscriptions that there are")
+	}
+}
+
+// The nodes' subscriptions are gone: when ours ends too, they must still be told.
+func TestMonitorsAreToldAfterTheNewsHaveEnded(t *testing.T) {
+	h := &host{names: []string{"lo"}, news: make(chan error, 1)}
+	table := newTable(h, true, 0, nil, discard)
+	defer table.Close()
+	table.TakeOver()
+	told := &monitor{}
+	defer table.Attach(told)()
+	names(t, table)
+	h.news <- unix.EBADF
+	for want := range int32(2) {
+		table.mu.Lock()
+		h.names = append(h.names, "eth"+strconv.Itoa(int(want)))
+		table.mu.Unlock()
+		await(t, func() bool { return told.polls.Load() == want+1 })
+	}
+}
+
+func await(t *testing.T, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("waited for 30 s")
+		}
+	}
+}
+
 func TestWithoutNewsTheListAges(t *testing.T) {
 	h := &host{names: []string{"lo"}, news: make(chan error, 1)}
-	table := newTable(h, false, nil, discard)
+	table := newTable(h, false, 0, nil, discard)
 	names(t, table)
 	names(t, table)
 	if h.lists != 1 {
@@ -128,7 +212,7 @@ func TestWithoutNewsTheListAges(t *testing.T) {
 func TestPatternsHideAllButTheDefaultRoute(t *testing.T) {
 	var log strings.Builder
 	h := &host{names: []string{"lo", "eth0", "br-lan", "br-1f2e", "veth12"}, defaultRoute: []string{"br-lan"}, news: make(chan error, 1)}
-	table := newTable(h, false, []string{"br-*", "veth*"}, slog.New(slog.NewTextHandler(&log, nil)))
+	table := newTable(h, false, 0, []string{"br-*", "veth*"}, slog.New(slog.NewTextHandler(&log, nil)))
 	for range 2 {
 		if got := names(t, table); !slices.Equal(got, []string{"lo", "eth0", "br-lan"}) {
 			t.Errorf("got %v", got)
@@ -207,20 +291,74 @@ func TestKernelTellsOfANewInterface(t *testing.T) {
 	}
 	defer source.close()
 	source.drain()
-	if source.drain() {
+	if len(source.drain()) > 0 {
 		t.Error("news although nothing happened")
 	}
 	if output, err := exec.Command("ip", "link", "add", "veth1", "type", "veth", "peer", "name", "veth2").CombinedOutput(); err != nil {
 		t.Skipf("needs the ip command and veth: %v %s", err, output)
 	}
-	if !source.drain() {
-		t.Error("no news of a new interface")
-	}
 	all, _, err := source.list()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.ContainsFunc(all, func(i netmon.Interface) bool { return i.Name == "veth1" }) {
-		t.Errorf("not on the list: %v", all)
+	at := slices.IndexFunc(all, func(i netmon.Interface) bool { return i.Name == "veth1" })
+	if at < 0 {
+		t.Fatalf("not on the list: %v", all)
+	}
+	index := all[at].Index
+	for _, step := range []struct {
+		command string
+		want    news
+	}{
+		{"", news{index: index, name: "veth1"}},
+		{"addr add 10.9.9.1/24 dev veth1", news{index: index}},
+		{"link set veth1 up", news{index: index}}, // its routes
+		{"route add default dev veth1", news{}},
+		{"link del veth1", news{index: index, name: "veth1", gone: true}},
+	} {
+		if step.command != "" {
+			if output, err := exec.Command("ip", strings.Fields(step.command)...).CombinedOutput(); err != nil {
+				t.Fatalf("ip %s: %v %s", step.command, err, output)
+			}
+		}
+		if told := source.drain(); !slices.Contains(told, step.want) {
+			t.Errorf("ip %s: want %+v among %+v", step.command, step.want, told)
+		}
+	}
+}
+
+func TestGarbledNewsConcernEverything(t *testing.T) {
+	if got := parseNews([]byte("nonsense of any length")); !slices.Equal(got, []news{{}}) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// What is left out comes and goes without a dump; what may be the way to the network never does.
+func TestOnlyNewsThatMatterAreLookedInto(t *testing.T) {
+	h := &host{names: []string{"lo", "eth0", "veth3", "br-4"}, defaultRoute: []string{"br-4"}, news: make(chan error)}
+	table := newTable(h, true, 0, []string{"veth*", "br-*"}, discard)
+	defer table.Close()
+	names(t, table)
+	for _, c := range []struct {
+		what string
+		news []news
+		want bool
+	}{
+		{"an address of a container", []news{{index: 3}}, false},
+		{"a container that comes", []news{{index: 9, name: "veth9"}, {index: 9}, {index: 9, name: "veth9"}}, false},
+		{"and goes", []news{{index: 9}, {index: 9, name: "veth9", gone: true}}, false},
+		{"its number, used anew", []news{{index: 9}}, true},
+		{"an address of an interface that counts", []news{{index: 3}, {index: 2}}, true},
+		{"the way to the network, though its name fits", []news{{index: 4, name: "br-4"}}, true},
+		{"a container's interface gets a name that counts", []news{{index: 3, name: "eth7"}}, true},
+		{"a default route", []news{{}}, true},
+		{"nothing", nil, false},
+	} {
+		before := h.lists
+		h.unread = c.news
+		names(t, table)
+		if looked := h.lists > before; looked != c.want {
+			t.Errorf("%s: looked is %v", c.what, looked)
+		}
 	}
 }

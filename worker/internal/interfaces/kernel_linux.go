@@ -14,9 +14,10 @@ import (
 const newsGroups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR |
 	unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE
 
-// kernel is a source fed by one netlink subscription. The messages themselves are not read: any of them means "list again".
+// kernel is a source fed by one netlink subscription.
 type kernel struct {
 	socket *os.File // non-blocking and known to the runtime's poller: a waiting goroutine holds no thread
+	buffer [32 << 10]byte
 }
 
 // openKernel subscribes. On an error the returned source still lists, but has no news.
@@ -40,32 +41,41 @@ func (k *kernel) close() error {
 }
 
 func (k *kernel) wait() error {
-	var buffer [4096]byte
-	_, err := k.socket.Read(buffer[:])
-	// ENOBUFS: more news came than the socket holds. That some were dropped is no loss, they all mean the same.
-	if err != nil && !errors.Is(err, unix.ENOBUFS) {
-		return err
-	}
-	k.drain()
-	return nil
-}
-
-func (k *kernel) drain() (news bool) {
 	raw, err := k.socket.SyscallConn()
 	if err != nil {
-		return true
+		return err
 	}
-	var buffer [4096]byte
+	return raw.Read(func(fd uintptr) (ready bool) {
+		// Whether there is something, without taking it: drain is the only one that reads.
+		count, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return count > 0 && err == nil
+	})
+}
+
+// drain may not be called by two goroutines at once.
+func (k *kernel) drain() (all []news) {
+	raw, err := k.socket.SyscallConn()
+	if err != nil {
+		return []news{{}}
+	}
 	err = raw.Control(func(fd uintptr) {
 		for {
-			_, _, err := unix.Recvfrom(int(fd), buffer[:], unix.MSG_DONTWAIT)
-			if err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) {
+			count, _, flags, _, err := unix.Recvmsg(int(fd), k.buffer[:], nil, unix.MSG_DONTWAIT)
+			switch {
+			case errors.Is(err, unix.EINTR):
+			case errors.Is(err, unix.ENOBUFS), err == nil && flags&unix.MSG_TRUNC != 0:
+				all = append(all, news{}) // more came than there was room for
+			case err != nil:
 				return
+			default:
+				all = append(all, parseNews(k.buffer[:count])...)
 			}
-			news = true
 		}
 	})
-	return news || err != nil
+	if err != nil {
+		return []news{{}}
+	}
+	return all
 }
 
 // list makes two dumps, links and addresses, whatever the number of interfaces.

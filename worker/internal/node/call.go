@@ -6,39 +6,47 @@ import (
 	"time"
 
 	"tailscale.com/tailcfg"
+	"tailscale.com/types/key"
 )
 
 const (
 	callAttempts = 15
 	callTimeout  = 300 * time.Millisecond // an answer takes milliseconds
 	settleTime   = 200 * time.Millisecond
+
+	lookTime    = 10 * time.Millisecond
+	discardPort = 9 // RFC 863: whatever comes there is thrown away
 )
 
-// Call pings a peer until it answers, which renews the WireGuard session between the two. It gives up after a few attempts;
-// a peer that is off the tailnet costs nothing more.
+// Call renews the WireGuard session with a peer. It gives up after a few attempts; a peer that is off the tailnet costs
+// nothing more.
 //
-// First by disco, until there is a path: WireGuard sends its handshake once in 5 seconds (RekeyTimeout), so the first one
-// must not be lost. Then, a moment later, by TSMP, which needs a session and is answered by the peer's engine. The moment:
-// a peer that learns our new disco key answers disco at once, and only then resets its side of the session, and a handshake
-// that falls in between is lost.
+// A node that came up with a kept network map is known to its peers by the disco key of its last run until control tells them:
+// they ignore disco for a second or more. But WireGuard knows no such key, and the first handshake goes by the relay at once.
+//
+// Then by disco, until there is a path: WireGuard sends its handshake once in 5 seconds (RekeyTimeout), so the first one
+// must not be lost. Then, a moment later, a handshake. The moment: a peer that learns our new disco key answers disco at
+// once, and only then resets its side of the session, and a handshake that falls in between is lost.
 func (n *Node) Call(ctx context.Context, peer netip.Addr) {
-	if !n.ping(ctx, peer, tailcfg.PingDisco) {
+	if n.hadMap {
+		n.shakeHands(ctx, peer)
+	}
+	if !n.ping(ctx, peer) {
 		return
 	}
 	select {
 	case <-ctx.Done():
 	case <-time.After(settleTime):
-		n.ping(ctx, peer, tailcfg.PingTSMP)
+		n.shakeHands(ctx, peer)
 	}
 }
 
-// ping tells whether the peer has answered.
-func (n *Node) ping(ctx context.Context, peer netip.Addr, kind tailcfg.PingType) bool {
+// ping asks by disco until the peer has answered.
+func (n *Node) ping(ctx context.Context, peer netip.Addr) (answered bool) {
 	for range callAttempts {
 		attempt, cancel := context.WithTimeout(ctx, callTimeout)
-		result, err := n.local.Ping(attempt, peer, kind)
+		result, err := n.local.Ping(attempt, peer, tailcfg.PingDisco)
 		cancel()
-		n.log.Info("PING", "kind", kind, "peer", peer, "err", err, "res", result)
 		if err == nil && result.Err == "" {
 			return true
 		}
@@ -47,4 +55,47 @@ func (n *Node) ping(ctx context.Context, peer netip.Addr, kind tailcfg.PingType)
 		}
 	}
 	return false
+}
+
+// shakeHands sends packets until there was a handshake with the peer, which a packet begins by itself when there is no
+// session.
+//
+// A ping by TSMP would do so too, and would be answered. But in tailscale 1.102 the answer is given by the goroutine that
+// decrypts what comes from us, and waits there for the one that reads the peer's own packets; that one may be waiting to
+// make a session anew, while another that drops ours holds the lock and waits for the first. The peer then hangs for good,
+// and a host with many services that come back at once makes it likely. What nobody answers cannot do so.
+func (n *Node) shakeHands(ctx context.Context, peer netip.Addr) {
+	since := time.Now()
+	who, err := n.local.WhoIs(ctx, peer.String())
+	if err != nil {
+		return
+	}
+	connection, err := n.server.Dial(ctx, "udp", netip.AddrPortFrom(peer, discardPort).String())
+	if err != nil {
+		return
+	}
+	defer connection.Close()
+	look := time.NewTicker(lookTime)
+	defer look.Stop()
+	for range callAttempts {
+		if _, err := connection.Write([]byte{0}); err != nil {
+			return
+		}
+		for waited := time.Duration(0); waited < callTimeout; waited += lookTime {
+			select {
+			case <-ctx.Done():
+				return
+			case <-look.C:
+			}
+			if n.shookHands(who.Node.Key, since) {
+				return
+			}
+		}
+	}
+}
+
+// shookHands tells whether there was a handshake with the peer since then.
+func (n *Node) shookHands(peer key.NodePublic, since time.Time) bool {
+	session, ok := n.server.Sys().Engine.Get().PeerByKey(peer)
+	return ok && session.LastHandshake().After(since)
 }

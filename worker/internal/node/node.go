@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"tailscale.com/client/local"
@@ -18,6 +20,7 @@ import (
 	"tailscale.com/tsnet"
 	"tailscale.com/types/logger"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/collector"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/interfaces"
 )
 
@@ -42,8 +45,13 @@ type Node struct {
 	log     *slog.Logger
 	updates chan Status
 	stop    context.CancelFunc
-	watched chan struct{} // closed when watch has ended
+	running sync.WaitGroup // what stop ends
 	detach  func()
+
+	hadMap     bool          // it was up without control
+	keptMap    *keptMap      // guarded by oneMap once the node runs
+	mapChanged chan struct{} // there is something to keep
+	accepted   atomic.Bool   // by control, in this run
 }
 
 // StateError says that the node's key file is there but cannot be read.
@@ -70,6 +78,11 @@ func Start(config Config) (*Node, error) {
 	if err != nil {
 		return nil, &StateError{Path: keys, Err: err}
 	}
+	keptMap := newKeptMap(config, keyStore)
+	lent, err := keptMap.lend()
+	if err != nil {
+		return nil, fmt.Errorf("removing a network map that is not of this login: %w", err)
+	}
 	server := &tsnet.Server{
 		Dir:        config.Dir,
 		Store:      keyStore,
@@ -81,7 +94,11 @@ func Start(config Config) (*Node, error) {
 		Logf:       backendLog,
 		UserLogf:   logger.Discard, // the login URL reaches us by the IPN bus
 	}
-	client, err := server.LocalClient()
+	collector.NodeStarting()
+	client, err := server.LocalClient() // starts the server
+	if lent {
+		keptMap.takeBack()
+	}
 	if err != nil {
 		abandon(server)
 		return nil, fmt.Errorf("starting the node: %w", err)
@@ -98,13 +115,17 @@ func Start(config Config) (*Node, error) {
 		log:     config.Log,
 		updates: make(chan Status, 1),
 		stop:    stop,
-		watched: make(chan struct{}),
 		detach:  config.Interfaces.Attach(server.Sys().NetMon.Get()),
+
+		hadMap:     lent,
+		keptMap:    keptMap,
+		mapChanged: make(chan struct{}, 1),
 	}
 	if actual := server.Sys().MagicSock.Get().LocalPort(); actual != config.Port {
 		config.Log.Warn("the UDP port of this service is taken; using another one until the next start", "port", config.Port, "actual", actual)
 	}
-	go n.watch(ctx)
+	n.running.Go(func() { n.watch(ctx, Status{confirmed: !lent}) })
+	n.running.Go(func() { n.keepMaps(ctx) })
 	return n, nil
 }
 
@@ -142,7 +163,8 @@ func (n *Node) WhoIs(ctx context.Context, address string) (*apitype.WhoIsRespons
 // Close takes the node off the tailnet and frees its port. The directory may be used by another process afterwards.
 func (n *Node) Close() error {
 	n.stop()
-	<-n.watched
+	n.running.Wait()
+	n.keepLastMap()
 	n.detach()
 	n.calls.CloseIdleConnections()
 	return n.server.Close()
@@ -152,9 +174,7 @@ func (n *Node) Close() error {
 const rewatchAfter = 100 * time.Millisecond
 
 // watch folds what the node's bus says into Status, and publishes each change.
-func (n *Node) watch(ctx context.Context) {
-	defer close(n.watched)
-	var status Status
+func (n *Node) watch(ctx context.Context, status Status) {
 	for ctx.Err() == nil {
 		// NotifyInitialState is the cheapest mask: no network map, no peers, no engine statistics.
 		watcher, err := n.local.WatchIPNBus(ctx, ipn.NotifyInitialState)
@@ -180,7 +200,16 @@ func (n *Node) fold(ctx context.Context, before Status, notice *ipn.Notify) Stat
 	if after.State == Running && before.State != Running {
 		after = n.identify(ctx, after)
 	}
-	if after.State == NeedsLogin && before.State == Running {
+	switch {
+	case after.State == Refused, after.State == NeedsLogin:
+		n.forgetMap()
+	case after.State == Running && after.confirmed:
+		n.accepted.Store(true)
+		if !before.confirmed || before.State != Running || notice.SelfChange != nil {
+			n.KeepMap()
+		}
+	}
+	if after.State == NeedsLogin && before.State == Running && after.LoginURL == "" {
 		// A node that had a login and lost it does not ask for a new one by itself.
 		if err := n.local.StartLoginInteractive(ctx); err != nil {
 			n.log.Warn("cannot ask the control server for a login URL", "error", err)
@@ -202,5 +231,6 @@ func (n *Node) identify(ctx context.Context, status Status) Status {
 	if err != nil || full.Self == nil {
 		return status // closing, or gone again; the next notice tells
 	}
+	status.confirmed = status.confirmed || full.Self.Online // this is about a poll of control that stands
 	return status.withSelf(full.Self.DNSName, full.TailscaleIPs, full.Self.PublicKey)
 }

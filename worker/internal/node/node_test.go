@@ -24,6 +24,7 @@ var discard = slog.New(slog.DiscardHandler)
 func TestMain(m *testing.M) {
 	ForgetEnvironment()
 	DisableLogUpload()
+	mapQuiet, mapInterval = time.Millisecond, time.Millisecond
 	os.Exit(m.Run())
 }
 

@@ -23,3 +23,7 @@ func DisableLogUpload() {
 	envknob.SetNoLogsNoSupport()
 	logtail.Disable()
 }
+
+// DisablePortMapping keeps all nodes of this process from asking the router for port mappings (NAT-PMP, PCP, UPnP). It
+// matters to a host behind NAT only, whose peers then reach it by hole punching or a relay.
+func DisablePortMapping() { envknob.Setenv("TS_DISABLE_PORTMAPPER", "true") }

@@ -32,6 +32,10 @@ type Status struct {
 	Addresses []string
 	NodeKey   string // "nodekey:..."
 	Problem   string // the last trouble with the login, in the words of the control server or the network
+
+	// A node that started with a kept network map runs before control has answered, and even if control then refuses it.
+	confirmed bool      // control has answered in this run
+	backend   ipn.State // as last told
 }
 
 func (s Status) equal(other Status) bool {
@@ -53,11 +57,16 @@ func (s Status) apply(notice *ipn.Notify) Status {
 	}
 	if notice.LoginFinished != nil && s.State == NeedsLogin {
 		s.State, s.LoginURL, s.Problem = Starting, "", ""
+		s = s.enter(s.backend)
 	}
 	if notice.State != nil {
 		s = s.enter(*notice.State)
 	}
-	if url := notice.BrowseToURL; url != nil && *url != "" && s.State != Running {
+	if notice.SelfChange != nil {
+		s.confirmed = true
+	}
+	settled := s.State == Running && s.confirmed
+	if url := notice.BrowseToURL; url != nil && *url != "" && !settled {
 		s.State, s.LoginURL = NeedsLogin, *url
 	}
 	if self := notice.SelfChange; self != nil && s.State == Running {
@@ -67,7 +76,7 @@ func (s Status) apply(notice *ipn.Notify) Status {
 		}
 		s = s.withSelf(self.Name, addresses, self.Key)
 	}
-	if s.State == Running {
+	if settled {
 		return s // what the bus complains of now concerns a node that serves
 	}
 	if message := notice.ErrMessage; message != nil {
@@ -84,6 +93,7 @@ func (s Status) apply(notice *ipn.Notify) Status {
 }
 
 func (s Status) enter(state ipn.State) Status {
+	s.backend = state
 	switch state {
 	case ipn.Running:
 		s.State, s.LoginURL, s.Problem = Running, "", ""
@@ -106,9 +116,11 @@ func (s Status) enter(state ipn.State) Status {
 }
 
 func (s Status) withProblem(message string, refused bool) Status {
-	s.Problem = message
-	if refused {
-		s.State = Refused
+	switch {
+	case refused:
+		s.State, s.Problem = Refused, message
+	case s.State != Running: // a node that serves on while control is away has no problem
+		s.Problem = message
 	}
 	return s
 }

@@ -5,8 +5,10 @@ import (
 
 	"tailscale.com/health"
 	"tailscale.com/ipn"
+	"tailscale.com/tailcfg"
 	"tailscale.com/tsconst"
 	"tailscale.com/types/empty"
+	"tailscale.com/types/key"
 )
 
 func said(state ipn.State) *ipn.Notify   { return &ipn.Notify{State: &state} }
@@ -22,6 +24,8 @@ func unhealthy(message string) *ipn.Notify {
 // What the IPN bus of tailscale 1.102 says, in the order in which it says it.
 func TestStatusFollowsTheBus(t *testing.T) {
 	finished := &ipn.Notify{LoginFinished: &empty.Message{}}
+	confirmed := &ipn.Notify{SelfChange: &tailcfg.Node{}}
+	nobody := key.NodePublic{}.String()
 	for _, c := range []struct {
 		what    string
 		notices []*ipn.Notify
@@ -45,8 +49,14 @@ func TestStatusFollowsTheBus(t *testing.T) {
 			Status{State: Starting, Problem: "register request: http 503: later"}},
 		{"rate limited", []*ipn.Notify{failure("node registration rate limited; will retry after 5s")},
 			Status{State: Starting, Problem: "node registration rate limited; will retry after 5s"}},
-		{"complaints while up", []*ipn.Notify{said(ipn.Running), failure("x"), unhealthy("register request: http 401: y"), browse("u")},
-			Status{State: Running}},
+		{"complaints while up", []*ipn.Notify{said(ipn.Running), confirmed, failure("x"), unhealthy("register request: http 401: y"), browse("u")},
+			Status{State: Running, NodeKey: nobody}},
+		{"up with a kept map, refused", []*ipn.Notify{said(ipn.Running), failure("no")}, Status{State: Refused, Problem: "no"}},
+		{"up with a kept map, refused by Headscale", []*ipn.Notify{said(ipn.Running), unhealthy("register request: http 401: y")},
+			Status{State: Refused, Problem: "register request: http 401: y"}},
+		{"up with a kept map, control away", []*ipn.Notify{said(ipn.Running), unhealthy("no route")}, Status{State: Running}},
+		{"up with a kept map, a person is needed", []*ipn.Notify{said(ipn.Running), browse("u")}, Status{State: NeedsLogin, LoginURL: "u"}},
+		{"up with a kept map, logged in again", []*ipn.Notify{said(ipn.Running), browse("u"), finished}, Status{State: Running}},
 		{"trouble is over", []*ipn.Notify{unhealthy("no route"), said(ipn.Running)}, Status{State: Running}},
 		{"switched off", []*ipn.Notify{said(ipn.Running), said(ipn.Stopped)}, Status{State: Stopped}},
 	} {

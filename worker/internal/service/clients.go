@@ -34,15 +34,14 @@ func recallClients(dir *statedir.Dir, log *slog.Logger) *clients {
 	return &clients{dir: dir, log: log, recent: dir.RecentClients()}
 }
 
-// seen notes that a client has connected. The file is written only when the client is new, which is rare.
-func (c *clients) seen(remote net.Addr) {
+// seen notes that a client has connected, and tells whether it is new. Only then, which is rare, the file is written.
+func (c *clients) seen(remote net.Addr) bool {
 	address, err := netip.ParseAddrPort(remote.String())
-	if err != nil {
-		return
+	if err != nil || !c.note(address.Addr().Unmap()) {
+		return false
 	}
-	if c.note(address.Addr().Unmap()) {
-		c.writes.Go(c.write)
-	}
+	c.writes.Go(c.write)
+	return true
 }
 
 // note moves the client to the front, and tells whether it was not among the recent ones.

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -105,7 +106,7 @@ func (i *instance) apply(spec protocol.ServiceSpec) error {
 		if err != nil {
 			return &listenError{address: listen.Address, err: err}
 		}
-		i.servers[listen] = proxy.Serve(listener, listen, &i.handler, i.counters, i.clients.seen)
+		i.servers[listen] = proxy.Serve(listener, listen, &i.handler, i.counters, i.seen)
 	}
 	i.spec = spec
 	return nil
@@ -134,6 +135,13 @@ func (i *instance) applyProxy(spec protocol.ServiceSpec) error {
 	}
 	i.upstream = upstream
 	return nil
+}
+
+// seen remembers who has connected. What calls a new client at the next start needs a network map that has it.
+func (i *instance) seen(remote net.Addr) {
+	if i.clients.seen(remote) {
+		i.node.KeepMap()
+	}
 }
 
 // greet calls the clients of before, once, as soon as the node is up.

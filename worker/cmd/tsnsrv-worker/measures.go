@@ -1,0 +1,33 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// disableVariable names measures to go without, with commas in between, so that the benchmark can tell what each is worth.
+const disableVariable = "TSNSRV_WORKER_DISABLE"
+
+const (
+	interfaceTable     = "interface-table"     // each node lists the interfaces for itself
+	interfaceFilter    = "interface-filter"    // -ignore-interfaces is not heeded
+	sharedSubscription = "shared-subscription" // each node listens to the kernel's news of routes and addresses
+	gcTuning           = "gc-tuning"           // GOGC stays what the environment says; -gc-percent is not heeded
+)
+
+// measures is a set of them.
+type measures []string
+
+func parseMeasures(text string) (measures, error) {
+	known := measures{interfaceTable, interfaceFilter, sharedSubscription, gcTuning}
+	list := measures(splitList(text))
+	for _, each := range list {
+		if !known.has(each) {
+			return nil, fmt.Errorf("%s: unknown measure %q; there are %s", disableVariable, each, strings.Join(known, ", "))
+		}
+	}
+	return list, nil
+}
+
+func (m measures) has(name string) bool { return slices.Contains(m, name) }
