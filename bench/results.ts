@@ -41,6 +41,9 @@ export type Window = z.infer<typeof Window>
 
 /** From the start of the subject's processes. */
 export const Start = z.object({
+  readySeconds: Count.nullable().describe(
+    'Until the subject itself said of every service that it is up, or all had answered; null where it does not tell.',
+  ),
   answeredSeconds: Count.describe('Until every service had answered a request that came over the tailnet.'),
   quietSeconds: Count.nullable().describe(
     'Until the last change of the network map; null when it was still changing at the end of the wait.',

@@ -11,19 +11,22 @@ export interface MeasuredSubject {
 }
 
 /**
- * Measures a subject while `during` runs, which resolves to what clients saw. Memory and goroutines are those at the end,
+ * Measures a subject while `during` runs, which resolves to what clients saw; it may call `begun` when its preparations are
+ * over, and the window begins there. Memory and goroutines are those at the end,
  * taken after CPU, switches and bytes: looking at them costs CPU. Rejects when a root ended in the window: its CPU time is
  * lost, and what is left is not the subject.
  */
 export async function measureWindow(
   subject: MeasuredSubject,
   uplinkBytes: () => Promise<Traffic>,
-  during: () => Promise<Requests | null>,
+  during: (begun: () => void) => Promise<Requests | null>,
 ): Promise<Window> {
   const roots = await subject.roots()
   const trafficBefore = await uplinkBytes()
-  const before = sampleTree(roots)
-  const requests = await during()
+  let before = sampleTree(roots)
+  const requests = await during(() => {
+    before = sampleTree(roots)
+  })
   const after = sampleTree(roots)
   const trafficAfter = await uplinkBytes()
   const survivors = new Set(after.members.filter(({ zombie }) => !zombie).map(({ pid, startTicks }) => `${pid} ${startTicks}`))

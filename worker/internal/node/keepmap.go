@@ -12,10 +12,10 @@ import (
 
 const mapTimeout = 2 * time.Second // of the last write, at Close
 
-// Shorter in tests.
+// Shorter in tests. A map has a file for each peer, so that N nodes that know each other write N x N of them: rarely.
 var (
-	mapQuiet    = 5 * time.Second // from a change to the write: changes come in bursts when nodes join
-	mapInterval = time.Minute     // between two writes
+	mapQuiet    = 30 * time.Second // from a change to the write: changes come in bursts when nodes join
+	mapInterval = 15 * time.Minute // between two writes; what is new by then, control tells after a crash
 )
 
 // oneMap lets the nodes of this process write their maps one after the other: they hear of a change at the same moment, and
@@ -95,17 +95,19 @@ func (n *Node) networkMap(ctx context.Context) (*netmap.NetworkMap, int, error) 
 	if err != nil {
 		return nil, 0, err
 	}
-	if first.NetMap == nil || first.NetMap.DERPMap == nil {
+	//lint:ignore SA1019 tailscale 1.102 has no other way to the whole map, and still fills this in when it is asked for
+	latest := first.NetMap
+	if latest == nil || latest.DERPMap == nil {
 		return nil, 0, errors.New("the node has none, or one without relays")
 	}
 	status, err := n.local.StatusWithoutPeers(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
-	for id, region := range first.NetMap.DERPMap.Regions {
+	for id, region := range latest.DERPMap.Regions {
 		if status.Self != nil && region.RegionCode == status.Self.Relay {
-			return first.NetMap, id, nil
+			return latest, id, nil
 		}
 	}
-	return first.NetMap, first.NetMap.SelfNode.HomeDERP(), nil
+	return latest, latest.SelfNode.HomeDERP(), nil
 }

@@ -1,0 +1,43 @@
+/** What the benchmark runs and the product does not ship: its own Go tools, Headscale, and peers that were given packed. */
+import { chmod, mkdir } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { execa } from 'execa'
+import { type Built, buildMissing } from '../scripts/build.ts'
+
+const root = join(import.meta.dirname, '..')
+const directory = join(import.meta.dirname, 'bin')
+
+/** Absolute paths of what a run starts. */
+export interface Binaries extends Built {
+  /** Relay, upstreams, bare nodes and clients: worker/cmd/tsnsrv-bench. */
+  bench: string
+  headscale: string
+}
+
+/** Builds everything for which there is source here; what is current costs Go a second. Throws with the compiler's words. */
+export async function buildAll(report: (line: string) => void): Promise<Binaries> {
+  const built = await buildMissing({ report })
+  await mkdir(directory, { recursive: true })
+  report('building the tools of the benchmark and Headscale: a few minutes the first time, then seconds')
+  const bench = join(directory, 'tsnsrv-bench')
+  const headscale = join(directory, 'headscale')
+  await go(join(root, 'worker'), bench, './cmd/tsnsrv-bench')
+  await go(join(import.meta.dirname, 'headscale'), headscale, 'github.com/juanfont/headscale/cmd/headscale')
+  return { ...built, bench, headscale }
+}
+
+async function go(cwd: string, output: string, target: string): Promise<void> {
+  const args = ['build', '-trimpath', '-buildvcs=false', '-ldflags', '-s -w', '-o', output, target]
+  const result = await execa('go', args, { cwd, all: true, reject: false, env: { CGO_ENABLED: '0' } })
+  if (result.failed) throw new Error(`building ${target}:\n${result.all || result.shortMessage}`)
+}
+
+/** A peer's binary, ready to start; one that ends in .xz is unpacked into `into` first. */
+export async function unpack(path: string, into: string): Promise<string> {
+  if (!path.endsWith('.xz')) return path
+  const target = join(into, basename(path, '.xz'))
+  const result = await execa('xz', ['--decompress', '--stdout', path], { stdout: { file: target }, reject: false })
+  if (result.failed) throw new Error(`unpacking ${path}: ${result.stderr || result.shortMessage} (apt install xz-utils)`)
+  await chmod(target, 0o755)
+  return target
+}

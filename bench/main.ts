@@ -1,0 +1,236 @@
+/** `npm run bench`: what N services cost with us, beside what they cost with others, in one run and one report. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { Command, InvalidArgumentError } from 'commander'
+import { execa } from 'execa'
+import pc from 'picocolors'
+import { z } from 'zod'
+import { type Binaries, buildAll, unpack } from './build.ts'
+import { openStorageHost } from './host/storageHost.ts'
+import { describeMachine, readVersions } from './measure/machine.ts'
+import { type Planned, estimateMs, planTrials } from './plan.ts'
+import { renderConsole } from './report/renderConsole.ts'
+import { writeReport } from './report/writeReport.ts'
+import { LOADS, LoadName, type Run, type Start, type Trial } from './results.ts'
+import { PEERS, allSubjects } from './subjects/all.ts'
+import type { Subject } from './subjects/subject.ts'
+import { type Durations, runTrial } from './trial.ts'
+
+const FULL = {
+  sizes: [10, 14, 20, 30, 40, 50, 57, 60],
+  largeSizes: [100, 200, 500],
+  repeats: 3,
+  durations: pace({ coolDownMs: 60_000, idle: 30_000, load: 10_000 }),
+}
+/** The claim that matters most, in ten minutes. */
+const QUICK = { sizes: [20, 57], largeSizes: [], repeats: 1, durations: pace({ coolDownMs: 46_000, idle: 16_000, load: 5000 }) }
+
+function pace({ coolDownMs, idle, load }: { coolDownMs: number; idle: number; load: number }): Durations {
+  return {
+    startTimeoutMs: 240_000,
+    quietMs: 5000,
+    quietTimeoutMs: 30_000,
+    coolDownMs,
+    windowMs: { idle, light: load, moderate: load, saturated: load },
+  }
+}
+
+interface Options {
+  readonly quick?: true
+  readonly sizes?: number[]
+  readonly subjects?: string[]
+  readonly loads?: LoadName[]
+  readonly repeats?: number
+  readonly peer: Readonly<Record<string, string>>
+  readonly output?: string
+  readonly dryRun?: true
+}
+
+const options = new Command('npm run bench --')
+  .description('Measures what N services cost, beside peers, and writes a report. Needs root, for network namespaces.')
+  .option('--quick', 'the headline only, within ten minutes')
+  .option('--sizes <counts>', 'comma-separated numbers of services', list(count))
+  .option('--subjects <keys>', 'comma-separated; see --dry-run for all', list(String))
+  .option('--loads <loads>', `comma-separated: ${LOADS.join(', ')}`, list(load))
+  .option('--repeats <count>', 'of each trial at the headline', count)
+  .option('--peer <name=path>', 'a peer to compare with: tsnsrv=FILE, tsbridge=FILE; .xz is unpacked', peer, {})
+  .option('--output <directory>', 'where the report goes (default: bench/reports/<date>)')
+  .option('--dry-run', 'say what would be done, and how long it would take')
+  .parse()
+  .opts<Options>()
+
+const preset = options.quick ? QUICK : FULL
+const sizes = options.sizes ?? preset.sizes
+const headline = sizes.includes(57) ? 57 : Math.max(...sizes)
+
+try {
+  process.exitCode = await main()
+} catch (error) {
+  console.error(pc.red(error instanceof Error ? error.message : String(error)))
+  process.exitCode = 1
+}
+
+async function main(): Promise<number> {
+  const scratch = await mkdtemp(join(tmpdir(), 'tsnsrv-bench-'))
+  try {
+    const binaries = await buildAll(say)
+    const peers: Record<string, string> = {}
+    for (const [name, path] of Object.entries(options.peer)) peers[name] = await unpack(path, scratch)
+    const versions: Run['versions'] = { ...(await readVersions()), headscale: await headscaleVersion(binaries) }
+    const subjects = chosen(allSubjects(binaries, versions['tsnsrv-sup'] ?? '', peers))
+    const trials = planTrials({
+      subjects: subjects.map(({ info: { key }, headlineLoads }) => (headlineLoads ? { key, headlineLoads } : { key })),
+      sizes,
+      headline,
+      largeSizes: options.sizes ? [] : preset.largeSizes,
+      repeats: options.repeats ?? preset.repeats,
+      loads: options.loads ?? LOADS,
+    })
+    showPlan(subjects, trials)
+    if (options.dryRun) return 0
+    return await measure(binaries, versions, subjects, trials)
+  } finally {
+    await rm(scratch, { recursive: true, force: true })
+  }
+}
+
+/** Runs the trials and writes the report after each, so that a run that is cut short is not lost. */
+async function measure(
+  binaries: Binaries,
+  versions: Run['versions'],
+  subjects: readonly Subject[],
+  trials: readonly Planned[],
+): Promise<number> {
+  const begun = Date.now()
+  const directory = resolve(options.output ?? join('bench', 'reports', new Date(begun).toISOString().slice(0, 10)))
+  const stop = new AbortController()
+  const interrupted = () => stop.signal.aborted
+  const host = await openStorageHost({ signal: stop.signal })
+  const interrupt = () => {
+    stop.abort(new Error('interrupted'))
+    // Ends whatever the trial waits for; the trial then clears up behind itself.
+    void host.close()
+  }
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
+  const run: Run = {
+    format: 1,
+    startedAt: new Date(begun).toISOString(),
+    seconds: 0,
+    command: ['npm run bench --', ...process.argv.slice(2)].join(' '),
+    complete: false,
+    machine: describeMachine(),
+    versions,
+    host: host.describe(),
+    planned: trials.length,
+    subjects: subjects.map(({ info }) => info),
+    trials: [],
+  }
+  try {
+    for (const [i, { subject: key, ...plan }] of trials.entries()) {
+      const subject = subjects.find(({ info }) => info.key === key)
+      if (!subject || interrupted()) break
+      host.check()
+      const label = `${String(i + 1).padStart(String(trials.length).length)}/${trials.length} ${subject.info.title}, ${plan.services} services`
+      const bench = {
+        binaries,
+        host,
+        durations: preset.durations,
+        signal: stop.signal,
+        progress: (phase: string) => status(`${label}: ${phase}`),
+      }
+      const trial = await runTrial({ subject, ...plan }, bench)
+      say(`${label}: ${summary(trial)}`)
+      if (!interrupted()) run.trials.push(trial)
+      run.seconds = (Date.now() - begun) / 1000
+      run.complete = run.trials.length === trials.length
+      await writeReport(run, directory)
+    }
+  } finally {
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
+    await host.close()
+  }
+  console.log(`\n${renderConsole(run)}\nThe report: ${join(directory, 'report.md')}`)
+  return run.complete && run.trials.every(({ aborted }) => aborted === null) ? 0 : 1
+}
+
+async function headscaleVersion({ headscale }: Binaries): Promise<string> {
+  const { stdout } = await execa(headscale, ['version', '--output', 'json'])
+  return z.looseObject({ version: z.string() }).parse(JSON.parse(stdout)).version
+}
+
+/** One line on a trial that is over. */
+function summary({ aborted, start, windows: { idle, saturated }, restart, seconds }: Trial): string {
+  const figures = [
+    start && upAfter(start),
+    idle && `idle ${((100 * idle.cpuSeconds) / idle.seconds).toFixed(2)} % CPU, ${Math.round(idle.pssBytes / 1e6)} MB`,
+    saturated?.requests &&
+      `${Math.round(saturated.requests.perSecond)} requests/s, ${Math.round((1e6 * saturated.cpuSeconds) / saturated.requests.total)} ms CPU per 1,000`,
+    restart && `again ${upAfter(restart)}`,
+    aborted !== null && pc.red(`given up: ${aborted}`),
+  ]
+  return `${figures.filter(Boolean).join('; ')} (${Math.round(seconds)} s)`
+}
+
+function upAfter({ readySeconds, answeredSeconds }: Start): string {
+  const ready = readySeconds === null ? '' : `ready after ${readySeconds.toFixed(1)} s, `
+  return `${ready}all answer after ${answeredSeconds.toFixed(1)} s`
+}
+
+function chosen(all: readonly Subject[]): readonly Subject[] {
+  const { quick, subjects: keys } = options
+  if (!keys) return all.filter(({ headlineLoads }) => !quick || headlineLoads === undefined)
+  return keys.map((key) => {
+    const subject = all.find(({ info }) => info.key === key)
+    if (subject) return subject
+    throw new Error(
+      `there is no subject "${key}"; there are ${all.map(({ info }) => info.key).join(', ')}, and --peer adds others`,
+    )
+  })
+}
+
+function showPlan(subjects: readonly Subject[], trials: readonly Planned[]): void {
+  // tsbridge starts its services one after another; all others are up in about as long as the slowest of them.
+  const startMs = (subject: string, services: number) => (subject === 'tsbridge' ? 2000 * services : 5000 + 200 * services)
+  const minutes = estimateMs(trials, preset.durations, startMs) / 60_000
+  for (const { info } of subjects) say(`${info.key.padEnd(24)} ${info.about}`)
+  say(`${trials.length} trials, about ${Math.ceil(minutes)} minutes`)
+}
+
+/** A line that stays. */
+function say(line: string): void {
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
+  console.error(line)
+}
+
+/** A line that the next one replaces; only where somebody looks on. */
+function status(line: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${pc.dim(line)}`)
+}
+
+function list<T>(read: (text: string) => T): (text: string) => T[] {
+  return (text) => text.split(',').map(read)
+}
+
+function count(text: string): number {
+  const value = Number(text)
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError(`"${text}" is no positive whole number`)
+  return value
+}
+
+function load(text: string): LoadName {
+  const known = LoadName.safeParse(text)
+  if (known.success) return known.data
+  throw new InvalidArgumentError(`"${text}" is none of ${LOADS.join(', ')}`)
+}
+
+function peer(text: string, before: Readonly<Record<string, string>>): Record<string, string> {
+  const [, name = '', path = ''] = /^([^=]+)=(.+)$/.exec(text) ?? []
+  if (!(name in PEERS))
+    throw new InvalidArgumentError(
+      `want ${Object.keys(PEERS)
+        .map((known) => `${known}=FILE`)
+        .join(' or ')}`,
+    )
+  return { ...before, [name]: path }
+}

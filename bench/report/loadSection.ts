@@ -1,0 +1,65 @@
+/** What requests cost, and how long they take. */
+import { type LoadName, LOADS, type Run, type Subject } from '../results.ts'
+import { barChart } from './charts.ts'
+import { compared, figure, sizeFor, trialsOf, whyMissing } from './figures.ts'
+import { Footnotes } from './footnotes.ts'
+import { formatNumber, formatSummary, MISSING } from './format.ts'
+import { cpu, cpuPerThousand, p50, p99, pss, requestsPerSecond, slowest } from './metrics.ts'
+import { type Chart, image, type Section, table } from './section.ts'
+
+const ABOUT: Record<Exclude<LoadName, 'idle'>, string> = {
+  light: '5 requests/s to each tenth service',
+  moderate: '10 requests/s to each service',
+  saturated: '32 connections to twelve services (or all, where there are fewer), each asking again as soon as it has its answer',
+}
+
+export function loadSection(run: Run): Section {
+  const tables = LOADS.filter((load) => load !== 'idle').flatMap((load) => loadTable(run, load))
+  const chart = requestChart(run)
+  return {
+    title: 'Under load',
+    blocks: [...tables, ...(chart ? [image(chart)] : [])],
+    charts: chart ? [chart] : [],
+  }
+}
+
+function loadTable(run: Run, load: Exclude<LoadName, 'idle'>): string[] {
+  const services = sizeFor(run, requestsPerSecond(load))
+  if (services === null) return []
+  const metrics = [requestsPerSecond(load), p50(load), p99(load), slowest(load), cpu(load), cpuPerThousand(load), pss(load)]
+  const notes = new Footnotes()
+  const rows = compared(run).map((subject) => [
+    subject.title,
+    ...metrics.map((metric) => {
+      const found = figure(run, subject, services, metric)
+      return found ? formatSummary(found, metric.unit) : MISSING + notes.mark(whyMissing(run, subject, services, metric))
+    }),
+    failures(run, subject, services, load),
+  ])
+  const titles = metrics.map(({ title }) => title.replace(`, ${load}`, ''))
+  return [`### ${load}: ${ABOUT[load]}; ${services} services`, table(['', ...titles, 'failed'], rows), notes.toString()]
+}
+
+/** Of all repeats together: failures are rare, and a median would hide them. */
+function failures(run: Run, subject: Subject, services: number, load: LoadName): string {
+  const asked = trialsOf(run, subject, services).flatMap(({ windows }) => windows[load]?.requests ?? [])
+  if (asked.length === 0) return MISSING
+  const total = asked.reduce((sum, requests) => sum + requests.total, 0)
+  const failed = asked.reduce((sum, requests) => sum + requests.failed, 0)
+  return `${formatNumber(failed)} of ${formatNumber(total)}`
+}
+
+function requestChart(run: Run): Chart | null {
+  const metric = cpuPerThousand('saturated')
+  const services = sizeFor(run, metric)
+  if (services === null) return null
+  const bars = compared(run).flatMap((subject) => {
+    const found = figure(run, subject, services, metric)
+    return found ? [{ name: subject.title, values: [found.median] }] : []
+  })
+  return {
+    file: 'requests.svg',
+    alt: `CPU time per 1,000 requests at 32 connections and ${services} services, one bar a subject`,
+    svg: barChart(`CPU time per 1,000 requests, 32 connections, ${services} services`, ['ms of CPU'], bars),
+  }
+}

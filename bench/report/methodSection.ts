@@ -1,0 +1,143 @@
+/** How it was measured: enough to doubt it, and to do it again. */
+import { LOADS, type Run, type Trial } from '../results.ts'
+import { compared, reached, samples, sizesOf, trialsOf } from './figures.ts'
+import { formatDuration, formatNumber, formatQuantity } from './format.ts'
+import { cpu, type Metric, type Phase, pss, ready } from './metrics.ts'
+import { type Section, table } from './section.ts'
+import { summarize } from './statistics.ts'
+
+export function methodSection(run: Run): Section {
+  return {
+    title: 'How it was measured',
+    blocks: [
+      table(['', ''], [...machineRows(run), ...runRows(run)]),
+      '### Subjects',
+      table(
+        ['subject', 'version', 'what it is'],
+        run.subjects.map(({ title, version, about }) => [title, version, about]),
+      ),
+      '### What is counted',
+      COUNTED,
+      '### Trials',
+      ...trialAccount(run),
+    ],
+    charts: [],
+  }
+}
+
+const COUNTED = [
+  'All processes of a subject together: a supervisor, if it has one, its workers, and their children. Control plane, relay, clients and upstreams are not counted, but share the machine.',
+  'CPU: user and system time of the kernel, in percent of one core; two busy cores are 200 %.',
+  'PSS: proportional set size. A page that processes share counts for each by its share, so that a binary that runs three times is counted once. MB are 1,000,000 bytes.',
+  "Wake-ups: voluntary context switches of all threads. Network: both directions of the host's uplink.",
+  'Latency: as the client saw it, over the tailnet. CPU per 1,000 requests: CPU time of the window over the requests that were answered in it.',
+  'A figure is the median of its repeats; ranges are the smallest and the largest repeat, nothing is left out.',
+]
+  .map((line) => `- ${line}`)
+  .join('\n')
+
+function machineRows({ machine, versions, host }: Run): string[][] {
+  return [
+    [
+      'machine',
+      `${machine.cpu}, ${machine.cores} cores, ${formatNumber(machine.memoryBytes / 2 ** 30)} GiB, Linux ${machine.kernel}`,
+    ],
+    ['host of the services', host],
+    [
+      'versions',
+      Object.entries(versions)
+        .map(([name, version]) => `${name} ${version}`)
+        .join(', '),
+    ],
+  ]
+}
+
+function runRows(run: Run): string[][] {
+  const repeats = Math.max(0, ...run.trials.map(({ repeat }) => repeat))
+  return [
+    ['command', `\`${run.command}\``],
+    ['time', `${run.startedAt}, ${formatDuration(run.seconds)}`],
+    ['sizes', sizesOf(run, run.subjects).join(', ')],
+    ['repeats', `${repeats}; those of different subjects are interleaved, each in a fresh control plane`],
+    ['windows', windows(run)],
+    ['repeatability', repeatability(run)],
+  ]
+}
+
+/** "idle 30 s, light 20-20.3 s" */
+function windows(run: Run): string {
+  return LOADS.flatMap((load) => {
+    const seconds = summarize(run.trials.flatMap(({ windows }) => windows[load]?.seconds ?? []))
+    if (!seconds) return []
+    const [min, max] = [formatNumber(seconds.min), formatNumber(seconds.max)]
+    return [`${load} ${min === max ? min : `${min}-${max}`} s`]
+  }).join(', ')
+}
+
+/** How far a repeat typically is from its median: what smaller differences than this mean. */
+function repeatability(run: Run): string {
+  const typical = (metric: Metric) => {
+    const relative = run.subjects.flatMap((subject) =>
+      sizesOf(run, [subject]).flatMap((services) => {
+        const found = summarize(samples(run, subject, services, metric))
+        return found && found.repeats > 1 && found.median > 0 ? (100 * found.deviation) / found.median : []
+      }),
+    )
+    return summarize(relative)
+  }
+  const parts = [cpu('idle'), pss('idle'), ready('start')].flatMap((metric) => {
+    const found = typical(metric)
+    return found
+      ? [`${metric.title} ${formatQuantity(found.median, 'percent')} (at worst ${formatQuantity(found.max, 'percent')})`]
+      : []
+  })
+  return parts.length === 0
+    ? 'unknown: nothing was repeated'
+    : `median absolute deviation of the repeats, of the typical subject and size: ${parts.join('; ')}`
+}
+
+function trialAccount(run: Run): string[] {
+  const aborted = run.trials.filter((trial) => trial.aborted !== null)
+  const missing = run.planned - run.trials.length
+  const summary = [
+    `${run.planned} trials were planned; ${run.trials.length} were run, ${aborted.length} of them aborted.`,
+    missing > 0 ? `**${missing} were not run.**` : '',
+    run.complete ? '' : '**The run was interrupted.**',
+  ]
+  return [
+    summary.filter((text) => text !== '').join(' '),
+    aborted.length === 0
+      ? ''
+      : table(
+          ['aborted', 'services', 'repeat', 'after', 'why'],
+          aborted.map((trial) => [
+            titleOf(run, trial),
+            String(trial.services),
+            String(trial.repeat),
+            formatDuration(trial.seconds),
+            trial.aborted ?? '',
+          ]),
+        ),
+    incomplete(run),
+  ]
+}
+
+/** Parts that a trial lacks though it was not aborted and another compared subject has them at that size. */
+function incomplete(run: Run): string {
+  const phases: readonly Phase[] = ['start', 'restart', ...LOADS]
+  const subjects = compared(run)
+  const lines = sizesOf(run, subjects).flatMap((services) => {
+    const trials = subjects.flatMap((subject) => trialsOf(run, subject, services))
+    const measured = phases.filter((phase) => trials.some((trial) => reached(trial, phase)))
+    return trials.flatMap((trial) => {
+      const lacking = measured.filter((phase) => !reached(trial, phase))
+      if (trial.aborted !== null || lacking.length === 0) return []
+      return [`- ${titleOf(run, trial)}, ${services} services, repeat ${trial.repeat}: ${lacking.join(', ')}`]
+    })
+  })
+  return lines.length === 0 ? '' : `Not measured, though the trial was not aborted:\n\n${lines.join('\n')}`
+}
+
+function titleOf(run: Run, { subject }: Trial): string {
+  return run.subjects.find(({ key }) => key === subject)?.title ?? subject
+}

@@ -1,0 +1,125 @@
+/** What the benchmark must show, as a table, and the judgement of a run by it. */
+import type { Run, Subject } from '../results.ts'
+import { figure, growth, oursOf } from './figures.ts'
+import { formatNumber, formatQuantity, formatScaling, formatSummary, MISSING } from './format.ts'
+import { cpu, cpuPerThousand, type Metric, pss, ready, wakeUps } from './metrics.ts'
+import { ratio } from './statistics.ts'
+
+export interface Target {
+  id: string
+  metric: Metric
+  /**
+   * value: ours, in the metric's unit. share: ours divided by the reference's. exponent: of ours over N, see `most`.
+   * Limits are in the same terms.
+   */
+  of: 'value' | 'share' | 'exponent'
+  atMost: number
+  /** The further goal, where there is one. */
+  beyond?: number
+  /** exponent: sizes above are left out, so that it is the same question whatever else was run. */
+  most?: number
+}
+
+/** For 57 idle services on the storage host, beside arsfeld/tsnsrv in one process. */
+export const TARGETS: readonly Target[] = [
+  { id: 'idle-cpu', metric: cpu('idle'), of: 'value', atMost: 2.5, beyond: 1 },
+  { id: 'idle-cpu-share', metric: cpu('idle'), of: 'share', atMost: 1 / 50 },
+  { id: 'idle-pss', metric: pss('idle'), of: 'value', atMost: 350e6, beyond: 200e6 },
+  { id: 'idle-pss-share', metric: pss('idle'), of: 'share', atMost: 1 / 8 },
+  { id: 'start', metric: ready('start'), of: 'value', atMost: 6, beyond: 3 },
+  { id: 'start-share', metric: ready('start'), of: 'share', atMost: 1 / 3 },
+  { id: 'restart', metric: ready('restart'), of: 'value', atMost: 1.5, beyond: 0.5 },
+  { id: 'growth', metric: cpu('idle'), of: 'exponent', atMost: 1.1, most: 60 },
+  { id: 'growth-to-500', metric: cpu('idle'), of: 'exponent', atMost: 1.1, beyond: 1, most: 500 },
+  { id: 'request-cpu-share', metric: cpuPerThousand('saturated'), of: 'share', atMost: 0.3, beyond: 0.25 },
+  { id: 'wake-ups-share', metric: wakeUps('idle'), of: 'share', atMost: 1 / 10 },
+]
+
+/** The subject that shares are of: arsfeld/tsnsrv in one process. */
+const REFERENCE = 'tsnsrv'
+
+export interface Verdict {
+  target: Target
+  /** missing: the run does not tell, and nothing may be concluded. */
+  result: 'beyond' | 'met' | 'missed' | 'missing'
+  /** What was asked, in words with its limit. */
+  limit: string
+  /** What was found, with its spread. */
+  found: string
+  /** Of the median, as a number to compare with `atMost`; null when missing. */
+  figure: number | null
+  /** false: the worst repeat is over the limit though the median is not. */
+  everyRepeat: boolean
+}
+
+export interface Judgement {
+  /** At which size values and shares are taken. */
+  services: number
+  /** Key of the subject that shares are of. */
+  reference?: string
+}
+
+/** Judges ours at one size by a table of targets: TARGETS for the report, a shorter one for a guard. */
+export function judge(run: Run, targets: readonly Target[], { services, reference = REFERENCE }: Judgement): Verdict[] {
+  const other = run.subjects.find(({ key }) => key === reference)
+  return targets.map((target) => {
+    const measured = measure(run, target, services, other)
+    return {
+      target,
+      limit: limitOf(target, other?.title ?? reference),
+      found: measured?.text ?? MISSING,
+      figure: measured?.median ?? null,
+      everyRepeat: (measured?.worst ?? Infinity) <= target.atMost,
+      result: measured ? verdict(measured.median, target) : 'missing',
+    }
+  })
+}
+
+interface Measured {
+  median: number
+  worst: number
+  text: string
+}
+
+function measure(run: Run, { metric, of, most }: Target, services: number, other: Subject | undefined): Measured | null {
+  const subject = oursOf(run)
+  if (!subject) return null
+  if (of === 'exponent') {
+    const found = growth(run, subject, metric, most)
+    return found && { median: found.exponent, worst: found.exponent, text: formatScaling(found) }
+  }
+  const ours = figure(run, subject, services, metric)
+  if (!ours) return null
+  if (of === 'value') return { median: ours.median, worst: ours.max, text: formatSummary(ours, metric.unit) }
+  const theirs = other && figure(run, other, services, metric)
+  const share = theirs && ratio(ours, theirs)
+  if (!share) return null
+  const range = ours.repeats > 1 || theirs.repeats > 1 ? ` (${formatShare(share.high)} to ${formatShare(share.low)})` : ''
+  return { median: share.median, worst: share.high, text: `${formatShare(share.median)}${range}` }
+}
+
+function verdict(figure: number, { atMost, beyond }: Target): 'beyond' | 'met' | 'missed' {
+  if (figure > atMost) return 'missed'
+  return beyond !== undefined && figure <= beyond ? 'beyond' : 'met'
+}
+
+function limitOf({ metric, of, atMost, beyond, most = Infinity }: Target, reference: string): string {
+  const further = (show: (limit: number) => string) => (beyond === undefined ? '' : `, beyond ${show(beyond)}`)
+  switch (of) {
+    case 'value': {
+      const show = (limit: number) => formatQuantity(limit, metric.unit)
+      return `${metric.title}: at most ${show(atMost)}${further(show)}`
+    }
+    case 'share':
+      return `${metric.title}: at least ${formatShare(atMost)} than ${reference}${further(formatShare)}`
+    case 'exponent': {
+      const show = (limit: number) => `N^${limit.toFixed(1)}`
+      return `${metric.title}: growth to ${formatNumber(most)} services at most ${show(atMost)}${further(show)}`
+    }
+  }
+}
+
+/** A share of 1/50 is "50x less". */
+function formatShare(share: number): string {
+  return share <= 1 ? `${formatNumber(1 / share)}x less` : `${formatNumber(share)}x more`
+}

@@ -1,0 +1,22 @@
+import { readdirSync } from 'node:fs'
+import { countGoroutines } from '../measure/goroutines.ts'
+import { sampleMemory, sampleTree } from '../measure/processTree.ts'
+import type { Operated } from './operated.ts'
+import type { Sample } from './results.ts'
+
+/** Supervisor and workers at this moment. The workers are named by the supervisor: one that was adopted is nobody's child. */
+export async function takeSample(operated: Operated, begunMs: number): Promise<Sample> {
+  const { pid, shards } = await operated.status()
+  const workers = shards.flatMap(({ workerPid }) => workerPid ?? [])
+  const pids = [pid, ...workers]
+  const sockets = (await operated.workerSockets()).map((socketPath) => ({ socketPath }))
+  return {
+    atMinutes: (Date.now() - begunMs) / 60_000,
+    pssBytes: sampleMemory(pids).pssBytes,
+    supervisorRssBytes: sampleMemory([pid]).rssBytes,
+    openFiles: pids.reduce((count, each) => count + readdirSync(`/proc/${each}/fd`).length, 0),
+    goroutines: (await countGoroutines(sockets)) ?? 0,
+    threads: sampleTree(pids).threads,
+    workers: workers.length,
+  }
+}

@@ -1,0 +1,71 @@
+/** Everything that a run can compare: ours, its ablations, the floor, and the peers that were given. */
+import type { Binaries } from '../build.ts'
+import { bare } from './bare.ts'
+import { type Variant, ours } from './ours.ts'
+import type { Subject } from './subject.ts'
+import { tsbridge } from './tsbridge.ts'
+import { tsnsrv } from './tsnsrv.ts'
+
+/** What can be given with --peer, by name. */
+export const PEERS: Readonly<Record<string, (binary: string) => Subject[]>> = {
+  tsnsrv: (binary) => [
+    tsnsrv(binary, {
+      key: 'tsnsrv',
+      title: 'tsnsrv',
+      about: 'arsfeld/tsnsrv, all services in one process.',
+      servicesPerProcess: Infinity,
+    }),
+    tsnsrv(binary, {
+      key: 'tsnsrv-shards',
+      title: 'tsnsrv, shards by hand',
+      about: 'arsfeld/tsnsrv in processes of at most 20 services, as the investigation recommends.',
+      servicesPerProcess: 20,
+    }),
+    tsnsrv(binary, {
+      key: 'tsnsrv-separate',
+      title: 'tsnsrv, separate processes',
+      about: 'arsfeld/tsnsrv, a process for each service, as its NixOS module does by default.',
+      servicesPerProcess: 1,
+    }),
+  ],
+  tsbridge: (binary) => [tsbridge(binary)],
+}
+
+/** Each of our measures switched off alone, or set to another value. */
+const ABLATIONS: readonly Omit<Variant, 'group'>[] = [
+  ...Object.entries({
+    'interface-table': 'each node lists the interfaces for itself',
+    'interface-filter': "containers' interfaces count as the host's",
+    'gc-tuning': "Go's own garbage collection target (GOGC=100)",
+  }).map(([measure, about]) => ({
+    key: `no-${measure}`,
+    title: `without ${measure.replace('-', ' ')}`,
+    about: `Ours, but ${about}.`,
+    env: { TSNSRV_WORKER_DISABLE: measure },
+  })),
+  ...[1, 5, 10, 57].map((size) => ({
+    key: `shard-size-${size}`,
+    title: `shards of ${size}`,
+    about: `Ours with --shard-size ${size} (default 20).`,
+    flags: ['--shard-size', String(size)],
+  })),
+  {
+    key: 'start-one-by-one',
+    title: 'starting one by one',
+    about: 'Ours with --start-concurrency 1: a worker starts its nodes one after another.',
+    flags: ['--start-concurrency', '1'],
+  },
+  { key: 'log-upload', title: 'with log upload', about: 'Ours with --log-upload.', flags: ['--log-upload'] },
+]
+
+/** All subjects, ours first. `peers` are binaries by the names of PEERS. */
+export function allSubjects({ cli, bench }: Binaries, version: string, peers: Readonly<Record<string, string>>): Subject[] {
+  const about = 'This project with its defaults: one supervisor, workers of at most 20 services.'
+  return [
+    ours(cli, version, { key: 'ours', title: 'tsnsrv-sup', about, group: 'ours' }),
+    ...Object.entries(peers).flatMap(([name, binary]) => PEERS[name]?.(binary) ?? []),
+    bare(bench),
+    bare(bench, { answers: true }),
+    ...ABLATIONS.map((variant) => ours(cli, version, { ...variant, group: 'ablation' })),
+  ]
+}

@@ -1,0 +1,134 @@
+/** What is compared: anything that gives each of N services its own node on the tailnet. */
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { execa } from 'execa'
+import type { LoadName, Subject as SubjectInfo } from '../results.ts'
+import { countGoroutines } from '../measure/goroutines.ts'
+import type { Command } from '../world/tool.ts'
+
+/** What a subject is given: the same for all of them. */
+export interface Surroundings {
+  /** The subject's own; what is in it survives from a start to the next. */
+  readonly directory: string
+  /** Names on the tailnet, svc0 to svc<n-1>. */
+  readonly services: readonly string[]
+  readonly controlURL: string
+  readonly authKey: string
+  /** http URL of what all services publish. */
+  readonly upstream: string
+  /** Brings a program into the network of the storage host. */
+  readonly place: (file: string, args: readonly string[]) => Command
+}
+
+export interface Running {
+  /** Processes that the subject consists of, without those that these have started. */
+  roots(): readonly number[]
+  /**
+   * Settles when it has said of every service that it is up, or when `answered` is aborted, as what answers is up; gives that
+   * time in epoch milliseconds, or null where it does not tell.
+   */
+  untilReady(answered: AbortSignal): Promise<number | null>
+  /** Goroutines of all its Go processes; null where it does not tell. */
+  goroutines(): Promise<number | null>
+  /** Settles when a process of it has ended before it was told to, with its last words. */
+  readonly failed: Promise<string>
+  /** Ends it in good order; settles when all its processes are gone. */
+  readonly stop: () => Promise<void>
+}
+
+export interface Subject {
+  readonly info: SubjectInfo
+  /** Given: it is of interest at the headline only, with these loads. */
+  readonly headlineLoads?: readonly LoadName[]
+  start(surroundings: Surroundings): Promise<Running>
+}
+
+/** Variables for all subjects: the host has no way to Tailscale's log server, and would try. */
+const LAB_ENVIRONMENT: Readonly<Record<string, string>> = { TS_NO_LOGS_NO_SUPPORT: 'true' }
+
+const STOP_TIMEOUT_MS = 30_000
+/** Between two looks at the logs. */
+const LOOK_MS = 50
+
+/** One process of a subject; its output goes to a file of this start in the subject's directory. */
+export function startProcess({ directory }: Surroundings, name: string, { file, args, env }: Command): Process {
+  const output = { file: join(directory, `${name}-${Date.now()}.log`), append: true }
+  const child = execa(file, [...args], {
+    env: { PATH: process.env.PATH ?? '', ...LAB_ENVIRONMENT, ...env },
+    extendEnv: false,
+    stdin: 'ignore',
+    stdout: output,
+    stderr: output,
+    reject: false,
+    detached: true,
+    forceKillAfterDelay: STOP_TIMEOUT_MS,
+  })
+  const ended = child.then(({ shortMessage }) => `${name} ended by itself: ${shortMessage ?? 'exit code 0'}`)
+  return { pid: child.pid, logFile: output.file, ended, end: () => void child.kill('SIGTERM') }
+}
+
+interface Process {
+  readonly pid: number | undefined
+  readonly logFile: string
+  /** Settles with a sentence on how; never rejects. */
+  readonly ended: Promise<string>
+  readonly end: () => void
+}
+
+/** How a subject tells what it has to tell. */
+export interface Telling {
+  /** URLs of its metrics, seen from its own network. */
+  readonly metrics: readonly string[]
+  /** In its logs: a line for each service that is up, or, with `once`, one when all are. */
+  readonly ready?: { readonly line: RegExp; readonly once?: true }
+}
+
+/** A subject of these processes. */
+export function runningProcesses(
+  { place, services }: Surroundings,
+  processes: readonly Process[],
+  { metrics, ready }: Telling,
+): Running {
+  const enter = (file: string, args: readonly string[]): [string, string[]] => {
+    const command = place(file, args)
+    return [command.file, [...command.args]]
+  }
+  let stopping = false
+  return {
+    roots: () => processes.flatMap(({ pid }) => pid ?? []),
+    async untilReady(answered) {
+      if (!ready) return null
+      const lines = new RegExp(ready.line, 'g')
+      for (;;) {
+        const logs = await Promise.all(processes.map(({ logFile }) => readFile(logFile, 'utf8').catch(() => '')))
+        const told = logs.reduce((count, log) => count + (log.match(lines)?.length ?? 0), 0)
+        if (answered.aborted || told >= (ready.once ? 1 : services.length)) return Date.now()
+        await delay(LOOK_MS, undefined, { signal: answered }).catch(() => undefined)
+      }
+    },
+    goroutines: () =>
+      countGoroutines(
+        metrics.map((url) => ({ url })),
+        enter,
+      ),
+    failed: new Promise((resolve) => {
+      for (const { ended } of processes) {
+        void ended.then((message) => {
+          if (!stopping) resolve(message)
+        })
+      }
+    }),
+    async stop() {
+      stopping = true
+      for (const { end } of processes) end()
+      await Promise.all(processes.map(({ ended }) => ended))
+    },
+  }
+}
+
+/** A file that only the subject reads. */
+export async function writePrivate(path: string, text: string): Promise<string> {
+  await writeFile(path, text, { mode: 0o600 })
+  return path
+}

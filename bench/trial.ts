@@ -1,0 +1,182 @@
+/** One trial: one subject with so many services, on a fresh control plane, through all its phases. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { watchPeakRss } from './measure/peakRss.ts'
+import { sampleTree } from './measure/processTree.ts'
+import { measureWindow } from './measure/window.ts'
+import type { LoadName, Start, Trial, Window } from './results.ts'
+import type { Running, Subject, Surroundings } from './subjects/subject.ts'
+import type { Client, Load } from './world/client.ts'
+import { type World, withWorld } from './world/world.ts'
+
+/** How long everything may take and is measured for. */
+export interface Durations {
+  /** A subject that has not answered with all services by then is given up. */
+  readonly startTimeoutMs: number
+  /** The network map counts as quiet when it has not changed for so long; waited for at most quietTimeoutMs. */
+  readonly quietMs: number
+  readonly quietTimeoutMs: number
+  /** From the last request to the idle window: nodes keep a path to a peer warm for 45 s after it was used. */
+  readonly coolDownMs: number
+  readonly windowMs: Readonly<Record<LoadName, number>>
+}
+
+export interface TrialPlan {
+  readonly subject: Subject
+  readonly services: number
+  readonly repeat: number
+  readonly loads: readonly LoadName[]
+  readonly restart: boolean
+}
+
+export interface Bench extends World {
+  readonly durations: Durations
+  /** Takes a word on what happens now. */
+  readonly progress: (phase: string) => void
+  /** Aborted when the run is to end. */
+  readonly signal: AbortSignal
+}
+
+/** Runs it. Never rejects for what the subject does: that is in `aborted`, beside the numbers until then. */
+export async function runTrial(plan: TrialPlan, bench: Bench): Promise<Trial> {
+  const begun = Date.now()
+  const trial: Trial = {
+    subject: plan.subject.info.key,
+    services: plan.services,
+    repeat: plan.repeat,
+    startedAt: new Date(begun).toISOString(),
+    seconds: 0,
+    aborted: null,
+    start: null,
+    restart: null,
+    windows: {},
+  }
+  let phase = 'preparing'
+  const enter = (next: string) => {
+    bench.signal.throwIfAborted()
+    phase = next
+    bench.progress(next)
+  }
+  try {
+    await withWorld(plan.services, bench, (surroundings, client) => runPhases(plan, trial, surroundings, client, bench, enter))
+  } catch (error) {
+    trial.aborted = `${phase}: ${error instanceof Error ? error.message : String(error)}`
+  }
+  trial.seconds = (Date.now() - begun) / 1000
+  return trial
+}
+
+/** What a subject goes through, in order. Each result is in `trial` as soon as it is known. */
+async function runPhases(
+  { subject, loads, restart }: TrialPlan,
+  trial: Trial,
+  surroundings: Surroundings,
+  client: Client,
+  bench: Bench,
+  enter: (phase: string) => void,
+): Promise<void> {
+  await withSubject(subject, surroundings, async (running, startedAtMs) => {
+    enter('starting')
+    trial.start = await observeStart(running, startedAtMs, surroundings.services, client, bench)
+    for (const load of loads) {
+      if (load === 'idle') {
+        enter('cooling down')
+        await coolDown(startedAtMs + 1000 * trial.start.answeredSeconds, client, bench)
+      }
+      enter(load)
+      trial.windows[load] = await observeLoad(load, running, surroundings.services, client, bench)
+    }
+    enter('stopping')
+  })
+  if (!restart) return
+  enter('starting again')
+  await withSubject(subject, surroundings, async (running, startedAtMs) => {
+    trial.restart = await observeStart(running, startedAtMs, surroundings.services, client, bench)
+  })
+}
+
+/** The subject, for as long as `use` takes; it is given up when it ends by itself. */
+async function withSubject(
+  subject: Subject,
+  surroundings: Surroundings,
+  use: (running: Running, startedAtMs: number) => Promise<void>,
+): Promise<void> {
+  const startedAtMs = Date.now()
+  const running = await subject.start(surroundings)
+  const failed = running.failed.then((message) => {
+    throw new Error(message)
+  })
+  try {
+    await Promise.race([use(running, startedAtMs), failed])
+  } finally {
+    await running.stop()
+  }
+}
+
+/** Waits until the last request is long over, and what the network maps had to say about it as well. */
+async function coolDown(lastRequestAtMs: number, client: Client, { durations, signal }: Bench): Promise<void> {
+  const coolAtMs = lastRequestAtMs + durations.coolDownMs
+  await delay(Math.max(0, coolAtMs - Date.now()), undefined, { signal })
+  const { quietMs, quietTimeoutMs } = durations
+  await client.untilQuiet({ quietMs: 2 * quietMs, sinceMs: Date.now() - quietMs, timeoutMs: quietTimeoutMs })
+}
+
+async function observeStart(
+  running: Running,
+  startedAtMs: number,
+  services: readonly string[],
+  client: Client,
+  { durations }: Bench,
+): Promise<Start> {
+  const peak = watchPeakRss(() => running.roots())
+  try {
+    const answered = new AbortController()
+    const ready = running.untilReady(answered.signal)
+    const answeredAtMs = await client.untilAllAnswer(services, durations.startTimeoutMs).finally(() => answered.abort())
+    const readyAtMs = await ready
+    const { quietMs, quietTimeoutMs } = durations
+    const quietAtMs = await client.untilQuiet({ quietMs, sinceMs: answeredAtMs, timeoutMs: quietTimeoutMs })
+    return {
+      readySeconds: readyAtMs === null ? null : (Math.min(readyAtMs, answeredAtMs) - startedAtMs) / 1000,
+      answeredSeconds: (answeredAtMs - startedAtMs) / 1000,
+      quietSeconds: quietAtMs === null ? null : Math.max(0, quietAtMs - startedAtMs) / 1000,
+      cpuSeconds: sampleTree(running.roots()).cpuSeconds,
+      peakRssBytes: peak.stop(),
+    }
+  } finally {
+    peak.stop()
+  }
+}
+
+function observeLoad(
+  load: LoadName,
+  running: Running,
+  services: readonly string[],
+  client: Client,
+  bench: Bench,
+): Promise<Window> {
+  const durationMs = bench.durations.windowMs[load]
+  const subject = { roots: () => Promise.resolve(running.roots()), goroutines: () => running.goroutines() }
+  return measureWindow(
+    subject,
+    () => bench.host.uplinkBytes(),
+    async (begun) => {
+      const shape = SHAPES[load]
+      if (shape !== null) return client.load(targetsOf(load, services), shape, durationMs, begun)
+      await delay(durationMs, undefined, { signal: bench.signal })
+      return null
+    },
+  )
+}
+
+const SHAPES: Readonly<Record<LoadName, Load | null>> = {
+  idle: null,
+  light: { mode: 'rate', perSecondEach: 5, connections: 1 },
+  moderate: { mode: 'rate', perSecondEach: 10, connections: 2 },
+  saturated: { mode: 'closed', connections: 32 },
+}
+
+/** Light load goes to a tenth of the services, spread over all shards; full load to at most twelve, as in the published comparison. */
+function targetsOf(load: LoadName, services: readonly string[]): readonly string[] {
+  if (load === 'light') return services.filter((_, i) => i % 10 === 0)
+  return load === 'saturated' ? services.slice(0, 12) : services
+}

@@ -1,0 +1,58 @@
+/** The regression guard: what the project exists for, as ratios against bare tsnet nodes in the same minutes. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Binaries, buildAll } from '../../bench/build.ts'
+import { type StorageHost, openStorageHost } from '../../bench/host/storageHost.ts'
+import { cpu, cpuPerThousand, pss, wakeUps } from '../../bench/report/metrics.ts'
+import type { Trial } from '../../bench/results.ts'
+import { bare } from '../../bench/subjects/bare.ts'
+import { ours } from '../../bench/subjects/ours.ts'
+import { type Durations, runTrial } from '../../bench/trial.ts'
+
+const SERVICES = 20
+
+const durations: Durations = {
+  startTimeoutMs: 120_000,
+  quietMs: 3000,
+  quietTimeoutMs: 20_000,
+  coolDownMs: 46_000,
+  windowMs: { idle: 16_000, light: 0, moderate: 0, saturated: 5000 },
+}
+
+// Without root there is no storage host: npm test then says that these were skipped.
+describe.runIf(process.getuid?.() === 0)('20 services on the storage host, beside bare tsnet nodes', () => {
+  let host: StorageHost
+  let trials: { ours: Trial; bare: Trial }
+
+  beforeAll(async () => {
+    const binaries: Binaries = await buildAll(() => undefined)
+    host = await openStorageHost()
+    const run = (subject: ReturnType<typeof bare>) =>
+      runTrial(
+        { subject, services: SERVICES, repeat: 1, loads: ['idle', 'saturated'], restart: false },
+        { binaries, host, durations, progress: () => undefined, signal: new AbortController().signal },
+      )
+    trials = {
+      ours: await run(ours(binaries.cli, '', { key: 'ours', title: '', about: '', group: 'ours' })),
+      bare: await run(bare(binaries.bench)),
+    }
+  }, 900_000)
+
+  afterAll(() => host.close())
+
+  it('ends both trials', () => {
+    expect({ ours: trials.ours.aborted, bare: trials.bare.aborted }).toEqual({ ours: null, bare: null })
+  })
+
+  // Limits are about twice what is seen, so that a slow or busy machine does not cross them and a lost measure does.
+  it.each([
+    { metric: cpu('idle'), share: 1 / 4 },
+    { metric: pss('idle'), share: 1 / 3 },
+    { metric: wakeUps('idle'), share: 1 / 2 },
+    { metric: cpuPerThousand('saturated'), share: 1.5 },
+  ])('$metric.title: at most $share of theirs', ({ metric, share }) => {
+    const [own, theirs] = [metric.of(trials.ours), metric.of(trials.bare)]
+    expect(own).not.toBeNull()
+    expect(theirs).not.toBeNull()
+    expect(own! / theirs!).toBeLessThan(share)
+  })
+})
