@@ -27,7 +27,17 @@ test('every setting has a flag and a variable that mean the same', () => {
   const flags = flagsOf(
     ...['--shard-size', '3', '--state-dir', 'state', '--run-dir', '/run/x', '--control-url', 'https://c.example'],
     ...['--worker-binary', 'bin/w', '--start-concurrency', '2', '--drain-timeout', '1m', '--gc-percent', '50'],
-    ...['--ignore-interfaces', 'a*,b*', '--log-upload', '--sample-interval', '2s', '--key-api-url', 'https://k.example'],
+    ...[
+      '--ignore-interfaces',
+      'a*,b*',
+      '--log-upload',
+      '--port-mapping',
+      'false',
+      '--sample-interval',
+      '2s',
+      '--key-api-url',
+      'https://k.example',
+    ],
     ...['--prometheus-addr', 'off'],
   )
   const env = {
@@ -41,6 +51,7 @@ test('every setting has a flag and a variable that mean the same', () => {
     TSNSRV_SUP_GC_PERCENT: '50',
     TSNSRV_SUP_IGNORE_INTERFACES: 'a*,b*',
     TSNSRV_SUP_LOG_UPLOAD: 'yes',
+    TSNSRV_SUP_PORT_MAPPING: 'no',
     TSNSRV_SUP_SAMPLE_INTERVAL: '2s',
     TSNSRV_SUP_KEY_API_URL: 'https://k.example',
     TSNSRV_SUP_PROMETHEUS_ADDR: 'off',
