@@ -9,14 +9,16 @@ export async function takeSample(operated: Operated, begunMs: number): Promise<S
   const { pid, shards } = await operated.status()
   const workers = shards.flatMap(({ workerPid }) => workerPid ?? [])
   const pids = [pid, ...workers]
+  const tree = sampleTree(pids)
   const sockets = (await operated.workerSockets()).map((socketPath) => ({ socketPath }))
   return {
     atMinutes: (Date.now() - begunMs) / 60_000,
     pssBytes: sampleMemory(pids).pssBytes,
-    supervisorRssBytes: sampleMemory([pid]).rssBytes,
+    // Of the supervisor alone: the workers that it has started are its children.
+    supervisorRssBytes: tree.members.find((member) => member.pid === pid)?.rssBytes ?? 0,
     openFiles: pids.reduce((count, each) => count + readdirSync(`/proc/${each}/fd`).length, 0),
     goroutines: (await countGoroutines(sockets)) ?? 0,
-    threads: sampleTree(pids).threads,
+    threads: tree.threads,
     workers: workers.length,
   }
 }
