@@ -1,10 +1,9 @@
 // Package collector tunes Go's garbage collector for a process that is mostly idle and sometimes busy.
 //
 // Each node holds 32 MiB of receive buffers, nearly all never touched: they are no memory until somebody writes to them. Go
-// counts them as live heap, and that misleads it twice. A percentage of that heap is a lot of garbage: with GOGC=100 a shard
-// of 20 nodes may pile up 640 MB. And a buffer that is laid where garbage was is zeroed first, and so becomes memory for as
-// long as the node lives. So here garbage is allowed by the byte, and none is collected while nodes start: their buffers then
-// come to lie in fresh memory.
+// counts them as live heap, and a percentage of that heap is a lot of garbage: with GOGC=100 a shard of 20 nodes may pile up
+// 640 MB, and what lives lies scattered over all of it for good. So here garbage is allowed by the byte, also while nodes
+// start, and what a busy time has left is given back to the system.
 package collector
 
 import (
@@ -18,19 +17,17 @@ import (
 const (
 	relaxedPercent = 100
 
-	// idleGarbageBytes is collected by an idle shard at no measurable cost.
-	idleGarbageBytes = 16 << 20
+	// garbageBytes is collected by an idle shard every minute or two, and by one that starts twenty nodes about ten times.
+	garbageBytes = 16 << 20
 
-	// startingNodeBytes is what a node takes while it starts: 32 MiB of buffers, and the garbage of joining.
-	startingNodeBytes = 48 << 20
-
-	// A start is over when, within settleTime, less was allocated than an idle shard may keep as garbage; or, for a process
-	// that has work to do by then, after maxSettles times as long.
-	settleTime = 15 * time.Second
-	maxSettles = 8
+	// nodeBufferBytes come into being when a node starts: 4 queues of 128 buffers of 64 KiB.
+	nodeBufferBytes = 32 << 20
 
 	// leastHeapBytes is the heap below which Go applies the percentage to this.
 	leastHeapBytes = 4 << 20
+
+	// quietAfter is how long there must have been no collection for a process to be no longer busy.
+	quietAfter = 15 * time.Second
 
 	// What collecting costs, as a share of one core over the time between two cycles.
 	relaxAbove   = 0.04
@@ -58,22 +55,23 @@ func NextPercent(current, base int, cost float64, expensiveFor time.Duration) in
 }
 
 // gcPercent is the value for debug.SetGCPercent that allows as much garbage as percent of the live heap, but at least
-// idleGarbageBytes, and the memory of nodes that are starting on top.
-func gcPercent(percent, starting int, liveBytes uint64) int {
+// garbageBytes, and on top the buffers of nodes that are not in liveBytes yet.
+func gcPercent(percent, newNodes int, liveBytes uint64) int {
 	live := max(liveBytes, leastHeapBytes)
-	garbage := max(live*uint64(percent)/100, idleGarbageBytes) + uint64(starting)*startingNodeBytes
+	garbage := max(live*uint64(percent)/100, garbageBytes) + uint64(newNodes)*nodeBufferBytes
 	return int((garbage*100 + live - 1) / live)
 }
 
 // tuner holds the collector to the policy. There is one, as a process has one collector.
 type tuner struct {
-	mu       sync.Mutex
-	cycle    cycle
-	starting int         // nodes, since the last time that it was quiet
-	settle   *time.Timer // nil until Tune; runs while starting > 0
-	settles  int         // how often it has run since the last node started
-	heaped   uint64      // bytes allocated, ever, when it last began to run
-	set      int         // what debug.SetGCPercent was last told
+	mu        sync.Mutex
+	quiet     *time.Timer // nil until Tune; runs while isBusy
+	cycle     cycle
+	automatic uint64 // cycles that nobody asked for, when it last looked
+	isBusy    bool   // it has collected twice within quietAfter
+	starting  int    // nodes whose buffers are still to come
+	newNodes  int    // nodes whose buffers no collection has seen, those that are starting included
+	set       int    // what debug.SetGCPercent was last told
 }
 
 var process tuner
@@ -81,70 +79,71 @@ var process tuner
 // Tune sets the percentage to base and follows the load from then on. An idle process is looked at once per collection, of
 // which there is one every two minutes anyway. Call it once, before the first node starts.
 func Tune(base int) {
-	t := &process
+	process.begin(base)
+	afterEachCollection(func() { process.collected(time.Now()) })
+}
+
+func (t *tuner) begin(base int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.cycle = cycle{base: base, percent: base, at: time.Now(), spent: spentCollecting()}
-	t.settle = time.AfterFunc(settleTime, t.look)
-	t.settle.Stop()
+	t.automatic = automaticCycles()
+	t.quiet = time.AfterFunc(quietAfter, t.giveBack)
+	t.quiet.Stop()
 	t.apply()
-	afterEachCollection(t.collected)
 }
 
-// NodeStarting says that a node is about to start. It does nothing in a process that is not tuned.
-func NodeStarting() { process.nodeStarting() }
+// NodeStarting says that a node is about to start; call what it returns when the node has its buffers, or has failed. Both
+// do nothing in a process that is not tuned.
+func NodeStarting() (started func()) { return process.nodeStarting() }
 
-func (t *tuner) nodeStarting() {
+func (t *tuner) nodeStarting() (started func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.settle == nil {
-		return
-	}
 	t.starting++
-	t.settles, t.heaped = 0, allocatedBytes()
-	t.settle.Reset(settleTime)
+	t.newNodes++
 	t.apply()
-}
-
-// look ends the start if it is over, and gives back what it has left.
-func (t *tuner) look() {
-	if t.endStart() {
-		runtime.GC() // pools keep what they hold for one more collection
-		debug.FreeOSMemory()
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.starting--
 	}
 }
 
-// endStart ends the start if it is over, or has it looked at again.
-func (t *tuner) endStart() (isOver bool) {
+// collected follows a collection, unless it was one of giveBack's.
+func (t *tuner) collected(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	before := t.heaped
-	t.settles++
-	t.heaped = allocatedBytes()
-	if t.heaped-before >= idleGarbageBytes && t.settles < maxSettles {
-		t.settle.Reset(settleTime)
-		return false
+	t.newNodes = t.starting
+	if automatic := automaticCycles(); automatic != t.automatic {
+		t.automatic = automatic
+		t.isBusy = t.isBusy || now.Sub(t.cycle.at) < quietAfter
+		t.cycle.adapt(now, spentCollecting())
 	}
-	t.starting = 0
+	if t.isBusy {
+		t.quiet.Reset(quietAfter)
+	}
 	t.apply()
-	return true
 }
 
-func (t *tuner) collected() {
+// giveBack follows a busy time: its garbage lies in pages that the runtime would keep, as it takes the untouched buffers for
+// a heap that large.
+func (t *tuner) giveBack() {
 	t.mu.Lock()
-	isIdleAgain := t.cycle.adapt(time.Now(), spentCollecting())
+	t.isBusy = false
+	t.cycle.percent = t.cycle.base
 	t.apply()
 	t.mu.Unlock()
-	if isIdleAgain {
-		// The garbage of the busy time lies in pages that the runtime would keep: it takes the untouched receive buffers
-		// for a heap that large.
-		debug.FreeOSMemory()
-	}
+	runtime.GC() // pools keep what they hold for one more collection
+	debug.FreeOSMemory()
 }
 
 // apply tells the runtime. The caller holds mu.
 func (t *tuner) apply() {
-	if percent := gcPercent(t.cycle.percent, t.starting, liveHeapBytes()); percent != t.set {
+	if t.quiet == nil {
+		return
+	}
+	if percent := gcPercent(t.cycle.percent, t.newNodes, liveHeapBytes()); percent != t.set {
 		t.set = percent
 		debug.SetGCPercent(percent)
 	}
@@ -168,8 +167,8 @@ type cycle struct {
 	expensiveSince time.Time // zero: the last cycle was not
 }
 
-// adapt takes the decision for the time since the last cycle, and tells whether a busy time has ended with it.
-func (c *cycle) adapt(now time.Time, spent time.Duration) (isIdleAgain bool) {
+// adapt takes the decision for the time since the last cycle.
+func (c *cycle) adapt(now time.Time, spent time.Duration) {
 	cost := float64(spent-c.spent) / float64(max(now.Sub(c.at), time.Microsecond))
 	if cost <= relaxAbove {
 		c.expensiveSince = time.Time{}
@@ -180,10 +179,8 @@ func (c *cycle) adapt(now time.Time, spent time.Duration) (isIdleAgain bool) {
 	if !c.expensiveSince.IsZero() {
 		expensiveFor = now.Sub(c.expensiveSince)
 	}
-	before := c.percent
-	c.percent = NextPercent(before, c.base, cost, expensiveFor)
+	c.percent = NextPercent(c.percent, c.base, cost, expensiveFor)
 	c.at, c.spent = now, spent
-	return c.percent < before && c.percent == c.base
 }
 
 // spentCollecting is the CPU time that the collector has taken from the program, without what it did on idle cores.
@@ -196,13 +193,11 @@ func spentCollecting() time.Duration {
 	return time.Duration((samples[0].Value.Float64() - samples[1].Value.Float64()) * float64(time.Second))
 }
 
-// allocatedBytes is what the process has ever allocated on its heap.
-func allocatedBytes() uint64 { return readUint64("/gc/heap/allocs:bytes") }
+// automaticCycles counts the collections that the runtime has begun by itself, by size or by time.
+func automaticCycles() uint64 { return readUint64("/gc/cycles/automatic:gc-cycles") }
 
 // liveHeapBytes is what the last collection found alive.
-func liveHeapBytes() uint64 {
-	return readUint64("/gc/heap/live:bytes")
-}
+func liveHeapBytes() uint64 { return readUint64("/gc/heap/live:bytes") }
 
 func readUint64(name string) uint64 {
 	samples := []metrics.Sample{{Name: name}}

@@ -10,7 +10,7 @@ import (
 	"tailscale.com/types/netmap"
 )
 
-const mapTimeout = 2 * time.Second // of the last write, at Close
+const mapTimeout = 10 * time.Second // of the last write, at Close; nodes that close together wait for each other's
 
 // Shorter in tests. A map has a file for each peer, so that N nodes that know each other write N x N of them: rarely.
 var (

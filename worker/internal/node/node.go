@@ -94,8 +94,9 @@ func Start(config Config) (*Node, error) {
 		Logf:       backendLog,
 		UserLogf:   logger.Discard, // the login URL reaches us by the IPN bus
 	}
-	collector.NodeStarting()
+	started := collector.NodeStarting()
 	client, err := server.LocalClient() // starts the server
+	started()
 	if lent {
 		keptMap.takeBack()
 	}
