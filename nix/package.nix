@@ -1,4 +1,4 @@
-# tsnsrv-sup: the supervisor (TypeScript, compiled) with the worker (Go) beside it, where the supervisor looks for it.
+# tsnsrv-sup: the supervisor (TypeScript, bundled) with the worker (Go) beside it, where the supervisor looks for it.
 { lib, buildGoModule, buildNpmPackage, importNpmLock }:
 let
   inherit (lib.importJSON ../package.json) version description;
@@ -26,7 +26,7 @@ buildNpmPackage {
       ../package.json
       ../package-lock.json
       ../tsconfig.json
-      ../tsconfig.build.json
+      ../scripts/bundle.ts
       ../supervisor
       ../shared
       (fileset.maybeMissing ../README.md)
@@ -38,7 +38,7 @@ buildNpmPackage {
   inherit (importNpmLock) npmConfigHook;
   buildPhase = ''
     runHook preBuild
-    node_modules/.bin/tsc -p tsconfig.build.json
+    node_modules/.bin/tsx scripts/bundle.ts dist
     cp --recursive ${worker}/bin bin
     runHook postBuild
   '';

@@ -1,12 +1,13 @@
 /**
- * Builds what is missing or older than its sources: dist/ (TypeScript) and bin/ (the Go worker and lab).
+ * Builds what is missing or older than its sources: dist/ (TypeScript, bundled) and bin/ (the Go worker and lab).
  * `npm run build` runs it; the demo and the tests call `buildMissing` first.
  */
 import { createHash } from 'node:crypto'
-import { chmod, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { execa } from 'execa'
+import { bundle } from './bundle.ts'
 import { type GoInstallation, goProblem, nodeProblem } from './toolchain.ts'
 
 // By URL: import.meta.dirname is missing in the Node that is too old, which is to be told so.
@@ -37,12 +38,9 @@ interface Output {
 const outputs: Output[] = [
   {
     directory: 'dist',
-    what: 'the supervisor (TypeScript), about 10 seconds',
-    sources: ['supervisor', 'shared', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json'],
-    build: async (directory) => {
-      await run(join(root, 'node_modules/.bin/tsc'), ['-p', 'tsconfig.build.json', '--outDir', directory], root)
-      await chmod(join(directory, 'supervisor/cli/main.js'), 0o755)
-    },
+    what: 'the supervisor (TypeScript)',
+    sources: ['supervisor', 'shared', 'package-lock.json', 'tsconfig.json', 'scripts/bundle.ts'],
+    build: bundle,
   },
   {
     directory: 'bin',

@@ -3,7 +3,7 @@ import { Writable } from 'node:stream'
 import type { Operator } from '../core/ports.ts'
 import type { Transition } from '../core/transitions.ts'
 import { createLog, type Log } from '../effects/supervisorLog.ts'
-import { createProgress, type Progress } from './progress.ts'
+import type { Progress } from './progress.ts'
 import type { Output } from './terminal.ts'
 
 export interface StartOutput {
@@ -14,7 +14,7 @@ export interface StartOutput {
 }
 
 /** Shows everything on `stream`, and keeps it in `file` for `tsnsrv-sup logs`. */
-export function createStartOutput(stream: Output, file: NodeJS.WritableStream): StartOutput {
+export async function createStartOutput(stream: Output, file: NodeJS.WritableStream): Promise<StartOutput> {
   const kept = createLog(file, { json: true })
   if (stream.isTTY !== true) {
     const log = both(createLog(stream, { json: true }), kept)
@@ -26,6 +26,8 @@ export function createStartOutput(stream: Output, file: NodeJS.WritableStream): 
       follow: () => () => undefined,
     }
   }
+  // Loaded only now: a service has no terminal, and need not hold what draws on one in memory.
+  const { createProgress } = await import('./progress.ts')
   let progress: Progress | null = null
   // A line that were written beside the bar would tear it.
   const aboveTheBar = new Writable({

@@ -54,7 +54,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
   const binary = findWorkerBinary(settings.workerBinary)
   await prepareDirectories(settings.stateDir, settings.runDir)
   const release = await lockStateDir(settings.stateDir)
-  const output = createStartOutput(process.stderr, openLogFile(logDirectory(settings.stateDir)))
+  const output = await createStartOutput(process.stderr, openLogFile(logDirectory(settings.stateDir)))
   for (const note of notes) output.log.warn(renderDiagnostics([note], text).trimEnd())
 
   const credentials = createCredentials({ env: process.env, keyAPIURL: settings.keyAPIURL })
