@@ -1,7 +1,9 @@
 package node
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -9,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"tailscale.com/ipn"
@@ -34,12 +35,21 @@ type keptMap struct {
 	ephemeral  bool               // each start makes a new node: there is nothing to keep
 	profiles   string             // parent of the profiles' directories
 	dir        string             // where the map is while the node runs
-	cache      *netmapcache.Cache // of dir; it knows what the files hold, and writes only what differs
+	sealFile   string             // what it is of
+	cache      *netmapcache.Cache // of dir; it knows what it has written
 	place      string             // where it was lent to
-	files      int                // and how many there were
 }
 
 const keptMapName = "network-map"
+
+// seal says what the kept map is of, and is written after it: a map that is not what its seal says is not used. So that the
+// backend is never given a damaged one, which it may panic on, and a start need not read it twice.
+type seal struct {
+	ControlURL string         `json:"controlURL"`
+	NodeKey    key.NodePublic `json:"nodeKey"`
+	KeyExpiry  time.Time      `json:"keyExpiry,omitzero"`
+	SHA256     string         `json:"sha256"` // see fingerprint
+}
 
 func newKeptMap(config Config, keys ipn.StateStore) *keptMap {
 	m := &keptMap{
@@ -48,6 +58,7 @@ func newKeptMap(config Config, keys ipn.StateStore) *keptMap {
 		ephemeral:  config.Ephemeral,
 		profiles:   filepath.Join(config.Dir, "profile-data"),
 		dir:        filepath.Join(config.Dir, keptMapName),
+		sealFile:   filepath.Join(config.Dir, keptMapName+".json"),
 	}
 	m.cache = m.open()
 	return m
@@ -76,61 +87,68 @@ func (m *keptMap) lend() (lent bool, err error) {
 	if err := os.RemoveAll(place); err != nil { // of a backend that keeps its own
 		return false, err
 	}
-	m.place, m.files = place, m.count()
+	m.place = place
 	if errors.Join(os.MkdirAll(filepath.Dir(place), 0o700), os.Rename(m.dir, place)) != nil {
 		return false, nil // nothing is in place, which is safe
 	}
 	return true, nil
 }
 
-// takeBack ends what lend began. The backend has read the map by now.
-func (m *keptMap) takeBack() {
-	_ = os.Rename(m.place, m.dir)
-	if m.count() != m.files {
-		m.cache = m.open() // control was faster: what is left must be written anew
-	}
-}
+// takeBack ends what lend began. The backend has read the map by now; if control was faster, a part of it is gone.
+func (m *keptMap) takeBack() { _ = os.Rename(m.place, m.dir) }
 
 // forget removes what is kept.
 func (m *keptMap) forget() {
 	m.cache = m.open()
+	_ = os.Remove(m.sealFile)
 	_ = os.RemoveAll(m.dir)
 }
 
-func (m *keptMap) count() int {
-	entries, _ := os.ReadDir(m.dir)
-	return len(entries)
-}
+var errNotOurs = errors.New("the network map is not of this login, or not whole")
 
-var errNotOurs = errors.New("the network map is not of this login")
-
-// check reads the map as the backend would. Each part is a file of JSON, which may be damaged in any way: even so that
-// reading it panics.
-func (m *keptMap) check(login login) (err error) {
-	defer func() {
-		if problem := recover(); problem != nil {
-			err = fmt.Errorf("the network map is damaged: %v", problem)
-		}
-	}()
-	known, err := m.cache.Load(context.Background())
+// check tells whether the map may be lent.
+func (m *keptMap) check(login login) error {
+	text, err := os.ReadFile(m.sealFile)
 	if err != nil {
 		return err
 	}
-	expiry := known.SelfKeyExpiry()
-	switch {
-	case slices.ContainsFunc(known.Peers, func(peer tailcfg.NodeView) bool { return !peer.Valid() }):
-		return errors.New("the network map is damaged")
-	case login.controlURL != orDefault(m.controlURL), known.NodeKey != login.nodeKey, known.GetAddresses().Len() == 0, known.DERPMap == nil:
+	var of seal
+	if err := json.Unmarshal(text, &of); err != nil {
+		return err
+	}
+	if of.ControlURL != orDefault(m.controlURL) || of.ControlURL != login.controlURL || of.NodeKey != login.nodeKey {
 		return errNotOurs
-	case !expiry.IsZero() && expiry.Before(time.Now()):
+	}
+	if !of.KeyExpiry.IsZero() && of.KeyExpiry.Before(time.Now()) {
 		return errNotOurs // control decides what becomes of it
+	}
+	if found, err := fingerprint(m.dir); err != nil || found != of.SHA256 {
+		return errNotOurs
 	}
 	return nil
 }
 
+// fingerprint is a hash of the names and contents of the files in a directory.
+func fingerprint(dir string) (string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	hash := sha256.New()
+	for _, entry := range entries {
+		text, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(hash, "%s %d\n", entry.Name(), len(text))
+		hash.Write(text)
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
 // keep replaces the map by a newer one. A map that was itself read from disk tells nothing new.
 func (m *keptMap) keep(ctx context.Context, latest *netmap.NetworkMap, homeRelay int) error {
-	if latest.Cached || !latest.SelfNode.Valid() {
+	if latest.Cached || !latest.SelfNode.Valid() || latest.GetAddresses().Len() == 0 {
 		return nil
 	}
 	if err := os.MkdirAll(m.dir, 0o700); err != nil {
@@ -143,7 +161,23 @@ func (m *keptMap) keep(ctx context.Context, latest *netmap.NetworkMap, homeRelay
 	mak.Set(&self.CapMap, tailcfg.NodeAttrCacheNetworkMaps, nil)
 	kept := *latest
 	kept.SelfNode = self.View()
-	return m.cache.Store(ctx, &kept)
+	if err := m.cache.Store(ctx, &kept); err != nil {
+		return err
+	}
+	sum, err := fingerprint(m.dir)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(seal{
+		ControlURL: orDefault(m.controlURL),
+		NodeKey:    latest.NodeKey,
+		KeyExpiry:  latest.SelfKeyExpiry(),
+		SHA256:     sum,
+	})
+	if err != nil {
+		return err
+	}
+	return replaceFile(m.sealFile, m.sealFile+".new", text)
 }
 
 // login is what the key file says of the current login.
@@ -193,13 +227,21 @@ func orDefault(controlURL string) string {
 	return controlURL
 }
 
-// atomicFiles is a FileStore whose files are replaced as a whole, so that a crash tears none.
+// atomicFiles is a FileStore whose files are replaced as a whole, so that a crash tears none, and only when they change.
 type atomicFiles struct{ netmapcache.FileStore }
 
 func (f atomicFiles) Store(_ context.Context, key string, value []byte) error {
-	temporary := string(f.FileStore) + ".new" // beside it: in it, only names of keys are allowed
-	if err := os.WriteFile(temporary, value, 0o600); err != nil {
+	path := filepath.Join(string(f.FileStore), hex.EncodeToString([]byte(key)))
+	if kept, err := os.ReadFile(path); err == nil && bytes.Equal(kept, value) {
+		return nil
+	}
+	return replaceFile(path, string(f.FileStore)+".new", value) // in the directory, only names of keys are allowed
+}
+
+// replaceFile replaces a file as a whole, by way of a temporary one on the same file system.
+func replaceFile(path, temporary string, content []byte) error {
+	if err := os.WriteFile(temporary, content, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(temporary, filepath.Join(string(f.FileStore), hex.EncodeToString([]byte(key))))
+	return os.Rename(temporary, path)
 }

@@ -51,6 +51,8 @@ func part(config Config, key string) string {
 	return filepath.Join(config.Dir, keptMapName, hex.EncodeToString([]byte(key)))
 }
 
+func sealOf(config Config) string { return filepath.Join(config.Dir, keptMapName+".json") }
+
 func TestNodeIsUpAgainWhileControlIsAway(t *testing.T) {
 	for what, options := range map[string]tailnet.Options{
 		"control grants no caching": {},
@@ -78,7 +80,7 @@ func TestNodeIsUpAgainAfterACrash(t *testing.T) {
 	n := start(t, c)
 	before := await(t, n, Running)
 	eventually(t, "the map is kept", func() bool {
-		_, err := os.Stat(part(c, "filter")) // written last, as there are no peers
+		_, err := os.Stat(sealOf(c)) // written last
 		return err == nil
 	})
 	crashed := c
@@ -141,12 +143,22 @@ func TestAMapThatIsNotCertainlyOursIsNotUsed(t *testing.T) {
 			}
 			return os.WriteFile(dir, []byte("x"), 0o600)
 		},
+		"no seal":        func(c *Config) error { return os.Remove(sealOf(*c)) },
+		"truncated seal": func(c *Config) error { return os.Truncate(sealOf(*c), 20) },
+		"seal of before": func(c *Config) error { return os.WriteFile(sealOf(*c), []byte(`{}`), 0o600) },
 		"of another node": func(c *Config) error {
 			dir := filepath.Join(c.Dir, keptMapName)
 			if err := os.RemoveAll(dir); err != nil {
 				return err
 			}
-			return os.CopyFS(dir, os.DirFS(filepath.Join(other.Dir, keptMapName)))
+			if err := os.CopyFS(dir, os.DirFS(filepath.Join(other.Dir, keptMapName))); err != nil {
+				return err
+			}
+			text, err := os.ReadFile(sealOf(other))
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(sealOf(*c), text, 0o600)
 		},
 		"of another control server": func(c *Config) error {
 			c.ControlURL = "http://127.0.0.1:1"
