@@ -18,26 +18,24 @@ const (
 	discardPort = 9 // RFC 863: whatever comes there is thrown away
 )
 
-// Call renews the WireGuard session with a peer. It gives up after a few attempts; a peer that is off the tailnet costs
-// nothing more.
+// Call renews the WireGuard session with a peer that hears, or has just heard, from control that the node runs in another
+// process. It gives up after a few attempts; a peer that is off the tailnet costs nothing more.
 //
-// A node that came up with a kept network map is known to its peers by the disco key of its last run until control tells them:
-// they ignore disco for a second or more. But WireGuard knows no such key, and the first handshake goes by the relay at once.
-//
-// Then by disco, until there is a path: WireGuard sends its handshake once in 5 seconds (RekeyTimeout), so the first one
+// First by disco, until there is a path: WireGuard sends its handshake once in 5 seconds (RekeyTimeout), so the first one
 // must not be lost. Then, a moment later, a handshake. The moment: a peer that learns our new disco key answers disco at
-// once, and only then resets its side of the session, and a handshake that falls in between is lost.
+// once, and only then resets its side of the session, and a handshake that falls in between is lost. So is one of before: our
+// side of that session is dropped too, or it would go on for the 15 seconds after which WireGuard gives up on it.
 func (n *Node) Call(ctx context.Context, peer netip.Addr) {
-	if n.hadMap {
-		n.shakeHands(ctx, peer)
-	}
 	if !n.ping(ctx, peer) {
 		return
 	}
 	select {
 	case <-ctx.Done():
 	case <-time.After(settleTime):
-		n.shakeHands(ctx, peer)
+		if who, err := n.local.WhoIs(ctx, peer.String()); err == nil {
+			n.server.Sys().Engine.Get().ResetDevicePeer(who.Node.Key)
+		}
+		n.ShakeHands(ctx, peer)
 	}
 }
 
@@ -57,14 +55,17 @@ func (n *Node) ping(ctx context.Context, peer netip.Addr) (answered bool) {
 	return false
 }
 
-// shakeHands sends packets until there was a handshake with the peer, which a packet begins by itself when there is no
+// ShakeHands sends packets until there was a handshake with the peer, which a packet begins by itself when there is no
 // session.
+//
+// A node that came up with a kept network map is known to its peers by the disco key of its last run until control tells them:
+// they ignore disco for a second or more. But WireGuard knows no such key, and this goes by the relay at once.
 //
 // A ping by TSMP would do so too, and would be answered. But in tailscale 1.102 the answer is given by the goroutine that
 // decrypts what comes from us, and waits there for the one that reads the peer's own packets; that one may be waiting to
 // make a session anew, while another that drops ours holds the lock and waits for the first. The peer then hangs for good,
 // and a host with many services that come back at once makes it likely. What nobody answers cannot do so.
-func (n *Node) shakeHands(ctx context.Context, peer netip.Addr) {
+func (n *Node) ShakeHands(ctx context.Context, peer netip.Addr) {
 	since := time.Now()
 	who, err := n.local.WhoIs(ctx, peer.String())
 	if err != nil {

@@ -52,6 +52,9 @@ type Node struct {
 	keptMap    *keptMap      // guarded by oneMap once the node runs
 	mapChanged chan struct{} // there is something to keep
 	accepted   atomic.Bool   // by control, in this run
+	confirmed  chan struct{} // closed when it first was
+
+	confirmOnce sync.Once
 }
 
 // StateError says that the node's key file is there but cannot be read.
@@ -121,6 +124,7 @@ func Start(config Config) (*Node, error) {
 		hadMap:     lent,
 		keptMap:    keptMap,
 		mapChanged: make(chan struct{}, 1),
+		confirmed:  make(chan struct{}),
 	}
 	if actual := server.Sys().MagicSock.Get().LocalPort(); actual != config.Port {
 		config.Log.Warn("the UDP port of this service is taken; using another one until the next start", "port", config.Port, "actual", actual)
@@ -160,6 +164,12 @@ func (n *Node) Dial(ctx context.Context, network, address string) (net.Conn, err
 func (n *Node) WhoIs(ctx context.Context, address string) (*apitype.WhoIsResponse, error) {
 	return n.local.WhoIs(ctx, address)
 }
+
+// HadMap tells whether the node came up with a kept network map, without control.
+func (n *Node) HadMap() bool { return n.hadMap }
+
+// Confirmed is closed when control has accepted the node in this run; it is then telling the node's peers.
+func (n *Node) Confirmed() <-chan struct{} { return n.confirmed }
 
 // Close takes the node off the tailnet and frees its port. The directory may be used by another process afterwards.
 func (n *Node) Close() error {
@@ -206,6 +216,7 @@ func (n *Node) fold(ctx context.Context, before Status, notice *ipn.Notify) Stat
 		n.forgetMap()
 	case after.State == Running && after.confirmed:
 		n.accepted.Store(true)
+		n.confirmOnce.Do(func() { close(n.confirmed) })
 		if !before.confirmed || before.State != Running || notice.SelfChange != nil {
 			n.KeepMap()
 		}
@@ -226,12 +237,24 @@ func (n *Node) fold(ctx context.Context, before Status, notice *ipn.Notify) Stat
 	return after
 }
 
-// identify adds who the node is, once it is up.
+const (
+	identifyAttempts = 20
+	identifyAgain    = 50 * time.Millisecond
+)
+
+// identify adds who the node is, once it is up. While the backend goes over from a kept map to control's, it may not know.
 func (n *Node) identify(ctx context.Context, status Status) Status {
-	full, err := n.local.StatusWithoutPeers(ctx)
-	if err != nil || full.Self == nil {
-		return status // closing, or gone again; the next notice tells
+	for range identifyAttempts {
+		full, err := n.local.StatusWithoutPeers(ctx)
+		if err == nil && full.Self != nil && len(full.TailscaleIPs) > 0 {
+			status.confirmed = status.confirmed || full.Self.Online // this is about a poll of control that stands
+			return status.withSelf(full.Self.DNSName, full.TailscaleIPs, full.Self.PublicKey)
+		}
+		select {
+		case <-ctx.Done():
+			return status
+		case <-time.After(identifyAgain):
+		}
 	}
-	status.confirmed = status.confirmed || full.Self.Online // this is about a poll of control that stands
-	return status.withSelf(full.Self.DNSName, full.TailscaleIPs, full.Self.PublicKey)
+	return status // gone again; the next notice tells
 }

@@ -69,7 +69,8 @@ func (s Status) apply(notice *ipn.Notify) Status {
 	if url := notice.BrowseToURL; url != nil && *url != "" && !settled {
 		s.State, s.LoginURL = NeedsLogin, *url
 	}
-	if self := notice.SelfChange; self != nil && s.State == Running {
+	// While the backend goes over from a kept map to control's, it may say that it is nobody.
+	if self := notice.SelfChange; self != nil && len(self.Addresses) > 0 && s.State == Running {
 		addresses := make([]netip.Addr, len(self.Addresses))
 		for i, prefix := range self.Addresses {
 			addresses[i] = prefix.Addr()

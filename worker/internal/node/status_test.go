@@ -1,6 +1,7 @@
 package node
 
 import (
+	"net/netip"
 	"testing"
 
 	"tailscale.com/health"
@@ -25,7 +26,10 @@ func unhealthy(message string) *ipn.Notify {
 func TestStatusFollowsTheBus(t *testing.T) {
 	finished := &ipn.Notify{LoginFinished: &empty.Message{}}
 	confirmed := &ipn.Notify{SelfChange: &tailcfg.Node{}}
-	nobody := key.NodePublic{}.String()
+	self := key.NewNode().Public()
+	somebody := &ipn.Notify{SelfChange: &tailcfg.Node{
+		Name: "web.tail.ts.net.", Key: self, Addresses: []netip.Prefix{netip.MustParsePrefix("100.64.0.1/32")},
+	}}
 	for _, c := range []struct {
 		what    string
 		notices []*ipn.Notify
@@ -50,7 +54,10 @@ func TestStatusFollowsTheBus(t *testing.T) {
 		{"rate limited", []*ipn.Notify{failure("node registration rate limited; will retry after 5s")},
 			Status{State: Starting, Problem: "node registration rate limited; will retry after 5s"}},
 		{"complaints while up", []*ipn.Notify{said(ipn.Running), confirmed, failure("x"), unhealthy("register request: http 401: y"), browse("u")},
-			Status{State: Running, NodeKey: nobody}},
+			Status{State: Running}},
+		{"nobody for a moment, as it goes over to control's map",
+			[]*ipn.Notify{said(ipn.Running), somebody, confirmed},
+			Status{State: Running, DNSName: "web.tail.ts.net", Addresses: []string{"100.64.0.1"}, NodeKey: self.String()}},
 		{"up with a kept map, refused", []*ipn.Notify{said(ipn.Running), failure("no")}, Status{State: Refused, Problem: "no"}},
 		{"up with a kept map, refused by Headscale", []*ipn.Notify{said(ipn.Running), unhealthy("register request: http 401: y")},
 			Status{State: Refused, Problem: "register request: http 401: y"}},

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/statedir"
@@ -14,6 +15,9 @@ import (
 
 // mostClients bounds whom a node calls when it starts: more would make the start of many nodes a storm.
 const mostClients = 32
+
+// spreadTime is how long control may take to tell all peers of a node; Headscale collects changes for 0.8 s.
+const spreadTime = 5 * time.Second
 
 // clients remembers who uses a service, so that a node that comes back can renew their sessions at once.
 //
@@ -24,14 +28,18 @@ type clients struct {
 	log *slog.Logger
 
 	mu     sync.Mutex
-	recent []netip.Addr // the most recent first
+	recent []netip.Addr        // the most recent first
+	called map[netip.Addr]bool // in this run
+	came   chan struct{}       // somebody who was not
 
 	writing sync.Mutex
 	writes  sync.WaitGroup
 }
 
 func recallClients(dir *statedir.Dir, log *slog.Logger) *clients {
-	return &clients{dir: dir, log: log, recent: dir.RecentClients()}
+	return &clients{
+		dir: dir, log: log, recent: dir.RecentClients(), called: map[netip.Addr]bool{}, came: make(chan struct{}, 1),
+	}
 }
 
 // seen notes that a client has connected, and tells whether it is new. Only then, which is rare, the file is written.
@@ -54,6 +62,12 @@ func (c *clients) note(client netip.Addr) bool {
 	}
 	c.recent = slices.Insert(c.recent, 0, client)
 	c.recent = c.recent[:min(len(c.recent), mostClients)]
+	if !c.called[client] {
+		select {
+		case c.came <- struct{}{}:
+		default:
+		}
+	}
 	return at < 0
 }
 
@@ -74,11 +88,47 @@ func (c *clients) list() []netip.Addr {
 // settle waits until what was noted is written. Nobody may connect any more.
 func (c *clients) settle() { c.writes.Wait() }
 
-// call renews the sessions with all recent clients, until ctx is done.
-func (c *clients) call(ctx context.Context, from *node.Node) {
-	var calls sync.WaitGroup
-	for _, client := range c.list() {
-		calls.Go(func() { from.Call(ctx, client) })
+// uncalled gives the recent clients that it has not given before.
+func (c *clients) uncalled() []netip.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var fresh []netip.Addr
+	for _, client := range c.recent {
+		if !c.called[client] {
+			c.called[client] = true
+			fresh = append(fresh, client)
+		}
 	}
-	calls.Wait()
+	return fresh
+}
+
+// greet renews the sessions with the recent clients, those of the last run first, and with those who come until the news of
+// the new process has spread: they learn of it in the middle of a session, reset their side, and would hear nothing more
+// until the other side gives up on it, 15 seconds later. It ends then, or with ctx.
+func (c *clients) greet(ctx context.Context, from *node.Node) {
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	if from.HadMap() {
+		for _, client := range c.list() {
+			calls.Go(func() { from.ShakeHands(ctx, client) })
+		}
+	}
+	select {
+	case <-ctx.Done():
+		return
+	case <-from.Confirmed():
+	}
+	spread := time.After(spreadTime)
+	for {
+		for _, client := range c.uncalled() {
+			calls.Go(func() { from.Call(ctx, client) })
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-spread:
+			return
+		case <-c.came:
+		}
+	}
 }

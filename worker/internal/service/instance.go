@@ -144,14 +144,14 @@ func (i *instance) seen(remote net.Addr) {
 	}
 }
 
-// greet calls the clients of before, once, as soon as the node is up.
+// greet calls the clients, once, as soon as the node is up.
 func (i *instance) greet() {
 	if i.endCalls != nil {
 		return
 	}
 	var ctx context.Context
 	ctx, i.endCalls = context.WithCancel(context.Background())
-	i.calling.Go(func() { i.clients.call(ctx, i.node) })
+	i.calling.Go(func() { i.clients.greet(ctx, i.node) })
 }
 
 // retire frees the listener's address now, and lets its requests end on the side.
