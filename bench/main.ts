@@ -1,7 +1,8 @@
 /** `npm run bench`: what N services cost with us, beside what they cost with others, in one run and one report. */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import { Command, InvalidArgumentError } from 'commander'
 import { execa } from 'execa'
 import pc from 'picocolors'
@@ -12,7 +13,7 @@ import { describeMachine, readVersions } from './measure/machine.ts'
 import { type Planned, estimateMs, planTrials } from './plan.ts'
 import { renderConsole } from './report/renderConsole.ts'
 import { writeReport } from './report/writeReport.ts'
-import { LOADS, LoadName, type Run, type Start, type Trial } from './results.ts'
+import { LOADS, LoadName, Run, type Start, type Trial } from './results.ts'
 import { PEERS, allSubjects } from './subjects/all.ts'
 import type { Subject } from './subjects/subject.ts'
 import { type Durations, runTrial } from './trial.ts'
@@ -23,8 +24,10 @@ const FULL = {
   repeats: 3,
   durations: pace({ coolDownMs: 60_000, idle: 30_000, load: 10_000 }),
 }
-/** The claim that matters most, in ten minutes. */
-const QUICK = { sizes: [20, 57], largeSizes: [], repeats: 1, durations: pace({ coolDownMs: 46_000, idle: 16_000, load: 5000 }) }
+/** The claim that matters most, in ten minutes: ours beside each peer in one process, or beside bare nodes. */
+const QUICK = { sizes: [57], largeSizes: [], repeats: 1, durations: pace({ coolDownMs: 46_000, idle: 16_000, load: 5000 }) }
+/** As in the published comparison. */
+const SATURATED_SERVICES = 12
 
 function pace({ coolDownMs, idle, load }: { coolDownMs: number; idle: number; load: number }): Durations {
   return {
@@ -44,6 +47,7 @@ interface Options {
   readonly repeats?: number
   readonly peer: Readonly<Record<string, string>>
   readonly output?: string
+  readonly resume?: string
   readonly dryRun?: true
 }
 
@@ -56,6 +60,7 @@ const options = new Command('npm run bench --')
   .option('--repeats <count>', 'of each trial at the headline', count)
   .option('--peer <name=path>', 'a peer to compare with: tsnsrv=FILE, tsbridge=FILE; .xz is unpacked', peer, {})
   .option('--output <directory>', 'where the report goes (default: bench/reports/<date>)')
+  .option('--resume <directory>', 'go on with a run that was interrupted: the same options, and its report is completed')
   .option('--dry-run', 'say what would be done, and how long it would take')
   .parse()
   .opts<Options>()
@@ -80,12 +85,18 @@ async function main(): Promise<number> {
     const versions: Run['versions'] = { ...(await readVersions()), headscale: await headscaleVersion(binaries) }
     const subjects = chosen(allSubjects(binaries, versions['tsnsrv-sup'] ?? '', peers))
     const trials = planTrials({
-      subjects: subjects.map(({ info: { key }, headlineLoads }) => (headlineLoads ? { key, headlineLoads } : { key })),
+      subjects: subjects.map(({ info: { key }, loads, variant }) => ({
+        key,
+        ...(loads && { loads }),
+        ...(variant && { variant }),
+      })),
       sizes,
       headline,
+      saturation: Math.min(SATURATED_SERVICES, headline),
       largeSizes: options.sizes ? [] : preset.largeSizes,
       repeats: options.repeats ?? preset.repeats,
       loads: options.loads ?? LOADS,
+      onlyOursRestarts: options.quick === true,
     })
     showPlan(subjects, trials)
     if (options.dryRun) return 0
@@ -103,7 +114,9 @@ async function measure(
   trials: readonly Planned[],
 ): Promise<number> {
   const begun = Date.now()
-  const directory = resolve(options.output ?? join('bench', 'reports', new Date(begun).toISOString().slice(0, 10)))
+  const directory = resolve(
+    options.resume ?? options.output ?? join('bench', 'reports', new Date(begun).toISOString().slice(0, 10)),
+  )
   const stop = new AbortController()
   const interrupted = () => stop.signal.aborted
   const host = await openStorageHost({ signal: stop.signal })
@@ -127,9 +140,11 @@ async function measure(
     trials: [],
   }
   try {
+    const secondsBefore = options.resume === undefined ? 0 : await resume(run, directory)
     for (const [i, { subject: key, ...plan }] of trials.entries()) {
       const subject = subjects.find(({ info }) => info.key === key)
       if (!subject || interrupted()) break
+      if (isThere(run, key, plan)) continue
       host.check()
       const label = `${String(i + 1).padStart(String(trials.length).length)}/${trials.length} ${subject.info.title}, ${plan.services} services`
       const bench = {
@@ -142,7 +157,7 @@ async function measure(
       const trial = await runTrial({ subject, ...plan }, bench)
       say(`${label}: ${summary(trial)}`)
       if (!interrupted()) run.trials.push(trial)
-      run.seconds = (Date.now() - begun) / 1000
+      run.seconds = secondsBefore + (Date.now() - begun) / 1000
       run.complete = run.trials.length === trials.length
       await writeReport(run, directory)
     }
@@ -152,6 +167,31 @@ async function measure(
   }
   console.log(`\n${renderConsole(run)}\nThe report: ${join(directory, 'report.md')}`)
   return run.complete && run.trials.every(({ aborted }) => aborted === null) ? 0 : 1
+}
+
+/**
+ * Takes over what is measured already, and gives how long that took. What was given up is tried again. Throws where the numbers
+ * could not stand side by side.
+ */
+async function resume(run: Run, directory: string): Promise<number> {
+  const before = Run.parse(JSON.parse(await readFile(join(directory, 'results.json'), 'utf8')))
+  for (const part of ['machine', 'versions', 'subjects'] as const) {
+    if (isDeepStrictEqual(before[part], run[part])) continue
+    throw new Error(`${directory} cannot be completed: its ${part} were ${JSON.stringify(before[part])}`)
+  }
+  run.startedAt = before.startedAt
+  run.trials.push(...before.trials.filter(({ aborted }) => aborted === null))
+  return before.seconds
+}
+
+function isThere(run: Run, key: string, { services, repeat, loads }: Omit<Planned, 'subject'>): boolean {
+  return run.trials.some(
+    (trial) =>
+      trial.subject === key &&
+      trial.services === services &&
+      trial.repeat === repeat &&
+      loads.every((load) => trial.windows[load] !== undefined),
+  )
 }
 
 async function headscaleVersion({ headscale }: Binaries): Promise<string> {
@@ -179,7 +219,7 @@ function upAfter({ readySeconds, answeredSeconds }: Start): string {
 
 function chosen(all: readonly Subject[]): readonly Subject[] {
   const { quick, subjects: keys } = options
-  if (!keys) return all.filter(({ headlineLoads }) => !quick || headlineLoads === undefined)
+  if (!keys) return quick ? all.filter(({ info: { key } }) => isQuick(key)) : all
   return keys.map((key) => {
     const subject = all.find(({ info }) => info.key === key)
     if (subject) return subject
@@ -187,6 +227,11 @@ function chosen(all: readonly Subject[]): readonly Subject[] {
       `there is no subject "${key}"; there are ${all.map(({ info }) => info.key).join(', ')}, and --peer adds others`,
     )
   })
+}
+
+function isQuick(key: string): boolean {
+  const peers = Object.keys(options.peer)
+  return key === 'ours' || (peers.length > 0 ? peers.includes(key) : key === 'bare')
 }
 
 function showPlan(subjects: readonly Subject[], trials: readonly Planned[]): void {

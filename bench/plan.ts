@@ -13,22 +13,28 @@ export interface Planned {
 /** What is compared where. */
 export interface Matrix {
   readonly subjects: readonly Contender[]
-  /** All are tried at these, but for those that are for the headline only. */
+  /** What is compared throughout is tried at these. */
   readonly sizes: readonly number[]
   /** Ours alone is tried at these as well. */
   readonly largeSizes: readonly number[]
   /** The size of the headline, where restarts are measured. */
   readonly headline: number
-  /** Of the trials at the headline; all others run once. */
+  /** The size at which the saturated load is measured, and nothing else: there, even the dearest subject has CPU left to answer. */
+  readonly saturation: number
+  /** Of the trials at the headline and at saturation; all others run once. */
   readonly repeats: number
   readonly loads: readonly LoadName[]
+  /** For a quick run: some peers take minutes to come back. */
+  readonly onlyOursRestarts: boolean
 }
 
 /** A subject as the plan sees it. */
-interface Contender {
+export interface Contender {
   readonly key: string
-  /** Given: it runs at the headline only, once, and with these loads. */
-  readonly headlineLoads?: readonly LoadName[]
+  /** Which of the loads it is of interest with; default all. */
+  readonly loads?: readonly LoadName[]
+  /** Given: it is a variant of ours, to be tried once: at these many services, or at the headline and at saturation. */
+  readonly variant?: { readonly services?: number }
 }
 
 /**
@@ -36,27 +42,44 @@ interface Contender {
  * from repeat to repeat, so that a machine that slows down slows all alike.
  */
 export function planTrials(matrix: Matrix): Planned[] {
+  const { subjects, sizes, largeSizes, headline, saturation, repeats } = matrix
+  const again = Array.from({ length: repeats - 1 }, (_, i) => i + 2)
   const rounds = [
-    ...matrix.sizes.map((services) => ({ services, repeat: 1 })),
-    ...Array.from({ length: matrix.repeats - 1 }, (_, i) => ({ services: matrix.headline, repeat: i + 2 })),
+    ...sizes.map((services) => ({ services, repeat: 1 })),
+    ...again.map((repeat) => ({ services: headline, repeat })),
+    ...[1, ...again].map((repeat) => ({ services: saturation, repeat, saturated: true })),
   ]
-  const throughout = matrix.subjects.filter(({ headlineLoads }) => headlineLoads === undefined)
+  const throughout = subjects.filter(({ variant }) => variant === undefined)
+  const variants = subjects.filter(({ variant }) => variant !== undefined)
+  const sizing = new Set(variants.flatMap(({ variant }) => variant?.services ?? []))
+  const ours = throughout.filter(({ key }) => key === 'ours')
+  const trial = (contender: Contender, services: number, { repeat = 1, saturated = false } = {}) =>
+    planned(matrix, contender, { services, repeat, saturated, restart: services === headline || sizing.has(services) })
   return [
-    ...rounds.flatMap(({ services, repeat }, round) =>
-      rotated(throughout, round).flatMap(({ key }) => planned(matrix, key, services, repeat)),
+    ...rounds.flatMap(({ services, ...how }, round) =>
+      rotated(throughout, round).flatMap((contender) => trial(contender, services, how)),
     ),
-    ...matrix.largeSizes.flatMap((services) =>
-      throughout.some(({ key }) => key === 'ours') ? planned(matrix, 'ours', services, 1) : [],
-    ),
-    ...matrix.subjects.flatMap(({ key, headlineLoads }) =>
-      headlineLoads ? planned(matrix, key, matrix.headline, 1, headlineLoads) : [],
+    ...[...new Set([...largeSizes, ...sizing])].flatMap((services) => ours.flatMap((contender) => trial(contender, services))),
+    ...variants.flatMap((contender) =>
+      contender.variant?.services === undefined
+        ? [...trial(contender, headline), ...trial(contender, saturation, { saturated: true })]
+        : trial(contender, contender.variant.services),
     ),
   ]
 }
 
-function planned(matrix: Matrix, subject: string, services: number, repeat: number, wanted = matrix.loads): Planned[] {
-  const loads = wanted.filter((load) => matrix.loads.includes(load))
-  return loads.length > 0 ? [{ subject, services, repeat, loads, restart: services === matrix.headline }] : []
+interface Place {
+  readonly services: number
+  readonly repeat: number
+  readonly saturated: boolean
+  readonly restart: boolean
+}
+
+function planned(matrix: Matrix, contender: Contender, { services, repeat, saturated, restart }: Place): Planned[] {
+  const wanted = contender.loads ?? matrix.loads
+  const loads = matrix.loads.filter((load) => wanted.includes(load) && (load === 'saturated') === saturated)
+  const restarts = restart && !saturated && (contender.key === 'ours' || !matrix.onlyOursRestarts)
+  return loads.length > 0 ? [{ subject: contender.key, services, repeat, loads, restart: restarts }] : []
 }
 
 function rotated<T>(items: readonly T[], by: number): T[] {

@@ -61,6 +61,9 @@ export const Trial = z.object({
   seconds: Count,
   aborted: z.string().nullable().describe('Why the trial was given up, and in which phase; its numbers up to there stand.'),
   start: Start.nullable(),
+  stolenShare: Count.nullable().describe(
+    "Of the machine's CPU time during the trial, the part that its hypervisor gave to others; null where the kernel does not tell.",
+  ),
   restart: Start.nullable().describe('Stopped in good order and started again with its state.'),
   windows: z.partialRecord(LoadName, Window),
 })
@@ -71,8 +74,10 @@ export const Subject = z.object({
   title: z.string().describe('For tables and legends: short.'),
   about: z.string().describe('One sentence: what it is and how it was started.'),
   group: z
-    .enum(['ours', 'peer', 'floor', 'ablation'])
-    .describe('floor: bare tsnet without any measure. ablation: ours with one measure switched off or changed.'),
+    .enum(['ours', 'peer', 'floor', 'ablation', 'sizing'])
+    .describe(
+      'floor: bare tsnet without any measure. ablation: ours with one measure switched off or changed. sizing: ours in shards of another size.',
+    ),
   version: z.string(),
 })
 export type Subject = z.infer<typeof Subject>

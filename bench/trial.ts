@@ -1,5 +1,6 @@
 /** One trial: one subject with so many services, on a fresh control plane, through all its phases. */
 import { setTimeout as delay } from 'node:timers/promises'
+import { readMachineTime, stolenShare } from './measure/machineTime.ts'
 import { watchPeakRss } from './measure/peakRss.ts'
 import { sampleTree } from './measure/processTree.ts'
 import { measureWindow } from './measure/window.ts'
@@ -46,10 +47,12 @@ export async function runTrial(plan: TrialPlan, bench: Bench): Promise<Trial> {
     startedAt: new Date(begun).toISOString(),
     seconds: 0,
     aborted: null,
+    stolenShare: null,
     start: null,
     restart: null,
     windows: {},
   }
+  const before = await readMachineTime()
   let phase = 'preparing'
   const enter = (next: string) => {
     bench.signal.throwIfAborted()
@@ -62,6 +65,7 @@ export async function runTrial(plan: TrialPlan, bench: Bench): Promise<Trial> {
     trial.aborted = `${phase}: ${error instanceof Error ? error.message : String(error)}`
   }
   trial.seconds = (Date.now() - begun) / 1000
+  trial.stolenShare = stolenShare(before, await readMachineTime())
   return trial
 }
 

@@ -18,7 +18,7 @@ export function describeMachine(): Run['machine'] {
   }
 }
 
-/** Versions of Node, of Go where there is one, and of this project: its commit, "+" when files differ from it. */
+/** Versions of Node, of Go where there is one, and of this project: its commit, see `readCommit`. */
 export async function readVersions(): Promise<Record<string, string>> {
   const [go, commit] = await Promise.all([output('go', ['version'], root), readCommit(root)])
   const goVersion = parseGoVersion(go ?? '')
@@ -29,14 +29,19 @@ export async function readVersions(): Promise<Record<string, string>> {
   }
 }
 
+/** What a run's figures depend on. A report that is committed, or a word in the documentation, makes no other program. */
+const MEASURED = ['supervisor', 'shared', 'worker', 'bench', 'package-lock.json', ':(exclude)bench/reports']
+
 /**
- * The commit that is checked out in `directory`, in 12 digits, followed by "+" when a file that git follows differs from it.
- * Undefined when the directory is no repository of its own: a package may be installed inside of somebody else's.
+ * The last commit in `directory` that touched `paths`, in 12 digits, followed by "+" when one of them that git follows differs
+ * from it. Undefined when the directory is no repository of its own: a package may be installed inside of somebody else's.
  */
-export async function readCommit(directory: string): Promise<string | undefined> {
+export async function readCommit(directory: string, paths: readonly string[] = MEASURED): Promise<string | undefined> {
   const top = await output('git', ['rev-parse', '--show-toplevel'], directory)
   if (top === undefined || resolve(top) !== resolve(directory)) return undefined
-  return output('git', ['describe', '--always', '--abbrev=12', '--exclude=*', '--dirty=+'], directory)
+  const commit = await output('git', ['log', '-1', '--format=%h', '--abbrev=12', '--', ...paths], directory)
+  const changes = await output('git', ['status', '--porcelain', '--untracked-files=no', '--', ...paths], directory)
+  return commit && `${commit}${changes ? '+' : ''}`
 }
 
 /** What a program prints; undefined when it fails or is not there. */

@@ -68,6 +68,13 @@ export function parseRollup(text: string): Memory {
   return { pssBytes: number(text, /^Pss:\s+(\d+) kB$/m) * 1024, rssBytes: number(text, /^Rss:\s+(\d+) kB$/m) * 1024 }
 }
 
+/** The first line of /proc/stat: "cpu  user nice system idle iowait irq softirq steal guest guest_nice"; guests are in user. */
+export function parseMachineTime(text: string): { seconds: number; stolenSeconds: number } {
+  const ticks = (/^cpu +(.*)$/m.exec(text)?.[1] ?? '').split(' ').slice(0, 8).map(Number)
+  const total = ticks.reduce((sum, each) => sum + each, 0)
+  return { seconds: total / TICKS_PER_SECOND, stolenSeconds: (ticks[7] ?? 0) / TICKS_PER_SECOND }
+}
+
 function number(text: string, pattern: RegExp): number {
   return Number(pattern.exec(text)?.[1] ?? 0)
 }

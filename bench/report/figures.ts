@@ -36,11 +36,11 @@ export function whyMissing(run: Run, subject: Subject, services: number, metric:
     : `${subject.title} was aborted at ${services} services: ${aborted}`
 }
 
-/** The subjects that are compared: all but the ablations, ours first. */
+/** The subjects that are compared: all but the variants of ours, ours first. */
 export function compared(run: Run): Subject[] {
   const order = ['ours', 'peer', 'floor']
   return run.subjects
-    .filter(({ group }) => group !== 'ablation')
+    .filter(({ group }) => group !== 'ablation' && group !== 'sizing')
     .toSorted((a, b) => order.indexOf(a.group) - order.indexOf(b.group))
 }
 

@@ -61,6 +61,7 @@ function runRows(run: Run): string[][] {
     ['repeats', `${repeats}; those of different subjects are interleaved, each in a fresh control plane`],
     ['windows', windows(run)],
     ['repeatability', repeatability(run)],
+    ['stolen time', stolen(run)],
   ]
 }
 
@@ -72,6 +73,14 @@ function windows(run: Run): string {
     const [min, max] = [formatNumber(seconds.min), formatNumber(seconds.max)]
     return [`${load} ${min === max ? min : `${min}-${max}`} s`]
   }).join(', ')
+}
+
+/** What neighbours on the same hardware took: times and CPU of such trials are worse than they need be. */
+function stolen(run: Run): string {
+  const found = summarize(run.trials.flatMap(({ stolenShare }) => stolenShare ?? []))
+  if (!found) return 'unknown'
+  const [median, max] = [found.median, found.max].map((share) => formatQuantity(100 * share, 'percent'))
+  return `of the machine's CPU time, given to others by its hypervisor: ${median} in the median trial, ${max} at worst`
 }
 
 /** How far a repeat typically is from its median: what smaller differences than this mean. */

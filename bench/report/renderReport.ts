@@ -1,12 +1,12 @@
 /** The report as a whole: pure, from a run to Markdown and charts. */
 import type { Run } from '../results.ts'
-import { ablationSection } from './ablationSection.ts'
 import { growthSection } from './growthSection.ts'
 import { headlineSection } from './headlineSection.ts'
 import { loadSection } from './loadSection.ts'
 import { methodSection } from './methodSection.ts'
 import { type Chart, renderSection } from './section.ts'
 import { startSection } from './startSection.ts'
+import { ablationSection, sizingSection } from './variantSection.ts'
 
 export interface Report {
   markdown: string
@@ -14,8 +14,8 @@ export interface Report {
 }
 
 export function renderReport(run: Run): Report {
-  const sections = [headlineSection, growthSection, startSection, loadSection, ablationSection, methodSection].map((section) =>
-    section(run),
+  const sections = [headlineSection, growthSection, startSection, loadSection, ablationSection, sizingSection, methodSection].map(
+    (section) => section(run),
   )
   const parts = ['# What services on a tailnet cost', opening(run), ...sections.map(renderSection), repeating(run)]
   return {

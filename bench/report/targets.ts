@@ -1,6 +1,6 @@
 /** What the benchmark must show, as a table, and the judgement of a run by it. */
 import type { Run, Subject } from '../results.ts'
-import { figure, growth, oursOf } from './figures.ts'
+import { figure, growth, oursOf, sizeFor } from './figures.ts'
 import { formatNumber, formatQuantity, formatScaling, formatSummary, MISSING } from './format.ts'
 import { cpu, cpuPerThousand, type Metric, pss, ready, wakeUps } from './metrics.ts'
 import { ratio } from './statistics.ts'
@@ -53,7 +53,7 @@ export interface Verdict {
 }
 
 export interface Judgement {
-  /** At which size values and shares are taken. */
+  /** At which size values and shares are taken, or where ours has them if not there. */
   services: number
   /** Key of the subject that shares are of. */
   reference?: string
@@ -88,10 +88,11 @@ function measure(run: Run, { metric, of, most }: Target, services: number, other
     const found = growth(run, subject, metric, most)
     return found && { median: found.exponent, worst: found.exponent, text: formatScaling(found) }
   }
-  const ours = figure(run, subject, services, metric)
-  if (!ours) return null
+  const size = figure(run, subject, services, metric) ? services : sizeFor(run, metric)
+  const ours = size === null ? null : figure(run, subject, size, metric)
+  if (size === null || !ours) return null
   if (of === 'value') return { median: ours.median, worst: ours.max, text: formatSummary(ours, metric.unit) }
-  const theirs = other && figure(run, other, services, metric)
+  const theirs = other && figure(run, other, size, metric)
   const share = theirs && ratio(ours, theirs)
   if (!share) return null
   const range = ours.repeats > 1 || theirs.repeats > 1 ? ` (${formatShare(share.high)} to ${formatShare(share.low)})` : ''

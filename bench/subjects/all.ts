@@ -36,6 +36,7 @@ const ABLATIONS: readonly Omit<Variant, 'group'>[] = [
   ...Object.entries({
     'interface-table': 'each node lists the interfaces for itself',
     'interface-filter': "containers' interfaces count as the host's",
+    'shared-subscription': 'each node has its own subscription to news of interfaces and routes',
     'gc-tuning': "Go's own garbage collection target (GOGC=100)",
   }).map(([measure, about]) => ({
     key: `no-${measure}`,
@@ -43,20 +44,33 @@ const ABLATIONS: readonly Omit<Variant, 'group'>[] = [
     about: `Ours, but ${about}.`,
     env: { TSNSRV_WORKER_DISABLE: measure },
   })),
-  ...[1, 5, 10, 57].map((size) => ({
-    key: `shard-size-${size}`,
-    title: `shards of ${size}`,
-    about: `Ours with --shard-size ${size} (default 20).`,
-    flags: ['--shard-size', String(size)],
-  })),
   {
     key: 'start-one-by-one',
     title: 'starting one by one',
     about: 'Ours with --start-concurrency 1: a worker starts its nodes one after another.',
     flags: ['--start-concurrency', '1'],
   },
+  { key: 'pinned', title: 'workers pinned', about: 'Ours, but each worker is bound to one core.', pinned: true },
   { key: 'log-upload', title: 'with log upload', about: 'Ours with --log-upload.', flags: ['--log-upload'] },
+  {
+    key: 'no-port-mapping',
+    title: 'without port mapping',
+    about: 'Ours with --port-mapping=false: nodes do not ask the router for a way in.',
+    flags: ['--port-mapping=false'],
+  },
 ]
+
+/** So many services that each size of a shard makes a difference. */
+const SIZING_SERVICES = 100
+const SHARD_SIZES = [1, 5, 10, 57, 100]
+
+const SIZING: readonly Omit<Variant, 'group'>[] = SHARD_SIZES.map((size) => ({
+  key: `shard-size-${size}`,
+  title: `shards of ${size}`,
+  about: `Ours with --shard-size ${size} (default 20).`,
+  flags: ['--shard-size', String(size)],
+  variant: { services: SIZING_SERVICES },
+}))
 
 /** All subjects, ours first. `peers` are binaries by the names of PEERS. */
 export function allSubjects({ cli, bench }: Binaries, version: string, peers: Readonly<Record<string, string>>): Subject[] {
@@ -66,6 +80,7 @@ export function allSubjects({ cli, bench }: Binaries, version: string, peers: Re
     ...Object.entries(peers).flatMap(([name, binary]) => PEERS[name]?.(binary) ?? []),
     bare(bench),
     bare(bench, { answers: true }),
-    ...ABLATIONS.map((variant) => ours(cli, version, { ...variant, group: 'ablation' })),
+    ...ABLATIONS.map((each) => ours(cli, version, { ...each, group: 'ablation', variant: {}, loads: ['idle', 'saturated'] })),
+    ...SIZING.map((each) => ours(cli, version, { ...each, group: 'sizing' })),
   ]
 }

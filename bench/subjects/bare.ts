@@ -18,7 +18,7 @@ export function bare(binary: string, { answers = false } = {}): Subject {
       group: 'floor',
       version: 'tsnet 1.102.5',
     },
-    ...(answers ? { headlineLoads: ['saturated'] as const } : {}),
+    ...(answers ? { loads: ['saturated'] as const } : {}),
     start(surroundings) {
       const { directory, services, controlURL, upstream, authKey, place } = surroundings
       const command = place(binary, [

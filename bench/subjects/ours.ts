@@ -1,5 +1,7 @@
 /** This project: the supervisor and its workers, as an operator starts them. */
-import { join } from 'node:path'
+import { chmod } from 'node:fs/promises'
+import { cpus } from 'node:os'
+import { dirname, join } from 'node:path'
 import { stringify } from 'yaml'
 import type { Subject as SubjectInfo } from '../results.ts'
 import { type Subject, runningProcesses, startProcess, writePrivate } from './subject.ts'
@@ -7,17 +9,20 @@ import { type Subject, runningProcesses, startProcess, writePrivate } from './su
 const METRICS_ADDRESS = '127.0.0.1:9300'
 const METRICS_URL = `http://${METRICS_ADDRESS}/metrics`
 
-export interface Variant extends Pick<SubjectInfo, 'key' | 'title' | 'about' | 'group'> {
+export interface Variant extends Pick<SubjectInfo, 'key' | 'title' | 'about' | 'group'>, Pick<Subject, 'variant' | 'loads'> {
   /** Flags of `tsnsrv-sup start`, beside the file. */
   readonly flags?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  /** Each worker is bound to one of the cores, in turn. */
+  readonly pinned?: true
 }
 
 /** The supervisor with its defaults, or with what the variant changes. */
-export function ours(cli: string, version: string, { flags = [], env = {}, ...info }: Variant): Subject {
+export function ours(cli: string, version: string, { flags = [], env = {}, pinned, variant, loads, ...info }: Variant): Subject {
   return {
     info: { ...info, version },
-    ...(info.group === 'ablation' ? { headlineLoads: ['idle', 'saturated'] as const } : {}),
+    ...(variant && { variant }),
+    ...(loads && { loads }),
     async start(surroundings) {
       const { directory, services, upstream, controlURL, authKey, place } = surroundings
       const config = {
@@ -27,11 +32,26 @@ export function ours(cli: string, version: string, { flags = [], env = {}, ...in
         services: services.map((name) => ({ name, upstream })),
       }
       const file = await writePrivate(join(directory, 'services.yaml'), stringify(config))
-      const command = { ...place(cli, ['start', '--config', file, ...flags]), env }
+      const binary = pinned ? ['--worker-binary', await writePinningWorker(directory, join(dirname(cli), WORKER_BESIDE_CLI))] : []
+      const command = { ...place(cli, ['start', '--config', file, ...flags, ...binary]), env }
       return runningProcesses(surroundings, [startProcess(surroundings, 'supervisor', command)], {
         metrics: [METRICS_URL],
         ready: { line: /"msg":"service ready"/ },
       })
     },
   }
+}
+
+/** From dist/supervisor/cli. */
+const WORKER_BESIDE_CLI = '../../../bin/tsnsrv-worker'
+
+/** A program that is the worker, on a core that its shard's number chooses (`--id shard-<n>-...` is its first argument). */
+async function writePinningWorker(directory: string, worker: string): Promise<string> {
+  const script = `#!/bin/sh
+shard=\${2#shard-}
+exec taskset --cpu-list $((\${shard%%-*} % ${cpus().length})) '${worker}' "$@"
+`
+  const path = await writePrivate(join(directory, 'pinned-worker'), script)
+  await chmod(path, 0o700)
+  return path
 }

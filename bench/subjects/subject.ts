@@ -3,7 +3,8 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { execa } from 'execa'
-import type { LoadName, Subject as SubjectInfo } from '../results.ts'
+import type { Contender } from '../plan.ts'
+import type { Subject as SubjectInfo } from '../results.ts'
 import { countGoroutines } from '../measure/goroutines.ts'
 import type { Command } from '../world/tool.ts'
 
@@ -37,10 +38,8 @@ export interface Running {
   readonly stop: () => Promise<void>
 }
 
-export interface Subject {
+export interface Subject extends Pick<Contender, 'loads' | 'variant'> {
   readonly info: SubjectInfo
-  /** Given: it is of interest at the headline only, with these loads. */
-  readonly headlineLoads?: readonly LoadName[]
   start(surroundings: Surroundings): Promise<Running>
 }
 

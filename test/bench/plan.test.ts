@@ -6,47 +6,72 @@ const matrix: Matrix = {
     { key: 'ours' },
     { key: 'peer' },
     { key: 'bare' },
-    { key: 'limit', headlineLoads: ['saturated'] },
-    { key: 'without', headlineLoads: ['idle', 'saturated'] },
+    { key: 'limit', loads: ['saturated'] },
+    { key: 'without', loads: ['idle', 'saturated'], variant: {} },
+    { key: 'small-shards', variant: { services: 100 } },
   ],
   sizes: [10, 57],
-  largeSizes: [100],
+  largeSizes: [200],
   headline: 57,
+  saturation: 12,
   repeats: 3,
   loads: ['idle', 'light', 'saturated'],
+  onlyOursRestarts: false,
 }
 
 const trials = planTrials(matrix)
-const short = trials.map(({ subject, services, repeat }) => `${subject} ${services} #${repeat}`)
+const short = (from: number, to?: number) =>
+  trials.slice(from, to).map(({ subject, services, repeat }) => `${subject} ${services} #${repeat}`)
 
 describe('planTrials', () => {
   it('tries all that are compared at each size, and again at the headline', () => {
-    expect(short.slice(0, 12).toSorted()).toEqual(
+    expect(short(0, 12).toSorted()).toEqual(
       ['ours', 'peer', 'bare'].flatMap((key) => [`${key} 10 #1`, `${key} 57 #1`, `${key} 57 #2`, `${key} 57 #3`]).toSorted(),
     )
   })
 
   it('lets another one begin in each round', () => {
-    expect([0, 3, 6, 9].map((round) => short[round])).toEqual(['ours 10 #1', 'peer 57 #1', 'bare 57 #2', 'ours 57 #3'])
+    expect([0, 3, 6, 9].map((round) => short(round, round + 1)[0])).toEqual([
+      'ours 10 #1',
+      'peer 57 #1',
+      'bare 57 #2',
+      'ours 57 #3',
+    ])
   })
 
-  it('goes on with ours where the others cannot follow, and ends with what is for the headline only', () => {
-    expect(short.slice(12)).toEqual(['ours 100 #1', 'limit 57 #1', 'without 57 #1'])
+  it('measures the saturated load, and that only, where all can answer', () => {
+    const saturated = trials.slice(12, 24)
+    expect(saturated.every(({ services, loads, restart }) => services === 12 && loads.join() === 'saturated' && !restart)).toBe(
+      true,
+    )
+    expect(saturated.filter(({ subject }) => subject === 'limit').map(({ repeat }) => repeat)).toEqual([1, 2, 3])
+    const elsewhere = trials.filter(({ services }) => services !== 12)
+    expect(elsewhere.some(({ loads }) => loads.includes('saturated'))).toBe(false)
   })
 
-  it('gives these their own loads, as far as they are wanted', () => {
-    expect(trials.find(({ subject }) => subject === 'without')?.loads).toEqual(['idle', 'saturated'])
+  it('goes on with ours where the others cannot follow, and ends with the variants', () => {
+    expect(short(24)).toEqual(['ours 200 #1', 'ours 100 #1', 'without 57 #1', 'without 12 #1', 'small-shards 100 #1'])
+  })
+
+  it('gives subjects their own loads, as far as they are wanted', () => {
+    expect(trials.filter(({ subject }) => subject === 'without').map(({ loads }) => loads)).toEqual([['idle'], ['saturated']])
     const idle = planTrials({ ...matrix, loads: ['idle'] })
     expect(idle.map(({ subject }) => subject)).not.toContain('limit')
     expect(idle.every(({ loads }) => loads.join() === 'idle')).toBe(true)
   })
 
-  it('measures restarts at the headline', () => {
-    expect(new Set(trials.filter(({ restart }) => restart).map(({ services }) => services))).toEqual(new Set([57]))
+  it('measures restarts at the headline, and where sizes of shards are compared', () => {
+    expect(new Set(trials.filter(({ restart }) => restart).map(({ services }) => services))).toEqual(new Set([57, 100]))
+  })
+
+  it('restarts ours only, when time is short', () => {
+    const quick = planTrials({ ...matrix, onlyOursRestarts: true })
+    expect(new Set(quick.filter(({ restart }) => restart).map(({ subject }) => subject))).toEqual(new Set(['ours']))
   })
 
   it('plans nothing for ours when it was not chosen', () => {
-    expect(planTrials({ ...matrix, subjects: [{ key: 'peer' }] }).map(({ services }) => services)).toEqual([10, 57, 57, 57])
+    const alone = planTrials({ ...matrix, subjects: [{ key: 'peer' }] })
+    expect(alone.map(({ services }) => services)).toEqual([10, 57, 57, 57, 12, 12, 12])
   })
 })
 
@@ -60,7 +85,7 @@ describe('estimateMs', () => {
   it('adds up what a trial waits for', () => {
     const [trial] = planTrials({ ...matrix, subjects: [{ key: 'ours' }], sizes: [10], headline: 57 })
     const preparing = estimateMs([{ ...trial!, loads: [] }], { ...pace, quietMs: 0 }, () => 0)
-    expect(estimateMs([trial!], pace, () => 7000)).toBe(preparing + 7000 + 50_000 + 50_000)
+    expect(estimateMs([trial!], pace, () => 7000)).toBe(preparing + 7000 + 50_000 + 40_000)
     expect(estimateMs([{ ...trial!, loads: ['light'] }], pace, () => 7000)).toBe(preparing + 7000 + 5000 + 10_000)
   })
 
