@@ -14,7 +14,7 @@ const durations: Durations = {
   startTimeoutMs: 120_000,
   quietMs: 3000,
   quietTimeoutMs: 20_000,
-  coolDownMs: 46_000,
+  coolDownMs: 60_000,
   windowMs: { idle: 16_000, light: 0, moderate: 0, saturated: 5000 },
 }
 
@@ -43,10 +43,11 @@ describe.runIf(process.getuid?.() === 0)('20 services on the storage host, besid
     expect({ ours: trials.ours.aborted, bare: trials.bare.aborted }).toEqual({ ours: null, bare: null })
   })
 
-  // Limits are about twice what is seen, so that a slow or busy machine does not cross them and a lost measure does.
+  // Seen: 1/75 and 1/8. Without the interface table it is 1/0.8 of the CPU and 1/2.4 of the memory, without the filter 1/11 of
+  // the CPU. A slow or busy machine must not cross the limits, and a lost measure must.
   it.each([
-    { metric: cpu('idle'), share: 1 / 4 },
-    { metric: pss('idle'), share: 1 / 3 },
+    { metric: cpu('idle'), share: 1 / 12 },
+    { metric: pss('idle'), share: 1 / 5 },
     { metric: wakeUps('idle'), share: 1 / 2 },
     { metric: cpuPerThousand('saturated'), share: 1.5 },
   ])('$metric.title: at most $share of theirs', ({ metric, share }) => {
