@@ -8,7 +8,7 @@ import { execa } from 'execa'
 import pc from 'picocolors'
 import { z } from 'zod'
 import { type Binaries, buildAll, unpack } from './build.ts'
-import { openStorageHost } from './host/storageHost.ts'
+import { withStorageHost } from './host/storageHost.ts'
 import { describeMachine, readVersions } from './measure/machine.ts'
 import { type Planned, estimateMs, planTrials } from './plan.ts'
 import { renderConsole } from './report/renderConsole.ts'
@@ -123,29 +123,22 @@ async function measure(
   const directory = resolve(
     options.resume ?? options.output ?? join('bench', 'reports', new Date(begun).toISOString().slice(0, 10)),
   )
-  const stop = new AbortController()
-  const interrupted = () => stop.signal.aborted
-  const host = await openStorageHost({ signal: stop.signal })
-  const interrupt = () => {
-    stop.abort(new Error('interrupted'))
-    // Ends whatever the trial waits for; the trial then clears up behind itself.
-    void host.close()
-  }
-  process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
-  const run: Run = {
-    format: 1,
-    startedAt: new Date(begun).toISOString(),
-    seconds: 0,
-    command: ['npm run bench --', ...process.argv.slice(2)].join(' '),
-    complete: false,
-    machine: describeMachine(),
-    versions,
-    host: host.describe(),
-    planned: trials.length,
-    subjects: subjects.map(({ info }) => info),
-    trials: [],
-  }
-  try {
+  const run = await withStorageHost(async (host, signal) => {
+    const run: Run = {
+      format: 1,
+      startedAt: new Date(begun).toISOString(),
+      seconds: 0,
+      command: ['npm run bench --', ...process.argv.slice(2)].join(' '),
+      complete: false,
+      machine: describeMachine(),
+      versions,
+      host: host.describe(),
+      planned: trials.length,
+      subjects: subjects.map(({ info }) => info),
+      trials: [],
+    }
+    // A call, as the compiler would not expect the answer to change.
+    const interrupted = () => signal.aborted
     const secondsBefore = options.resume === undefined ? 0 : await resume(run, directory)
     for (const [i, { subject: key, ...plan }] of trials.entries()) {
       const subject = subjects.find(({ info }) => info.key === key)
@@ -157,7 +150,7 @@ async function measure(
         binaries,
         host,
         durations: preset.durations,
-        signal: stop.signal,
+        signal,
         progress: (phase: string) => status(`${label}: ${phase}`),
       }
       const trial = await runTrial({ subject, ...plan }, bench)
@@ -167,10 +160,8 @@ async function measure(
       run.complete = run.trials.length === trials.length
       await writeReport(run, directory)
     }
-  } finally {
-    process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
-    await host.close()
-  }
+    return run
+  })
   console.log(`\n${renderConsole(run)}\nThe report: ${join(directory, 'report.md')}`)
   return run.complete && run.trials.every(({ aborted }) => aborted === null) ? 0 : 1
 }

@@ -104,6 +104,26 @@ export async function openStorageHost(options: StorageHostOptions = {}): Promise
   }
 }
 
+/**
+ * A host for as long as `use` takes. SIGINT and SIGTERM abort `use`'s signal and take the host down, which ends whatever is
+ * waited for; `use` then clears up behind itself.
+ */
+export async function withStorageHost<T>(use: (host: StorageHost, signal: AbortSignal) => Promise<T>): Promise<T> {
+  const stop = new AbortController()
+  const host = await openStorageHost({ signal: stop.signal })
+  const interrupt = () => {
+    stop.abort(new Error('interrupted'))
+    void host.close()
+  }
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
+  try {
+    return await use(host, stop.signal)
+  } finally {
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
+    await host.close()
+  }
+}
+
 /** Lines of `ip -batch`. The address is where Docker has it: on the network, not on the container's interface. */
 function hostInterfaces(): string[] {
   const pairs = Array.from({ length: PAIRS }, (_, index) => {

@@ -1,15 +1,7 @@
 /** What the hypervisor of a virtual machine gave to others: a run with much of it tells less. */
 import { readFile } from 'node:fs/promises'
-import { parseMachineTime } from './procfs.ts'
+import { type MachineTime, parseMachineTime } from './procfs.ts'
 
-export interface MachineTime {
-  /** Of all cores together, idle time included. */
-  readonly seconds: number
-  /** The part in which something here was to run, and the hypervisor ran others. */
-  readonly stolenSeconds: number
-}
-
-/** Since boot. */
 export async function readMachineTime(): Promise<MachineTime> {
   return parseMachineTime(await readFile('/proc/stat', 'utf8'))
 }

@@ -33,6 +33,14 @@ export interface Memory {
   rssBytes: number
 }
 
+/** The machine's, since boot. */
+export interface MachineTime {
+  /** Of all cores together, idle time included. */
+  seconds: number
+  /** The part in which something here was to run, and the hypervisor ran others. */
+  stolenSeconds: number
+}
+
 /** /proc/<pid>/stat. */
 export function parseStat(text: string): Stat {
   // The second field is the command in parentheses and may contain anything, so fields are counted from its end.
@@ -69,7 +77,7 @@ export function parseRollup(text: string): Memory {
 }
 
 /** The first line of /proc/stat: "cpu  user nice system idle iowait irq softirq steal guest guest_nice"; guests are in user. */
-export function parseMachineTime(text: string): { seconds: number; stolenSeconds: number } {
+export function parseMachineTime(text: string): MachineTime {
   const ticks = (/^cpu +(.*)$/m.exec(text)?.[1] ?? '').split(' ').slice(0, 8).map(Number)
   const total = ticks.reduce((sum, each) => sum + each, 0)
   return { seconds: total / TICKS_PER_SECOND, stolenSeconds: (ticks[7] ?? 0) / TICKS_PER_SECOND }

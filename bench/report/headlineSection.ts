@@ -1,8 +1,9 @@
 /** The first table of the report: what the services cost with each subject, and the targets. */
 import type { Run, Subject } from '../results.ts'
-import { compared, figure, headlineSize, INVESTIGATED_SERVICES, oursOf, sizeFor, trialsOf, whyMissing } from './figures.ts'
+import { missingCell, type Place } from './cells.ts'
+import { compared, figure, headlineSize, INVESTIGATED_SERVICES, oursOf, sizeFor, trialsOf } from './figures.ts'
 import { Footnotes } from './footnotes.ts'
-import { formatNumber, formatSummary, MISSING } from './format.ts'
+import { formatNumber, formatSummary } from './format.ts'
 import {
   answered,
   cpu,
@@ -73,16 +74,13 @@ function headlineTable(run: Run): string[] {
   ]
 }
 
-interface Place {
-  subject: Subject
+interface Beside extends Place {
   ours: Subject | undefined
-  services: number
-  metric: Metric
 }
 
-function cell(run: Run, { subject, ours, services, metric }: Place, notes: Footnotes): string {
+function cell(run: Run, { subject, ours, services, metric }: Beside, notes: Footnotes): string {
   const found = figure(run, subject, services, metric)
-  if (!found) return MISSING + notes.mark(whyMissing(run, subject, services, metric))
+  if (!found) return missingCell(run, { subject, services, metric }, notes)
   const ofAborted = trialsOf(run, subject, services).find((trial) => trial.aborted !== null && metric.of(trial) !== null)
   const mark = ofAborted ? notes.mark(`from a trial that was aborted later: ${ofAborted.aborted ?? ''}`) : ''
   const value = formatSummary(found, metric.unit) + mark

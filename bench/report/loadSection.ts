@@ -1,9 +1,10 @@
 /** What requests cost, and how long they take. */
 import { type LoadName, LOADS, type Run, type Subject } from '../results.ts'
+import { figureCell } from './cells.ts'
 import { barChart } from './charts.ts'
-import { compared, figure, sizeFor, trialsOf, whyMissing } from './figures.ts'
+import { compared, figure, sizeFor, trialsOf } from './figures.ts'
 import { Footnotes } from './footnotes.ts'
-import { formatNumber, formatSummary, MISSING } from './format.ts'
+import { formatNumber, MISSING } from './format.ts'
 import { cpu, cpuPerThousand, p50, p99, pss, requestsPerSecond, slowest } from './metrics.ts'
 import { type Chart, image, type Section, table } from './section.ts'
 
@@ -30,10 +31,7 @@ function loadTable(run: Run, load: Exclude<LoadName, 'idle'>): string[] {
   const notes = new Footnotes()
   const rows = compared(run).map((subject) => [
     subject.title,
-    ...metrics.map((metric) => {
-      const found = figure(run, subject, services, metric)
-      return found ? formatSummary(found, metric.unit) : MISSING + notes.mark(whyMissing(run, subject, services, metric))
-    }),
+    ...metrics.map((metric) => figureCell(run, { subject, services, metric }, notes)),
     failures(run, subject, services, load),
   ])
   const titles = metrics.map(({ title }) => title.replace(`, ${load}`, ''))

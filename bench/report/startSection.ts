@@ -1,8 +1,8 @@
 /** Starting everything, and starting it again. */
 import type { Run } from '../results.ts'
-import { compared, figure, sizeFor, whyMissing } from './figures.ts'
+import { figureCell } from './cells.ts'
+import { compared, sizeFor } from './figures.ts'
 import { Footnotes } from './footnotes.ts'
-import { formatSummary, MISSING } from './format.ts'
 import { growthPart } from './growthSection.ts'
 import { answered, peakRSS, quiet, ready, startCPU } from './metrics.ts'
 import { type Section, table } from './section.ts'
@@ -28,10 +28,7 @@ function startTable(run: Run, phase: 'start' | 'restart'): Omit<Section, 'title'
   const notes = new Footnotes()
   const rows = compared(run).map((subject) => [
     subject.title,
-    ...metrics.map((metric) => {
-      const found = figure(run, subject, services, metric)
-      return found ? formatSummary(found, metric.unit) : MISSING + notes.mark(whyMissing(run, subject, services, metric))
-    }),
+    ...metrics.map((metric) => figureCell(run, { subject, services, metric }, notes)),
   ])
   const what =
     phase === 'start'

@@ -1,9 +1,10 @@
 /** Variants of ours beside ours: what each measure is worth, and what the size of a shard makes of it. */
 import type { Run, Subject } from '../results.ts'
+import { missingCell, type Place } from './cells.ts'
 import { barChart } from './charts.ts'
-import { figure, oursOf, samples, sizesOf, whyMissing } from './figures.ts'
+import { figure, oursOf, samples, sizesOf } from './figures.ts'
 import { Footnotes } from './footnotes.ts'
-import { formatChange, formatQuantity, formatSummary, MISSING, scaleOf } from './format.ts'
+import { formatChange, formatQuantity, formatSummary, scaleOf } from './format.ts'
 import { cpu, cpuPerThousand, type Metric, p99, pss, ready, startCPU, wakeUps } from './metrics.ts'
 import { type Chart, image, type Section, table } from './section.ts'
 import { overlap, ratio } from './statistics.ts'
@@ -78,16 +79,13 @@ function sharedSize(run: Run, ours: Subject, variants: readonly Subject[], metri
     .toSorted((a, b) => having(b) - having(a) || b - a)[0]
 }
 
-interface Place {
-  subject: Subject
+interface Beside extends Place {
   ours: Subject
-  services: number
-  metric: Metric
 }
 
-function cell(run: Run, { subject, ours, services, metric }: Place, notes: Footnotes): string {
+function cell(run: Run, { subject, ours, services, metric }: Beside, notes: Footnotes): string {
   const found = figure(run, subject, services, metric)
-  if (!found) return MISSING + notes.mark(whyMissing(run, subject, services, metric))
+  if (!found) return missingCell(run, { subject, services, metric }, notes)
   const base = figure(run, ours, services, metric)
   if (subject === ours) return formatSummary(found, metric.unit)
   const change = base && ratio(found, base)
@@ -100,7 +98,7 @@ function cell(run: Run, { subject, ours, services, metric }: Place, notes: Footn
 function variantChart(
   run: Run,
   subjects: readonly Subject[],
-  places: readonly Pick<Place, 'metric' | 'services'>[],
+  places: readonly Omit<Place, 'subject'>[],
   what: string,
   file: string,
 ): Chart | null {

@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Command, InvalidArgumentError } from 'commander'
 import pc from 'picocolors'
 import { buildAll } from '../build.ts'
-import { openStorageHost } from '../host/storageHost.ts'
+import { withStorageHost } from '../host/storageHost.ts'
 import { describeMachine, readVersions } from '../measure/machine.ts'
 import type { Client } from '../world/client.ts'
 import { withWorld } from '../world/world.ts'
@@ -49,25 +49,18 @@ async function main(): Promise<number> {
   const begun = Date.now()
   const directory = resolve(options.output ?? join('bench', 'reports', `soak-${new Date(begun).toISOString().slice(0, 10)}`))
   await mkdir(directory, { recursive: true })
-  const stop = new AbortController()
-  const host = await openStorageHost({ signal: stop.signal })
-  const interrupt = () => {
-    stop.abort(new Error('interrupted'))
-    void host.close()
-  }
-  process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
-  const soak: Soak = {
-    format: 1,
-    startedAt: new Date(begun).toISOString(),
-    minutes: 0,
-    services: SERVICES,
-    machine: describeMachine(),
-    versions: await readVersions(),
-    host: host.describe(),
-    samples: [],
-    events: [],
-  }
-  try {
+  const soak = await withStorageHost(async (host) => {
+    const soak: Soak = {
+      format: 1,
+      startedAt: new Date(begun).toISOString(),
+      minutes: 0,
+      services: SERVICES,
+      machine: describeMachine(),
+      versions: await readVersions(),
+      host: host.describe(),
+      samples: [],
+      events: [],
+    }
     await withWorld(SERVICES, { binaries, host }, async (surroundings, client) => {
       const operated = await startOperated(binaries.cli, surroundings)
       try {
@@ -86,10 +79,8 @@ async function main(): Promise<number> {
         await operated.stop()
       }
     })
-  } finally {
-    process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
-    await host.close()
-  }
+    return soak
+  })
   console.log(`\n${renderSoak(soak)}\nThe report: ${join(directory, 'report.md')}`)
   return 0
 }

@@ -73,14 +73,16 @@ const SIZING: readonly Omit<Variant, 'group'>[] = SHARD_SIZES.map((size) => ({
 }))
 
 /** All subjects, ours first. `peers` are binaries by the names of PEERS. */
-export function allSubjects({ cli, bench }: Binaries, version: string, peers: Readonly<Record<string, string>>): Subject[] {
+export function allSubjects(binaries: Binaries, version: string, peers: Readonly<Record<string, string>>): Subject[] {
   const about = 'This project with its defaults: one supervisor, workers of at most 20 services.'
   return [
-    ours(cli, version, { key: 'ours', title: 'tsnsrv-sup', about, group: 'ours' }),
+    ours(binaries, version, { key: 'ours', title: 'tsnsrv-sup', about, group: 'ours' }),
     ...Object.entries(peers).flatMap(([name, binary]) => PEERS[name]?.(binary) ?? []),
-    bare(bench),
-    bare(bench, { answers: true }),
-    ...ABLATIONS.map((each) => ours(cli, version, { ...each, group: 'ablation', variant: {}, loads: ['idle', 'saturated'] })),
-    ...SIZING.map((each) => ours(cli, version, { ...each, group: 'sizing' })),
+    bare(binaries.bench),
+    bare(binaries.bench, { answers: true }),
+    ...ABLATIONS.map((each) =>
+      ours(binaries, version, { ...each, group: 'ablation', variant: {}, loads: ['idle', 'saturated'] }),
+    ),
+    ...SIZING.map((each) => ours(binaries, version, { ...each, group: 'sizing' })),
   ]
 }

@@ -1,8 +1,9 @@
 /** This project: the supervisor and its workers, as an operator starts them. */
 import { chmod } from 'node:fs/promises'
 import { cpus } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { stringify } from 'yaml'
+import type { Built } from '../../scripts/build.ts'
 import type { Subject as SubjectInfo } from '../results.ts'
 import { type Subject, runningProcesses, startProcess, writePrivate } from './subject.ts'
 
@@ -18,7 +19,11 @@ export interface Variant extends Pick<SubjectInfo, 'key' | 'title' | 'about' | '
 }
 
 /** The supervisor with its defaults, or with what the variant changes. */
-export function ours(cli: string, version: string, { flags = [], env = {}, pinned, variant, loads, ...info }: Variant): Subject {
+export function ours(
+  { cli, worker }: Built,
+  version: string,
+  { flags = [], env = {}, pinned, variant, loads, ...info }: Variant,
+): Subject {
   return {
     info: { ...info, version },
     ...(variant && { variant }),
@@ -32,7 +37,7 @@ export function ours(cli: string, version: string, { flags = [], env = {}, pinne
         services: services.map((name) => ({ name, upstream })),
       }
       const file = await writePrivate(join(directory, 'services.yaml'), stringify(config))
-      const binary = pinned ? ['--worker-binary', await writePinningWorker(directory, join(dirname(cli), WORKER_BESIDE_CLI))] : []
+      const binary = pinned ? ['--worker-binary', await writePinningWorker(directory, worker)] : []
       const command = { ...place(cli, ['start', '--config', file, ...flags, ...binary]), env }
       return runningProcesses(surroundings, [startProcess(surroundings, 'supervisor', command)], {
         metrics: [METRICS_URL],
@@ -41,9 +46,6 @@ export function ours(cli: string, version: string, { flags = [], env = {}, pinne
     },
   }
 }
-
-/** From dist/supervisor/cli. */
-const WORKER_BESIDE_CLI = '../../../bin/tsnsrv-worker'
 
 /** A program that is the worker, on a core that its shard's number chooses (`--id shard-<n>-...` is its first argument). */
 async function writePinningWorker(directory: string, worker: string): Promise<string> {

@@ -32,7 +32,7 @@ describe.runIf(process.getuid?.() === 0)('20 services on the storage host, besid
         { binaries, host, durations, progress: () => undefined, signal: new AbortController().signal },
       )
     trials = {
-      ours: await run(ours(binaries.cli, '', { key: 'ours', title: '', about: '', group: 'ours' })),
+      ours: await run(ours(binaries, '', { key: 'ours', title: '', about: '', group: 'ours' })),
       bare: await run(bare(binaries.bench)),
     }
   }, 900_000)

@@ -17,7 +17,7 @@ import (
 const (
 	relaxedPercent = 100
 
-	// garbageBytes is collected by an idle shard every minute or two, and by one that starts twenty nodes about ten times.
+	// garbageBytes is collected by an idle shard every minute or two, and by one that starts twenty nodes about twenty times.
 	garbageBytes = 16 << 20
 
 	// nodeBufferBytes come into being when a node starts: 4 queues of 128 buffers of 64 KiB.

@@ -34,8 +34,8 @@ func (n *Node) Call(ctx context.Context, peer netip.Addr) {
 	case <-time.After(settleTime):
 		if who, err := n.local.WhoIs(ctx, peer.String()); err == nil {
 			n.server.Sys().Engine.Get().ResetDevicePeer(who.Node.Key)
+			n.shakeHands(ctx, peer, who.Node.Key)
 		}
-		n.ShakeHands(ctx, peer)
 	}
 }
 
@@ -66,11 +66,13 @@ func (n *Node) ping(ctx context.Context, peer netip.Addr) (answered bool) {
 // make a session anew, while another that drops ours holds the lock and waits for the first. The peer then hangs for good,
 // and a host with many services that come back at once makes it likely. What nobody answers cannot do so.
 func (n *Node) ShakeHands(ctx context.Context, peer netip.Addr) {
-	since := time.Now()
-	who, err := n.local.WhoIs(ctx, peer.String())
-	if err != nil {
-		return
+	if who, err := n.local.WhoIs(ctx, peer.String()); err == nil {
+		n.shakeHands(ctx, peer, who.Node.Key)
 	}
+}
+
+func (n *Node) shakeHands(ctx context.Context, peer netip.Addr, peerKey key.NodePublic) {
+	since := time.Now()
 	connection, err := n.server.Dial(ctx, "udp", netip.AddrPortFrom(peer, discardPort).String())
 	if err != nil {
 		return
@@ -88,7 +90,7 @@ func (n *Node) ShakeHands(ctx context.Context, peer netip.Addr) {
 				return
 			case <-look.C:
 			}
-			if n.shookHands(who.Node.Key, since) {
+			if n.shookHands(peerKey, since) {
 				return
 			}
 		}
