@@ -177,6 +177,7 @@ async function resume(run: Run, directory: string): Promise<number> {
     throw new Error(`${directory} cannot be completed: its ${part} were ${JSON.stringify(before[part])}`)
   }
   run.startedAt = before.startedAt
+  run.command = before.command
   run.trials.push(...before.trials.filter(({ aborted }) => aborted === null))
   return before.seconds
 }
