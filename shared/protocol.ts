@@ -26,6 +26,11 @@ const Name = z
   .describe('Service name: a DNS label, and the key of every map.')
 const EpochMs = z.number().int().min(0).describe('Milliseconds since the Unix epoch.')
 const DurationMs = z.number().int().min(0).describe('A duration in milliseconds.')
+const Revision = z
+  .number()
+  .int()
+  .min(0)
+  .describe('Counts the changes in this worker: of two tellings the higher is the newer, whichever way they came.')
 const Port = z.number().int().min(0).max(65535)
 
 /** What identifies the tailnet node. A change of any field restarts the node. */
@@ -122,11 +127,7 @@ export const ServiceCounters = z
 export const ServiceStatus = z
   .object({
     name: Name,
-    revision: z
-      .number()
-      .int()
-      .min(0)
-      .describe('Counts the changes in this worker: of two states the higher is the newer, whichever way they came.'),
+    revision: Revision,
     specHash: z.string(),
     phase: ServicePhase,
     reason: ServiceReason,
@@ -154,7 +155,13 @@ export const Hello = z
   })
   .meta({ id: 'Hello' })
 
-export const WorkerState = z.object({ hello: Hello, services: z.array(ServiceStatus) }).meta({ id: 'WorkerState' })
+export const WorkerState = z
+  .object({
+    hello: Hello,
+    revision: Revision.describe('Of the list: a service that is not in it and has a higher revision came later.'),
+    services: z.array(ServiceStatus),
+  })
+  .meta({ id: 'WorkerState' })
 
 /** Each event carries whole states and not differences: a reader that missed some is right again at the next. */
 export const WorkerEvent = z
@@ -163,6 +170,7 @@ export const WorkerEvent = z
     state: WorkerState.optional().describe('With "state": everything. First line of a stream.'),
     service: ServiceStatus.optional().describe('With "service": the new state of one service.'),
     name: z.string().optional().describe('With "removed": the service that is gone; its identity is free.'),
+    revision: Revision.optional().describe('With "removed": a state of the service with a higher one is that of a new service.'),
   })
   .meta({ id: 'WorkerEvent' })
 

@@ -299,7 +299,8 @@ export class Loop implements Operator {
 
   async #delete({ workerId, name }: Extract<Action, { type: 'deleteService' }>): Promise<void> {
     const had = await this.#fleet.delete(workerId, name, this.#policy().drainMs)
-    if (!had) this.post({ type: 'serviceRemoved', workerId, name })
+    // Whatever has been told of it was told before: while this call was open, no other was made.
+    if (!had) this.post({ type: 'serviceRemoved', workerId, name, revision: Number.MAX_SAFE_INTEGER })
   }
 
   async #put(action: Extract<Action, { type: 'putService' }>): Promise<void> {

@@ -19,8 +19,9 @@ export function observe(observed: Observed, event: Event, now: number, policy: P
     case 'workerSpawned':
       return putWorker(observed, { ...worker, process: event.process })
     case 'workerState': {
-      const { hello } = event.state
+      const { hello, revision } = event.state
       const services = event.state.services.map((service) => newer(worker.services.get(service.name), service))
+      const later = [...worker.services.values()].filter((service) => service.revision > revision)
       const seen = services.reduce((state, service) => foldFailure(state, worker, service, now, policy), observed)
       return putWorker(seen, {
         ...worker,
@@ -31,7 +32,7 @@ export function observe(observed: Observed, event: Event, now: number, policy: P
         heard: true,
         process: { pid: hello.pid, startTicks: hello.startTicks, bootId: hello.bootId },
         version: hello.version,
-        services: new Map(services.map((service) => [service.name, service])),
+        services: new Map([...later, ...services].map((service) => [service.name, service])),
       })
     }
     case 'workerLost':
@@ -53,6 +54,7 @@ export function observe(observed: Observed, event: Event, now: number, policy: P
       })
     }
     case 'serviceRemoved':
+      if ((worker.services.get(event.name)?.revision ?? 0) > event.revision) return observed
       return putWorker(observed, { ...worker, services: without(worker.services, event.name) })
     case 'callDone':
       return putWorker(observed, { ...worker, calls: without(worker.calls, event.name) })
@@ -163,7 +165,7 @@ function removeWorker(observed: Observed, worker: ObservedWorker, message: strin
   return { ...gone, shards: new Map(observed.shards).set(worker.shard, shard) }
 }
 
-/** The answer to a call and the event stream overtake each other; an old state must not replace a new one. */
+/** The answer to a call and the event stream overtake each other: what is old must not replace what is new. */
 function newer(known: ServiceStatus | undefined, told: ServiceStatus): ServiceStatus {
   return known && known.revision > told.revision ? known : told
 }

@@ -97,7 +97,7 @@ export type Event =
   | { readonly type: 'workerLost'; readonly workerId: string; readonly message: string }
   | { readonly type: 'workerExited'; readonly workerId: string; readonly message: string }
   | { readonly type: 'serviceChanged'; readonly workerId: string; readonly service: ServiceStatus }
-  | { readonly type: 'serviceRemoved'; readonly workerId: string; readonly name: string }
+  | { readonly type: 'serviceRemoved'; readonly workerId: string; readonly name: string; readonly revision: number }
   | { readonly type: 'callDone'; readonly workerId: string; readonly name: string }
   | {
       readonly type: 'callFailed'

@@ -111,8 +111,8 @@ export function createFleet(options: FleetOptions): Fleet {
       options.post({ type: 'workerState', workerId, state: event.state })
     } else if (event.type === 'service' && event.service) {
       options.post({ type: 'serviceChanged', workerId, service: event.service })
-    } else if (event.type === 'removed' && event.name !== undefined) {
-      options.post({ type: 'serviceRemoved', workerId, name: event.name })
+    } else if (event.type === 'removed' && event.name !== undefined && event.revision !== undefined) {
+      options.post({ type: 'serviceRemoved', workerId, name: event.name, revision: event.revision })
     }
   }
 

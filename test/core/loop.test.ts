@@ -205,6 +205,7 @@ describe('whatever happens', () => {
     { weight: 2, arbitrary: fc.record({ do: fc.constant('killWorker' as const), which: fc.nat(5) }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('killSupervisor' as const) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('freezeWorker' as const), which: fc.nat(5) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('repeatState' as const), which: fc.nat(5) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('loseState' as const) }) },
     {
       weight: 1,
@@ -245,6 +246,11 @@ describe('whatever happens', () => {
               case 'freezeWorker': {
                 const victim = worker(command.which)
                 if (victim) world.freeze(victim)
+                break
+              }
+              case 'repeatState': {
+                const teller = worker(command.which)
+                if (teller) world.repeatState(teller)
                 break
               }
               case 'killSupervisor':

@@ -20,7 +20,7 @@ const after = (events: readonly Event[], start: Observed = nothingObserved) =>
 const found = (id: string, shard: number): Event => ({ type: 'workerFound', workerId: id, shard, process: null })
 function tells(id: string, shard: number, ...services: ServiceStatus[]): Event {
   const hello = { protocolVersion: 1, workerId: id, shard, pid: 7, startTicks: 1, bootId: 'b', version: 'v' }
-  return { type: 'workerState', workerId: id, state: { hello, services } }
+  return { type: 'workerState', workerId: id, state: { hello, revision: 9, services } }
 }
 const runs = (id: string, shard: number, ...services: ServiceStatus[]) => [found(id, shard), tells(id, shard, ...services)]
 const actions = (desired: Desired, observed: Observed, at = now) =>
@@ -50,7 +50,7 @@ describe('reconcile', () => {
     expect(actions(desired, after([...there, found('two', 2)]))).toEqual([])
     const bothReady = after([...there, ...runs('two', 2)])
     expect(actions(desired, bothReady)).toEqual(['deleteService a'])
-    expect(actions(desired, after([{ type: 'serviceRemoved', workerId: 'one', name: 'a' }], bothReady))).toEqual([
+    expect(actions(desired, after([{ type: 'serviceRemoved', workerId: 'one', name: 'a', revision: 2 }], bothReady))).toEqual([
       'shutdownWorker one',
       'putService a',
     ])
@@ -91,6 +91,15 @@ describe('observe', () => {
         .workers.get('one')
         ?.services.get('a')?.phase,
     ).toBe('ready')
+  })
+
+  it('keeps a service that was put after the list, or the removal, that comes last', () => {
+    const putSince = service('a', 'starting', { revision: 10 })
+    const removed: Event = { type: 'serviceRemoved', workerId: 'one', name: 'a', revision: 8 }
+    const observed = after([...runs('one', 1, putSince), removed, tells('one', 1)])
+    expect(observed.workers.get('one')?.services.get('a')).toEqual(putSince)
+    const gone = after([{ ...removed, revision: 11 }], observed)
+    expect(gone.workers.get('one')?.services.size).toBe(0)
   })
 
   it('counts a failure once, however often it is told', () => {

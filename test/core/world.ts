@@ -18,6 +18,8 @@ interface FakeWorker {
   readonly shard: number
   readonly pid: number
   readonly services: Map<string, ServiceStatus>
+  /** Services whose node runs here, and whose directory is locked: until the last moment of draining, and not once failed. */
+  readonly nodes: Set<string>
   draining: boolean
   /** Stopped by a signal: alive, and silent. */
   frozen: boolean
@@ -45,6 +47,7 @@ export class World {
   #life: Life = { over: false }
   #nextPid = 100
   #revision = 1
+  #repeat: (worker: FakeWorker) => Promise<void> = () => Promise.resolve()
   /** The last event told about each worker: what comes later on one stream arrives later. */
   readonly #tails = new Map<string, Promise<void>>()
 
@@ -112,6 +115,11 @@ export class World {
     void this.#tell({ type: 'workerExited', workerId: id, message: 'killed by SIGKILL' })
   }
 
+  /** The worker says unasked all that it runs, as it does now and then. */
+  repeatState(worker: FakeWorker): void {
+    void this.#repeat(worker)
+  }
+
   /** Lets events and timers happen until nothing more can, or the number of steps is used up. Returns whether it is quiet. */
   async settle(steps = 5000): Promise<boolean> {
     for (let i = 0; i < steps; i++) {
@@ -169,9 +177,11 @@ export class World {
           bootId: 'boot',
           version: 'test',
         },
+        revision: this.#revision++,
         services: [...worker.services.values()],
       },
     })
+    this.#repeat = (worker) => this.#tell(stateOf(worker))
     const reach = async (id: string, what: string): Promise<FakeWorker> => {
       if (life.over) return new Promise(() => undefined)
       await this.#scheduler.schedule(Promise.resolve(), what)
@@ -193,7 +203,15 @@ export class World {
         return Promise.resolve()
       },
       spawn: (id, shard) => {
-        const worker: FakeWorker = { id, shard, pid: this.#nextPid++, services: new Map(), draining: false, frozen: false }
+        const worker: FakeWorker = {
+          id,
+          shard,
+          pid: this.#nextPid++,
+          services: new Map(),
+          nodes: new Set(),
+          draining: false,
+          frozen: false,
+        }
         this.workers.set(id, worker)
         void this.#tell(stateOf(worker))
       },
@@ -227,6 +245,7 @@ export class World {
 
   #putService(worker: FakeWorker, spec: ServiceSpec): ServiceStatus {
     const running = worker.services.get(spec.name)
+    if (running?.phase === 'draining' || worker.draining) throw new Error(`${spec.name} is being removed`)
     if (running?.specHash === spec.specHash && running.phase !== 'failed') return running
     const set = (phase: ServicePhase): ServiceStatus => {
       const status = serviceStatus(spec.name, phase, { specHash: spec.specHash, since: this.now, revision: this.#revision++ })
@@ -234,7 +253,7 @@ export class World {
       void this.#tell({ type: 'serviceChanged', workerId: worker.id, service: status })
       return status
     }
-    const holder = [...this.workers.values()].find((other) => other !== worker && hasNode(other, spec.name))
+    const holder = [...this.workers.values()].find((other) => other !== worker && other.nodes.has(spec.name))
     if (holder) {
       this.conflicts.push(`${spec.name}: ${worker.id} was told to start it while ${holder.id} has it`)
       return set('failed')
@@ -245,6 +264,7 @@ export class World {
       return set('failed')
     }
     this.starts.set(spec.name, (this.starts.get(spec.name) ?? 0) + 1)
+    worker.nodes.add(spec.name)
     const starting = set('starting')
     void this.#scheduler.schedule(Promise.resolve(), `up ${spec.name}`).then(() => {
       if (this.workers.get(worker.id) === worker && worker.services.get(spec.name) === starting) set('ready')
@@ -267,13 +287,9 @@ export class World {
     await this.#scheduler.schedule(Promise.resolve(), `drained ${name}`)
     if (worker.services.get(name) !== draining) return
     worker.services.delete(name)
-    void this.#tell({ type: 'serviceRemoved', workerId: worker.id, name })
+    worker.nodes.delete(name)
+    void this.#tell({ type: 'serviceRemoved', workerId: worker.id, name, revision: this.#revision++ })
   }
-}
-
-const hasNode = (worker: FakeWorker, name: string) => {
-  const phase = worker.services.get(name)?.phase
-  return phase !== undefined && phase !== 'failed' && phase !== 'stopped'
 }
 
 /** A configuration of plain services; `marks` tells versions of a service apart. */

@@ -56,7 +56,7 @@ export function put(spec) {
 
 export function remove(name) {
   services.delete(name)
-  emit({ type: 'removed', name })
+  emit({ type: 'removed', name, revision: ++revision })
 }
 
 export function exit() {
@@ -69,7 +69,7 @@ export const wellBehaved = {
   events(response) {
     streams.add(response)
     response.on('close', () => streams.delete(response))
-    response.write(`${JSON.stringify({ type: 'state', state: { hello, services: [...services.values()] } })}\n`)
+    response.write(`${JSON.stringify({ type: 'state', state: { hello, revision, services: [...services.values()] } })}\n`)
   },
   put(response, spec) {
     answer(response, 200, put(spec))

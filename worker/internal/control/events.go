@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/service"
 )
 
 const (
@@ -34,14 +35,14 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		case <-watch.Ready():
 			for _, change := range watch.Take() {
 				if err == nil {
-					err = stream.sendChange(change.Name, change.Removed)
+					err = stream.sendChange(change)
 				}
 			}
 		case <-alive.C:
 			err = stream.sendAlive()
 		case <-s.options.Set.Done():
 			for _, change := range watch.Take() {
-				_ = stream.sendChange(change.Name, change.Removed)
+				_ = stream.sendChange(change)
 			}
 			return
 		}
@@ -75,9 +76,10 @@ func (e *eventStream) sendState() error {
 	return e.send(protocol.WorkerEvent{Type: protocol.WorkerEventTypeState, State: &state})
 }
 
-func (e *eventStream) sendChange(name string, removed bool) error {
-	if removed {
-		if err := e.send(protocol.WorkerEvent{Type: protocol.WorkerEventTypeRemoved, Name: &name}); err != nil {
+func (e *eventStream) sendChange(change service.Change) error {
+	name, removed := change.Name, change.Removed
+	if removed > 0 {
+		if err := e.send(protocol.WorkerEvent{Type: protocol.WorkerEventTypeRemoved, Name: &name, Revision: &removed}); err != nil {
 			return err
 		}
 	}

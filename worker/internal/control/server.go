@@ -90,7 +90,8 @@ func (s *Server) state(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Server) workerState() protocol.WorkerState {
-	return protocol.WorkerState{Hello: s.options.Hello, Services: s.options.Set.Statuses()}
+	services, revision := s.options.Set.Statuses()
+	return protocol.WorkerState{Hello: s.options.Hello, Revision: revision, Services: services}
 }
 
 func (s *Server) putService(w http.ResponseWriter, r *http.Request) {

@@ -223,8 +223,8 @@ func TestSlowReaderHoldsNobodyUp(t *testing.T) {
 			t.Fatalf("%d %s", code, text)
 		}
 	}
-	if count := len(h.set.Statuses()); count != 300 {
-		t.Errorf("%d services", count)
+	if services, _ := h.set.Statuses(); len(services) != 300 {
+		t.Errorf("%d services", len(services))
 	}
 }
 

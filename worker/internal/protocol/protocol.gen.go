@@ -569,7 +569,7 @@ type ServiceStatus struct {
 	// Reason corresponds to the JSON schema field "reason".
 	Reason ServiceStatusReason `json:"reason"`
 
-	// Counts the changes in this worker: of two states the higher is the newer,
+	// Counts the changes in this worker: of two tellings the higher is the newer,
 	// whichever way they came.
 	Revision int `json:"revision"`
 
@@ -752,6 +752,10 @@ type WorkerEvent struct {
 	// With "removed": the service that is gone; its identity is free.
 	Name *string `json:"name,omitempty,omitzero"`
 
+	// With "removed": a state of the service with a higher one is that of a new
+	// service.
+	Revision *int `json:"revision,omitempty,omitzero"`
+
 	// With "service": the new state of one service.
 	Service *ServiceStatus `json:"service,omitempty,omitzero"`
 
@@ -810,6 +814,12 @@ func (j *WorkerEvent) UnmarshalJSON(value []byte) error {
 	if err := json.Unmarshal(value, &plain); err != nil {
 		return err
 	}
+	if plain.Revision != nil && 9007199254740991 < *plain.Revision {
+		return fmt.Errorf("field %s: must be <= %v", "revision", 9007199254740991)
+	}
+	if plain.Revision != nil && 0 > *plain.Revision {
+		return fmt.Errorf("field %s: must be >= %v", "revision", 0)
+	}
 	*j = WorkerEvent(plain)
 	return nil
 }
@@ -817,6 +827,9 @@ func (j *WorkerEvent) UnmarshalJSON(value []byte) error {
 type WorkerState struct {
 	// Hello corresponds to the JSON schema field "hello".
 	Hello Hello `json:"hello"`
+
+	// Of the list: a service that is not in it and has a higher revision came later.
+	Revision int `json:"revision"`
 
 	// Services corresponds to the JSON schema field "services".
 	Services []ServiceStatus `json:"services"`
@@ -831,6 +844,9 @@ func (j *WorkerState) UnmarshalJSON(value []byte) error {
 	if _, ok := raw["hello"]; raw != nil && !ok {
 		return fmt.Errorf("field hello in WorkerState: required")
 	}
+	if _, ok := raw["revision"]; raw != nil && !ok {
+		return fmt.Errorf("field revision in WorkerState: required")
+	}
 	if _, ok := raw["services"]; raw != nil && !ok {
 		return fmt.Errorf("field services in WorkerState: required")
 	}
@@ -838,6 +854,12 @@ func (j *WorkerState) UnmarshalJSON(value []byte) error {
 	var plain Plain
 	if err := json.Unmarshal(value, &plain); err != nil {
 		return err
+	}
+	if 9007199254740991 < plain.Revision {
+		return fmt.Errorf("field %s: must be <= %v", "revision", 9007199254740991)
+	}
+	if 0 > plain.Revision {
+		return fmt.Errorf("field %s: must be >= %v", "revision", 0)
 	}
 	*j = WorkerState(plain)
 	return nil

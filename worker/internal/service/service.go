@@ -108,8 +108,8 @@ func (s *Service) Status() protocol.ServiceStatus {
 }
 
 func (s *Service) snapshot() protocol.ServiceStatus {
-	status := s.status                           // addresses are replaced, never changed
-	status.Revision = int(s.set.revision.Add(1)) // drawn under the lock: the later look has the higher number
+	status := s.status             // addresses are replaced, never changed
+	status.Revision = s.set.draw() // drawn under the lock: the later look has the higher number
 	status.Counters = s.counters.Snapshot()
 	return status
 }

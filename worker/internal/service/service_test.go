@@ -178,7 +178,7 @@ func TestDeleteDrainsAndFreesTheDirectory(t *testing.T) {
 	}
 	h.awaitRemoved("web")
 	changes := watch.Take()
-	if len(changes) != 1 || !changes[0].Removed {
+	if len(changes) != 1 || changes[0].Removed == 0 {
 		t.Errorf("changes: %+v", changes)
 	}
 	free, err := statedir.Open(spec.Node.StateDir, "x")

@@ -40,7 +40,7 @@ type Set struct {
 	options Options
 	slots   chan struct{} // one element for each node that is starting
 
-	revision atomic.Int64 // of the newest status that was looked at
+	revision atomic.Int64 // of the newest status, list or removal that was told
 
 	mu       sync.Mutex
 	services map[string]*Service
@@ -75,12 +75,12 @@ func (s *Set) Put(spec protocol.ServiceSpec) (protocol.ServiceStatus, error) {
 	s.used = true
 	if existing, ok := s.services[spec.Name]; ok {
 		status, err := existing.put(spec)
-		s.tell(spec.Name, false)
+		s.tell(spec.Name, 0)
 		return status, err
 	}
 	created := newService(s, spec)
 	s.services[spec.Name] = created
-	s.tell(spec.Name, false)
+	s.tell(spec.Name, 0)
 	go created.run()
 	return created.Status(), nil
 }
@@ -92,7 +92,7 @@ func (s *Set) Delete(name string, drain time.Duration) bool {
 	existing, ok := s.services[name]
 	if ok {
 		existing.leave(drain)
-		s.tell(name, false)
+		s.tell(name, 0)
 	}
 	return ok
 }
@@ -103,7 +103,7 @@ func (s *Set) Shutdown(drain time.Duration) {
 	defer s.mu.Unlock()
 	for _, each := range s.services {
 		each.leave(drain)
-		s.tell(each.name, false)
+		s.tell(each.name, 0)
 	}
 	if !s.closing {
 		s.closing = true
@@ -132,9 +132,10 @@ func (s *Set) Status(name string) (protocol.ServiceStatus, bool) {
 	return existing.Status(), true
 }
 
-// Statuses gives the state of all services, by name.
-func (s *Set) Statuses() []protocol.ServiceStatus {
+// Statuses gives the state of all services, by name, and the revision of the list: what is put later has a higher one.
+func (s *Set) Statuses() ([]protocol.ServiceStatus, int) {
 	s.mu.Lock()
+	revision := s.draw()
 	services := make([]*Service, 0, len(s.services))
 	for _, each := range s.services {
 		services = append(services, each)
@@ -145,15 +146,18 @@ func (s *Set) Statuses() []protocol.ServiceStatus {
 		statuses[i] = each.Status()
 	}
 	slices.SortFunc(statuses, func(a, b protocol.ServiceStatus) int { return cmp.Compare(a.Name, b.Name) })
-	return statuses
+	return statuses, revision
 }
+
+// draw gives the next revision.
+func (s *Set) draw() int { return int(s.revision.Add(1)) }
 
 // remove takes a service out that has freed everything.
 func (s *Set) remove(gone *Service) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.services, gone.name)
-	s.tell(gone.name, true)
+	s.tell(gone.name, s.draw())
 	s.finish()
 }
 
@@ -168,11 +172,11 @@ func (s *Set) finish() {
 func (s *Set) changed(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tell(name, false)
+	s.tell(name, 0)
 }
 
-// tell notes a change with each watch. The caller holds mu.
-func (s *Set) tell(name string, removed bool) {
+// tell notes a change with each watch; with a revision, a removal. The caller holds mu.
+func (s *Set) tell(name string, removed int) {
 	for watch := range s.watches {
 		watch.note(name, removed)
 	}
@@ -181,7 +185,7 @@ func (s *Set) tell(name string, removed bool) {
 // Change says that a service was removed, that its status is new, or first the one and then the other.
 type Change struct {
 	Name    string
-	Removed bool
+	Removed int // the revision of the removal; 0 for none
 }
 
 // Watch collects changes for one reader. However slow it is, it costs one entry per service and holds nobody up.
@@ -191,12 +195,12 @@ type Watch struct {
 
 	mu      sync.Mutex
 	order   []string
-	removed map[string]bool // the pending names; whether a removal is among what happened
+	removed map[string]int // the pending names, and the revision of the last removal among what happened
 }
 
 // Watch begins to collect changes until Close.
 func (s *Set) Watch() *Watch {
-	watch := &Watch{set: s, ready: make(chan struct{}, 1), removed: map[string]bool{}}
+	watch := &Watch{set: s, ready: make(chan struct{}, 1), removed: map[string]int{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.watches[watch] = struct{}{}
@@ -226,13 +230,13 @@ func (w *Watch) Take() []Change {
 	return changes
 }
 
-func (w *Watch) note(name string, removed bool) {
+func (w *Watch) note(name string, removed int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if _, pending := w.removed[name]; !pending {
 		w.order = append(w.order, name)
 	}
-	w.removed[name] = w.removed[name] || removed
+	w.removed[name] = max(w.removed[name], removed)
 	signal(w.ready)
 }
 
