@@ -280,7 +280,9 @@ func TestKernelListsWhatTheStandardLibraryLists(t *testing.T) {
 }
 
 // In a network namespace of its own: an interface that comes is news, and on the list.
-func TestKernelTellsOfANewInterface(t *testing.T) {
+// openOwnKernel listens in a network namespace of this test, where veth1 and veth2 have just appeared.
+func openOwnKernel(t *testing.T) *kernel {
+	t.Helper()
 	runtime.LockOSThread() // never unlocked: the thread, and the namespace with it, end with this goroutine
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Skipf("needs root to make a network namespace: %v", err)
@@ -289,7 +291,7 @@ func TestKernelTellsOfANewInterface(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer source.close()
+	t.Cleanup(func() { source.close() })
 	source.drain()
 	if len(source.drain()) > 0 {
 		t.Error("news although nothing happened")
@@ -297,6 +299,52 @@ func TestKernelTellsOfANewInterface(t *testing.T) {
 	if output, err := exec.Command("ip", "link", "add", "veth1", "type", "veth", "peer", "name", "veth2").CombinedOutput(); err != nil {
 		t.Skipf("needs the ip command and veth: %v %s", err, output)
 	}
+	return source
+}
+
+func TestKernelWakesForTheFirstOfMuchNews(t *testing.T) {
+	source := openOwnKernel(t)
+	woken := make(chan error, 1)
+	wait := func() {
+		t.Helper()
+		select {
+		case err := <-woken:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatal("not woken for 30 s")
+		}
+	}
+	for range 2 { // also for news that were there before, and that nobody has taken
+		go func() { woken <- source.wait() }()
+		wait()
+	}
+	if taken := len(source.drain()); taken < 2 {
+		t.Errorf("%d news of two interfaces", taken)
+	}
+	go func() { woken <- source.wait() }()
+	if output, err := exec.Command("ip", "link", "del", "veth1").CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, output)
+	}
+	wait()
+	source.drain()
+	go func() { woken <- source.wait() }()
+	if err := source.close(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-woken:
+		if err == nil {
+			t.Error("closing counted as news")
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("still waiting 30 s after it was closed")
+	}
+}
+
+func TestKernelTellsOfANewInterface(t *testing.T) {
+	source := openOwnKernel(t)
 	all, _, err := source.list()
 	if err != nil {
 		t.Fatal(err)

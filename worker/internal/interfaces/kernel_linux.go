@@ -16,13 +16,14 @@ const newsGroups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6
 
 // kernel is a source fed by one netlink subscription.
 type kernel struct {
-	socket *os.File // non-blocking and known to the runtime's poller: a waiting goroutine holds no thread
+	socket *os.File // a blocking one, so that the runtime's poller does not watch it
+	alarm  *os.File // an epoll of the socket that goes off once, until wait sets it again
 	buffer [32 << 10]byte
 }
 
 // openKernel subscribes. On an error the returned source still lists, but has no news.
 func openKernel() (*kernel, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
 		return &kernel{}, os.NewSyscallError("socket", err)
 	}
@@ -30,24 +31,60 @@ func openKernel() (*kernel, error) {
 		unix.Close(fd)
 		return &kernel{}, os.NewSyscallError("bind", err)
 	}
-	return &kernel{socket: os.NewFile(uintptr(fd), "netlink")}, nil
+	alarm, err := newAlarm(fd)
+	if err != nil {
+		unix.Close(fd)
+		return &kernel{}, err
+	}
+	return &kernel{socket: os.NewFile(uintptr(fd), "netlink"), alarm: alarm}, nil
+}
+
+// newAlarm makes an epoll of the socket. The runtime's poller watches that and not the socket: it would wake this process for
+// each of the dozen messages that a container's start is, also while nobody waits for one.
+func newAlarm(socket int) (*os.File, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	err = unix.EpollCtl(fd, unix.EPOLL_CTL_ADD, socket, &unix.EpollEvent{Events: unix.EPOLLONESHOT, Fd: int32(socket)})
+	if err == nil {
+		err = unix.SetNonblock(fd, true) // what os.NewFile asks of a file that the poller is to watch
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("epoll_ctl", err)
+	}
+	return os.NewFile(uintptr(fd), "epoll"), nil
 }
 
 func (k *kernel) close() error {
 	if k.socket == nil {
 		return nil
 	}
-	return k.socket.Close()
+	return errors.Join(k.alarm.Close(), k.socket.Close())
 }
 
 func (k *kernel) wait() error {
-	raw, err := k.socket.SyscallConn()
+	socket, err := k.socket.SyscallConn()
 	if err != nil {
 		return err
 	}
-	return raw.Read(func(fd uintptr) (ready bool) {
-		// Whether there is something, without taking it: drain is the only one that reads.
-		count, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	alarm, err := k.alarm.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var socketErr, setErr error
+	err = alarm.Control(func(fd uintptr) {
+		socketErr = socket.Control(func(watched uintptr) {
+			setErr = unix.EpollCtl(int(fd), unix.EPOLL_CTL_MOD, int(watched),
+				&unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(watched)})
+		})
+	})
+	if err := errors.Join(err, socketErr, setErr); err != nil {
+		return err
+	}
+	return alarm.Read(func(fd uintptr) (ready bool) {
+		count, err := unix.EpollWait(int(fd), make([]unix.EpollEvent, 1), 0)
 		return count > 0 && err == nil
 	})
 }
