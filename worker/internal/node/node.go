@@ -112,6 +112,11 @@ func Start(config Config) (*Node, error) {
 	calls := &http.Transport{DialContext: client.Dial}
 	client.Transport = calls
 	ctx, stop := context.WithCancel(context.Background())
+	// Nothing on this host asks the node for names, and its own dials look into the network map. Left on, the node makes up a
+	// configuration of the resolver and compares it with the last one for each change of each peer.
+	if _, err := client.EditPrefs(ctx, &ipn.MaskedPrefs{CorpDNSSet: true}); err != nil {
+		config.Log.Warn("cannot switch the node's resolver off; it costs CPU and nothing else", "error", err)
+	}
 	n := &Node{
 		server:  server,
 		local:   client,
@@ -184,11 +189,14 @@ func (n *Node) Close() error {
 // rewatchAfter keeps a broken watch from spinning.
 const rewatchAfter = 100 * time.Millisecond
 
+// watchedOnBus is the cheapest mask: no network map, no peers, no engine statistics. Of each change of a peer the bus would
+// still tell that there is something we did not ask for; with NotifyRateLimit it gathers these, and nothing else, for 3 s.
+const watchedOnBus = ipn.NotifyInitialState | ipn.NotifyRateLimit
+
 // watch folds what the node's bus says into Status, and publishes each change.
 func (n *Node) watch(ctx context.Context, status Status) {
 	for ctx.Err() == nil {
-		// NotifyInitialState is the cheapest mask: no network map, no peers, no engine statistics.
-		watcher, err := n.local.WatchIPNBus(ctx, ipn.NotifyInitialState)
+		watcher, err := n.local.WatchIPNBus(ctx, watchedOnBus)
 		for err == nil {
 			var notice ipn.Notify
 			if notice, err = watcher.Next(); err == nil {
