@@ -1,6 +1,6 @@
 /** docs/configuration.md: every key of the configuration, from the schema and from the options that the settings declare. */
 import { Command } from 'commander'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ConfigFile, ServiceConfig, traits } from '../shared/config.ts'
 import { addSettingsOptions } from '../supervisor/config/settings.ts'
 

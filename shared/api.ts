@@ -8,7 +8,7 @@
  * | POST /v1/reload | ReloadResult; 422 with ErrorReply when the config was refused (what runs stays) |
  * | POST /v1/stop?leaveWorkers=true|false | 202; the process exits when done |
  */
-import { z } from 'zod'
+import * as z from 'zod'
 import { ServicePhase, ServiceReason } from './protocol.ts'
 
 /** A service as the operator sees it: the worker's phases and, before a worker has it, `pending`. */

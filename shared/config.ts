@@ -3,7 +3,7 @@
  * and per service `group:` and `weight:`. Types and constraints that concern one value live here; rules between keys live
  * in supervisor/config. JSON Schema for editors is generated from this file (`npm run generate`).
  */
-import { z } from 'zod'
+import * as z from 'zod'
 import { parseDuration } from './duration.ts'
 
 /** What the reader of the file must know of a schema and zod does not: see supervisor/config/readAs.ts and serviceRules.ts. */

@@ -15,7 +15,7 @@
  * Errors are ErrorReply with status 400 (refused body), 404 or 409. Unknown fields are ignored on receipt, so a field may
  * be added without a new version; anything else raises PROTOCOL_VERSION.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** Raised by a breaking change. A supervisor adopts workers of this version and the one before. */
 export const PROTOCOL_VERSION = 1

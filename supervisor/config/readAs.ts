@@ -4,7 +4,7 @@
  */
 import { closestMatch } from 'leven'
 import { isMap, isScalar, isSeq, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ConfigFile, ServiceConfig, ServiceDefaults, SupervisorConfig } from '../../shared/config.ts'
 import { quote, type Range, type Report } from './report.ts'
 import { presentSchema, readScalar } from './scalar.ts'

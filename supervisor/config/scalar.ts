@@ -1,5 +1,5 @@
 /** What a scalar means. The schema decides, by the rules of yaml.v3 when it fills a typed field (its decode.go). */
-import { z } from 'zod'
+import * as z from 'zod'
 import { traits } from '../../shared/config.ts'
 
 /** A scalar as it was written: its text without quotes, and whether there were none. */

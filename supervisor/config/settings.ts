@@ -1,7 +1,7 @@
 /** How this supervisor runs: from the `supervisor:` section, over it the environment, over that the flags. */
 import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ConfigFile, SupervisorConfig } from '../../shared/config.ts'
 import { parseDuration } from '../../shared/duration.ts'
 import { ConfigError } from './diagnostic.ts'

@@ -2,7 +2,7 @@
  * OAuth client secrets (tskey-client-...) are turned into auth keys as tsnsrv and tailscale's feature/oauthkey do: a token for
  * the secret, and with it a key for one node (https://tailscale.com/kb/1215/oauth-clients, https://tailscale.com/api).
  */
-import { z } from 'zod'
+import * as z from 'zod'
 
 export const OAUTH_SECRET_PREFIX = 'tskey-client-'
 

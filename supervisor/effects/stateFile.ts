@@ -5,7 +5,7 @@
 import { constants } from 'node:fs'
 import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Placement } from '../core/types.ts'
 
 const State = z.object({ version: z.literal(1), placement: z.record(z.string(), z.number().int().min(1)) })

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ServiceConfig } from '../../shared/config.ts'
 import { parseDuration } from '../../shared/duration.ts'
 import { readScalar } from '../../supervisor/config/scalar.ts'

@@ -2,7 +2,7 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { protocolShapes } from '../../shared/protocol.ts'
 
 const directory = join(import.meta.dirname, '..', '..', 'shared', 'fixtures', 'protocol')

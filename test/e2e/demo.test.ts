@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { execa } from 'execa'
 import { describe, expect, it } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 
 const root = join(import.meta.dirname, '..', '..')
 const Summary = z.strictObject({

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ConfigFile } from '../../shared/config.ts'
 import { evaluate, whyNoNix } from './evaluate.ts'
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Status } from '../../../shared/api.ts'
 import { ServiceStatus } from '../../../shared/protocol.ts'
 import { addSettingsOptions, type Settings } from '../../config/settings.ts'
