@@ -12,6 +12,8 @@ export interface Binaries extends Built {
   /** Relay, upstreams, bare nodes and clients: worker/cmd/tsnsrv-bench. */
   bench: string
   headscale: string
+  /** Makes Headscale's auth keys cheap to check: bench/headscale/cheapkeys. */
+  cheapKeys: string
 }
 
 /** Builds everything for which there is source here; what is current costs Go a second. Throws with the compiler's words. */
@@ -21,9 +23,11 @@ export async function buildAll(report: (line: string) => void): Promise<Binaries
   report('building the tools of the benchmark and Headscale: a few minutes the first time, then seconds')
   const bench = join(directory, 'tsnsrv-bench')
   const headscale = join(directory, 'headscale')
+  const cheapKeys = join(directory, 'cheapkeys')
   await go(join(root, 'worker'), bench, './cmd/tsnsrv-bench')
   await go(join(import.meta.dirname, 'headscale'), headscale, 'github.com/juanfont/headscale/cmd/headscale')
-  return { ...built, bench, headscale }
+  await go(join(import.meta.dirname, 'headscale'), cheapKeys, './cheapkeys')
+  return { ...built, bench, headscale, cheapKeys }
 }
 
 async function go(cwd: string, output: string, target: string): Promise<void> {

@@ -2,7 +2,7 @@
  * What a run of the benchmark found: the shape of results.json, and all that a report is made of. Seconds, bytes and
  * milliseconds are in the names; CPU is in percent of one core, so that two busy cores are 200.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 
 export const LOADS = ['idle', 'light', 'moderate', 'saturated'] as const
 /** idle: nobody asks. light: 5 requests/s to a tenth of the services. moderate: 10 requests/s to each. saturated: 32 connections, each asking again as soon as it has its answer. */

@@ -6,7 +6,7 @@
  * joins them (eth0 of either), so the uplink's counters are the subject's network traffic. There is no way from "world" to
  * anywhere else.
  */
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Attendant } from './attendant.ts'
 import { CHURN_PRESENCE, type Churn, startChurn } from './churn.ts'
 import { bridgeName, vethName } from './interfaceNames.ts'

@@ -1,6 +1,6 @@
 /** How many goroutines Go programs have, from the Prometheus metrics that they offer. */
 import { execa } from 'execa'
-import { z } from 'zod'
+import * as z from 'zod'
 import { createSocketClient } from '../../supervisor/effects/socketClient.ts'
 
 /** A URL, or the path /metrics on a Unix socket. */

@@ -2,7 +2,7 @@
 import type { Run, Subject } from '../results.ts'
 import { figure, growth, oursOf, sizeFor } from './figures.ts'
 import { formatNumber, formatQuantity, formatScaling, formatSummary, MISSING } from './format.ts'
-import { cpu, cpuPerThousand, type Metric, pss, ready, wakeUps } from './metrics.ts'
+import { answered, cpu, cpuPerThousand, type Metric, pss, ready, wakeUps } from './metrics.ts'
 import { ratio } from './statistics.ts'
 
 export interface Target {
@@ -27,7 +27,8 @@ export const TARGETS: readonly Target[] = [
   { id: 'idle-pss', metric: pss('idle'), of: 'value', atMost: 350e6, beyond: 200e6 },
   { id: 'idle-pss-share', metric: pss('idle'), of: 'share', atMost: 1 / 8 },
   { id: 'start', metric: ready('start'), of: 'value', atMost: 6, beyond: 3 },
-  { id: 'start-share', metric: ready('start'), of: 'share', atMost: 1 / 3 },
+  // Of when all answer: tsnsrv's last word on a service is that it has logged in, long before it serves.
+  { id: 'start-share', metric: answered('start'), of: 'share', atMost: 1 / 3 },
   { id: 'restart', metric: ready('restart'), of: 'value', atMost: 1.5, beyond: 0.5 },
   { id: 'growth', metric: cpu('idle'), of: 'exponent', atMost: 1.1, most: 60 },
   { id: 'growth-to-500', metric: cpu('idle'), of: 'exponent', atMost: 1.1, beyond: 1, most: 500 },

@@ -1,6 +1,6 @@
 /** What a soak found: samples between the events, and what each event did. */
 import { linearRegression } from 'simple-statistics'
-import { z } from 'zod'
+import * as z from 'zod'
 import { Requests, Run } from '../results.ts'
 
 const Count = z.number().min(0)

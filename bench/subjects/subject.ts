@@ -1,4 +1,5 @@
 /** What is compared: anything that gives each of N services its own node on the tailnet. */
+import { createWriteStream, openSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -52,19 +53,22 @@ const LOOK_MS = 50
 
 /** One process of a subject; its output goes to a file of this start in the subject's directory. */
 export function startProcess({ directory }: Surroundings, name: string, { file, args, env }: Command): Process {
-  const output = { file: join(directory, `${name}-${Date.now()}.log`), append: true }
+  const logFile = join(directory, `${name}-${Date.now()}.log`)
+  // The file itself: a pipe would wake this process for each line, on the cores that are measured.
+  const log = createWriteStream(logFile, { fd: openSync(logFile, 'a', 0o600) })
   const child = execa(file, [...args], {
     env: { PATH: process.env.PATH ?? '', ...LAB_ENVIRONMENT, ...env },
     extendEnv: false,
     stdin: 'ignore',
-    stdout: output,
-    stderr: output,
+    stdout: log,
+    stderr: log,
     reject: false,
     detached: true,
     forceKillAfterDelay: STOP_TIMEOUT_MS,
   })
+  log.destroy()
   const ended = child.then(({ shortMessage }) => `${name} ended by itself: ${shortMessage ?? 'exit code 0'}`)
-  return { pid: child.pid, logFile: output.file, ended, end: () => void child.kill('SIGTERM') }
+  return { pid: child.pid, logFile, ended, end: () => void child.kill('SIGTERM') }
 }
 
 interface Process {

@@ -1,5 +1,5 @@
 /** A node of its own that asks the services over the tailnet: the benchmark's eyes and its load. */
-import { z } from 'zod'
+import * as z from 'zod'
 import { Requests } from '../results.ts'
 import { type Command, startTool } from './tool.ts'
 

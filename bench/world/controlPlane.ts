@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { execa } from 'execa'
 import { stringify } from 'yaml'
-import { z } from 'zod'
+import * as z from 'zod'
 import { type Command, startTool } from './tool.ts'
 
 export interface ControlPlaneOptions {
-  readonly binaries: { readonly headscale: string; readonly bench: string }
+  readonly binaries: { readonly headscale: string; readonly cheapKeys: string; readonly bench: string }
   /** Empty, and this control plane's own. */
   readonly directory: string
   /** IPv4 address where nodes reach it. */
@@ -49,7 +49,10 @@ export async function startControlPlane({ binaries, directory, address, place }:
     await untilUp(ended, () => ask('users', 'create', 'bench'))
     const created = await ask('preauthkeys', 'create', '--user', '1', '--reusable', '--expiration', '24h')
     if (created.failed) throw new Error(`Headscale makes no auth key: ${created.stderr || created.stdout}`)
-    return { url, authKey: Key.parse(JSON.parse(created.stdout)).key, stop }
+    const { key: authKey } = Key.parse(JSON.parse(created.stdout))
+    // Or a start of many nodes would mostly measure how fast Headscale computes bcrypt.
+    await execa(binaries.cheapKeys, [databaseIn(directory)], { input: authKey })
+    return { url, authKey, stop }
   } catch (error) {
     await stop()
     throw error
@@ -71,11 +74,9 @@ async function untilUp(
   }
 }
 
-/**
- * As on a small installation: no public relays, names below lab.internal, one database file. Only the queue of each node's
- * session is longer than the default of 30 changes: Headscale 0.28 drops a node whose queue is full for 50 ms without hanging
- * up, and the node never hears of a change again. That hits any program now and then when dozens of nodes join at once.
- */
+const databaseIn = (directory: string) => join(directory, 'db.sqlite')
+
+/** As on a small installation: no public relays, names below lab.internal, one database file. */
 function configuration(directory: string, url: string, derpMap: string): unknown {
   return {
     server_url: url,
@@ -87,8 +88,7 @@ function configuration(directory: string, url: string, derpMap: string): unknown
     derp: { server: { enabled: false }, urls: [], paths: [derpMap], auto_update_enabled: false },
     disable_check_updates: true,
     ephemeral_node_inactivity_timeout: '30m',
-    database: { type: 'sqlite', sqlite: { path: join(directory, 'db.sqlite'), write_ahead_log: true } },
-    tuning: { node_mapsession_buffered_chan_size: 1000 },
+    database: { type: 'sqlite', sqlite: { path: databaseIn(directory), write_ahead_log: true } },
     log: { level: 'warn', format: 'text' },
     policy: { mode: 'file', path: '' },
     dns: { magic_dns: true, base_domain: 'lab.internal', override_local_dns: false, nameservers: { global: [] } },

@@ -1,7 +1,7 @@
 /** A program that is told what to do by JSON lines on stdin and tells what became of it by JSON lines on stdout. */
 import { createInterface } from 'node:readline'
 import { type Options, execa } from 'execa'
-import { z } from 'zod'
+import * as z from 'zod'
 
 const Line = z.looseObject({ event: z.string() })
 type Line = z.infer<typeof Line>

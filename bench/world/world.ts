@@ -2,7 +2,7 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Binaries } from '../build.ts'
 import { type Place, type StorageHost, WORLD_ADDRESS } from '../host/storageHost.ts'
 import type { Surroundings } from '../subjects/subject.ts'

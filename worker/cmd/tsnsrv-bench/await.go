@@ -26,10 +26,6 @@ const (
 	answerTimeout = 2 * time.Second
 )
 
-// pathTimeout is how long a node may be without a path before the client asks control for the whole map again, and how long
-// for that answer to come: when many nodes join at once, Headscale 0.28 loses a change now and then.
-const pathTimeout = 10 * time.Second
-
 // waiter waits for services to answer.
 type waiter struct {
 	dial  dial
@@ -40,9 +36,6 @@ type waiter struct {
 	// address that the service's last process has taken into its grave, and waits 5 s (RekeyTimeout) for the answer to a
 	// handshake that came too early.
 	sessions *sessions
-
-	asking sync.Mutex
-	asked  time.Time // for the map, last
 }
 
 // answered says that a service has answered 200 for the first time.
@@ -114,23 +107,10 @@ func (w *waiter) awaitOne(ctx context.Context, target string, patience time.Dura
 			continue
 		}
 		got.Renewals++
-		if time.Since(announced) > pathTimeout && w.sessions.hasNoPath(ctx, known.id) {
-			w.askForMap(ctx)
-		}
 		if process != reached && w.sessions.forgetPath(ctx, known.id) == nil { // it fails for a peer that has just gone
 			reached = process
 		}
 		w.sessions.restart(known.key)
-	}
-}
-
-// askForMap is for all targets at once.
-func (w *waiter) askForMap(ctx context.Context) {
-	w.asking.Lock()
-	defer w.asking.Unlock()
-	if time.Since(w.asked) > pathTimeout {
-		w.sessions.askForMap(ctx)
-		w.asked = time.Now()
 	}
 }
 

@@ -5,11 +5,9 @@ import (
 	"time"
 
 	"tailscale.com/client/local"
-	"tailscale.com/ipn"
 	"tailscale.com/tailcfg"
 	"tailscale.com/tsnet"
 	"tailscale.com/types/key"
-	"tailscale.com/types/opt"
 	"tailscale.com/wgengine"
 	"tailscale.com/wgengine/magicsock"
 )
@@ -33,20 +31,6 @@ func sessionsOf(server *tsnet.Server) (*sessions, error) {
 func (s *sessions) aliveSince(peer key.NodePublic, since time.Time) bool {
 	session, ok := s.wireGuard.PeerByKey(peer)
 	return ok && session.LastHandshake().After(since)
-}
-
-// hasNoPath is true of a peer of which control has told neither an address nor a relay.
-func (s *sessions) hasNoPath(ctx context.Context, id tailcfg.NodeID) bool {
-	node, err := s.local.PeerByID(ctx, id)
-	return err == nil && len(node.Endpoints) == 0 && node.HomeDERP == 0
-}
-
-// askForMap hangs up on control and calls it again, which then tells the whole map. Sessions stay.
-func (s *sessions) askForMap(ctx context.Context) {
-	for _, listen := range []bool{false, true} {
-		// It fails only when the client is at its end.
-		_, _ = s.local.EditPrefs(ctx, &ipn.MaskedPrefs{Prefs: ipn.Prefs{Sync: opt.NewBool(listen)}, SyncSet: true})
-	}
 }
 
 // restart drops the session with a peer, so that the next packet begins a handshake.
