@@ -1,5 +1,5 @@
 /** What is compared: anything that gives each of N services its own node on the tailnet. */
-import { createWriteStream, openSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -55,7 +55,8 @@ const LOOK_MS = 50
 export function startProcess({ directory }: Surroundings, name: string, { file, args, env }: Command): Process {
   const logFile = join(directory, `${name}-${Date.now()}.log`)
   // The file itself: a pipe would wake this process for each line, on the cores that are measured.
-  const log = createWriteStream(logFile, { fd: openSync(logFile, 'a', 0o600) })
+  // Its number is any; execa's types know those from 3 to 9.
+  const log = openSync(logFile, 'a', 0o600) as 3
   const child = execa(file, [...args], {
     env: { PATH: process.env.PATH ?? '', ...LAB_ENVIRONMENT, ...env },
     extendEnv: false,
@@ -66,7 +67,7 @@ export function startProcess({ directory }: Surroundings, name: string, { file, 
     detached: true,
     forceKillAfterDelay: STOP_TIMEOUT_MS,
   })
-  log.destroy()
+  closeSync(log)
   const ended = child.then(({ shortMessage }) => `${name} ended by itself: ${shortMessage ?? 'exit code 0'}`)
   return { pid: child.pid, logFile, ended, end: () => void child.kill('SIGTERM') }
 }
