@@ -47,7 +47,6 @@ export class World {
   #life: Life = { over: false }
   #nextPid = 100
   #revision = 1
-  #repeat: (worker: FakeWorker) => Promise<void> = () => Promise.resolve()
   /** The last event told about each worker: what comes later on one stream arrives later. */
   readonly #tails = new Map<string, Promise<void>>()
 
@@ -117,7 +116,7 @@ export class World {
 
   /** The worker says unasked all that it runs, as it does now and then. */
   repeatState(worker: FakeWorker): void {
-    void this.#repeat(worker)
+    void this.#tell(this.#stateOf(worker))
   }
 
   /** Lets events and timers happen until nothing more can, or the number of steps is used up. Returns whether it is quiet. */
@@ -162,9 +161,8 @@ export class World {
     return told
   }
 
-  #fleet(post: (event: Event) => void, life: Life): Fleet {
-    this.#post = post
-    const stateOf = (worker: FakeWorker) => ({
+  #stateOf(worker: FakeWorker) {
+    return {
       type: 'workerState' as const,
       workerId: worker.id,
       state: {
@@ -180,8 +178,11 @@ export class World {
         revision: this.#revision++,
         services: [...worker.services.values()],
       },
-    })
-    this.#repeat = (worker) => this.#tell(stateOf(worker))
+    }
+  }
+
+  #fleet(post: (event: Event) => void, life: Life): Fleet {
+    this.#post = post
     const reach = async (id: string, what: string): Promise<FakeWorker> => {
       if (life.over) return new Promise(() => undefined)
       await this.#scheduler.schedule(Promise.resolve(), what)
@@ -198,7 +199,7 @@ export class World {
             shard: worker.shard,
             process: { pid: worker.pid, startTicks: 1, bootId: 'boot' },
           })
-          if (!worker.frozen) void this.#tell(stateOf(worker))
+          if (!worker.frozen) void this.#tell(this.#stateOf(worker))
         }
         return Promise.resolve()
       },
@@ -213,7 +214,7 @@ export class World {
           frozen: false,
         }
         this.workers.set(id, worker)
-        void this.#tell(stateOf(worker))
+        void this.#tell(this.#stateOf(worker))
       },
       put: async (id, spec) => {
         const worker = await reach(id, `put ${spec.name}`)

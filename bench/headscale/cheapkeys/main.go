@@ -1,5 +1,5 @@
-// Command cheapkeys makes every auth key in a Headscale database as cheap to check as bcrypt can be. Headscale hashes them
-// at a cost of a tenth of a CPU second, which it pays again for each node that logs in: beside it on the same cores, dozens
+// Command cheapkeys makes an auth key in a Headscale database as cheap to check as bcrypt can be. Headscale hashes it at a
+// cost of a tenth of a CPU second, which it pays again for each node that logs in: beside it on the same cores, dozens
 // of starting nodes would mostly wait for that.
 //
 // Usage: cheapkeys <database file>, with the key on standard input.

@@ -63,10 +63,7 @@ func (c *clients) note(client netip.Addr) bool {
 	c.recent = slices.Insert(c.recent, 0, client)
 	c.recent = c.recent[:min(len(c.recent), mostClients)]
 	if !c.called[client] {
-		select {
-		case c.came <- struct{}{}:
-		default:
-		}
+		signal(c.came)
 	}
 	return at < 0
 }
