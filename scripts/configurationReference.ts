@@ -1,8 +1,10 @@
 /** docs/configuration.md: every key of the configuration, from the schema and from the options that the settings declare. */
 import { Command } from 'commander'
 import * as z from 'zod'
-import { ConfigFile, ServiceConfig, traits } from '../shared/config.ts'
+import { ConfigFile, ServiceConfig, TCPForward } from '../shared/config.ts'
 import { addSettingsOptions } from '../supervisor/config/settings.ts'
+
+const KEY_TITLES = ['key', 'type', 'default', 'meaning']
 
 /** What the tables show of a key's JSON Schema. */
 const Property = z.looseObject({
@@ -54,10 +56,13 @@ A reload takes over \`shardSize\`, \`controlURL\` and \`drainTimeout\` at once. 
 
 ## Services
 
-Elements of \`services:\`; all but \`name\` and \`upstream\` may stand under \`defaults:\` too. A key marked † parses and is
-checked, but its behaviour is not there yet: any other value than the one shown is refused, never ignored.
+Elements of \`services:\`; all but \`name\` and \`upstream\` may stand under \`defaults:\` too.
 
-${table(['key', 'type', 'default', 'meaning'], Object.entries(propertiesOf(ServiceConfig)).map(serviceRow))}
+${table(KEY_TITLES, Object.entries(propertiesOf(ServiceConfig)).map(keyRow))}
+
+Elements of \`tcp:\` are
+
+${table(KEY_TITLES, Object.entries(propertiesOf(TCPForward)).map(keyRow))}
 
 Where the auth key of a service comes from, the first that there is: the file \`authkeyPath\` (a bare name is a systemd
 credential of that name, if there is one); the systemd credential \`authkey\`; \`$TS_AUTHKEY\`, \`$TS_AUTH_KEY\`. A value that
@@ -71,19 +76,9 @@ function settingRow([key, property]: [string, Property]): string[] {
   return [`\`${key}\``, typeOf(property), defaultOf(property), `\`${flag}\` \`$${variable}\``, property.description]
 }
 
-function serviceRow([key, property]: [string, Property]): string[] {
-  const only = supportedOnlyAs.get(key)
-  const name = only === undefined ? `\`${key}\`` : `\`${key}\` †`
-  const meaning = only === undefined ? property.description : `${property.description} Only \`${JSON.stringify(only)}\` so far.`
-  return [name, typeOf(property), defaultOf(property), meaning]
+function keyRow([key, property]: [string, Property]): string[] {
+  return [`\`${key}\``, typeOf(property), defaultOf(property), property.description]
 }
-
-const supportedOnlyAs = new Map(
-  Object.entries(ServiceConfig.shape).flatMap(([key, schema]): [string, unknown][] => {
-    const only = traits.get(schema)?.supportedOnlyAs
-    return only === undefined ? [] : [[key, only]]
-  }),
-)
 
 /** Asked of commander, as the table of sources is the settings' own: the variable stands at the end of the description. */
 const options = addSettingsOptions(new Command()).options

@@ -9,7 +9,7 @@
  * | POST /v1/stop?leaveWorkers=true|false | 202; the process exits when done |
  */
 import * as z from 'zod'
-import { ServicePhase, ServiceReason } from './protocol.ts'
+import { ServicePhase, ServiceProblem, ServiceReason } from './protocol.ts'
 
 /** A service as the operator sees it: the worker's phases and, before a worker has it, `pending`. */
 export const ServiceView = z.object({
@@ -29,6 +29,11 @@ export const ServiceView = z.object({
   dnsName: z.string(),
   addresses: z.array(z.string()),
   loginURL: z.string(),
+  certificate: z
+    .object({ domain: z.string(), notAfter: z.number().describe('epoch ms; 0 while there is none') })
+    .nullable()
+    .describe('null when no listener of it speaks TLS, or its name is not known yet'),
+  problems: z.array(ServiceProblem).describe('what does not work while the rest of the service does'),
   url: z.string().describe('where a client of the tailnet finds it; empty until its name is known'),
   upstream: z.string(),
   group: z.string(),

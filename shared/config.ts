@@ -4,14 +4,13 @@
  * in supervisor/config. JSON Schema for editors is generated from this file (`npm run generate`).
  */
 import * as z from 'zod'
+import { readAccessRule } from './accessRule.ts'
 import { parseDuration } from './duration.ts'
 
-/** What the reader of the file must know of a schema and zod does not: see supervisor/config/readAs.ts and serviceRules.ts. */
+/** What the reader of the file must know of a schema and zod does not: see supervisor/config/readAs.ts. */
 export const traits = z.registry<{
   /** The text is a Go duration, so that a bare number deserves an answer of its own. */
   duration?: true
-  /** The behaviour of this key comes with later work: any other value is refused, never ignored. */
-  supportedOnlyAs?: unknown
 }>()
 
 const Duration = z
@@ -62,14 +61,36 @@ const whole = (least: number, most: number) =>
     )
     .meta({ type: 'integer', minimum: least, maximum: most })
 
-const unsupported = <T extends z.ZodType>(schema: T, supportedOnlyAs: unknown): T => {
-  const described = schema.describe('Not yet supported; comes with the data plane.')
-  traits.add(described, { supportedOnlyAs })
-  return described
-}
-
 /** Keys that start with x- hold notes and anchors, at every level; nothing reads them. */
 const withNotes = <T extends z.ZodType>(schema: T): T => schema.meta({ patternProperties: { '^x-': {} } })
+
+const HeaderNames = z.array(HeaderName)
+const Listen = Text.refine(
+  (address) => address === '' || (hasPort(address) && !address.startsWith('[')),
+  'want [host]:port, as in ":443"',
+)
+const RequestPath = Text.regex(/^\/[^\s?#%\\]*$/, 'want a path that begins with "/", without "%", "?" or "#"')
+const AccessRuleText = Text.superRefine((text, context) => {
+  const read = readAccessRule(text)
+  if ('problem' in read) context.addIssue({ code: 'custom', message: read.problem })
+})
+const DNSLabel = Text.regex(/^([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)?$/, 'want a DNS label: letters, digits and dashes')
+
+/** One entry of `tcp:`. */
+export const TCPForward = withNotes(
+  z.strictObject({
+    listenAddr: z
+      .string('listenAddr is required')
+      .refine((address) => hasPort(address) && !address.startsWith('['), 'want [host]:port, as in ":22"')
+      .describe('Where it listens.'),
+    upstream: z
+      .string('upstream is required')
+      .refine(hasPort, 'want host:port, as in "127.0.0.1:22"')
+      .describe('host:port where the bytes go.'),
+    proxyProtocol: z.boolean().default(false).describe('Tell the upstream the client by a PROXY protocol v2 header.'),
+    idleTimeout: Duration.default('0s').describe('Ends connections that carry nothing for so long; 0 for never.'),
+  }),
+)
 
 /** Keys that both `defaults:` and a service may have. The defaults are tsnsrv's (its config.go), where it has one. */
 const serviceKeys = {
@@ -83,42 +104,89 @@ const serviceKeys = {
     .default('')
     .describe('Unix socket to dial instead of the host of upstream.'),
   ephemeral: z.boolean().default(false).describe('The control server forgets the node when it disconnects.'),
-  tags: z.array(Tag).default([]).describe('Minted into the keys that are made from an OAuth client secret.'),
+  tags: z
+    .array(Tag)
+    .default([])
+    .describe('The node asks for them when it logs in; minted into keys that are made from an OAuth client secret.'),
   stateDir: Path.default('').describe("The node's own directory; default <state dir>/<service>."),
   authkeyPath: Path.default('').describe('File with an auth key or an OAuth client secret (tskey-client-...).'),
-  funnel: unsupported(z.boolean().default(false), false),
-  funnelOnly: unsupported(z.boolean().default(false), false),
-  listenAddr: Text.refine(
-    (address) => address === '' || (hasPort(address) && !address.startsWith('[')),
-    'want [host]:port, as in ":443"',
-  )
-    .default(':443')
-    .describe('Where the service listens on its tailnet addresses.'),
-  plaintext: unsupported(z.boolean().default(false), true).describe(
-    'Serve http without TLS. Must be true until TLS is supported.',
+  hostname: DNSLabel.default('').describe('Name of the node; default the name of the service.'),
+  controlURL: HttpURL.default('').describe('Control server of this node; default that of supervisor:.'),
+  clientID: Text.default('').describe('Workload identity: the OAuth client that the node logs in as, without a secret.'),
+  audience: Text.default('').describe('Workload identity: audience of the ID token that the node asks its cloud for.'),
+  funnel: z.boolean().default(false).describe('Serve the internet too, through Tailscale Funnel.'),
+  funnelOnly: z.boolean().default(false).describe('Serve the internet only. Needs funnel.'),
+  listenAddr: Listen.default(':443').describe('Where the service listens on its tailnet addresses.'),
+  plaintext: z.boolean().default(false).describe('Serve http without TLS.'),
+  redirectHTTP: z.boolean().default(false).describe('Listen on port 80 as well, and send clients to https.'),
+  certificateFile: Path.default('').describe(
+    "PEM of a certificate to serve instead of the node's own; read again when it changes.",
   ),
-  certificateFile: unsupported(Path.default(''), ''),
-  keyFile: unsupported(Path.default(''), ''),
+  keyFile: Path.default('').describe("PEM of certificateFile's key."),
+  prefixes: z
+    .array(
+      Text.regex(
+        /^((tailnet|funnel):)?\/[^\s?#%\\]*$/,
+        'want [tailnet:|funnel:]/path, without "%", "?" or "#"; "/" stands for everything',
+      ),
+    )
+    .default([])
+    .describe('What the service answers on, by whole segments; everything else is not found.'),
+  stripPrefix: z.boolean().default(false).describe('Take the matched prefix off the path. Means nothing without prefixes.'),
+  allow: z
+    .array(AccessRuleText)
+    .default([])
+    .describe('Who may use the service, as [/path ]who: a login, *@domain, tag:x, node:x, cap:x or anyone.'),
   recommendedProxyHeaders: z
     .boolean()
     .default(false)
     .describe('Keep Host; set X-Scheme, X-Real-Ip, X-Forwarded-Server and -Port.'),
-  prefixes: unsupported(Strings.default([]), []),
-  stripPrefix: z.boolean().default(false).describe('Take the matched prefix off the path. Means nothing without prefixes.'),
   upstreamHeaders: Headers.default({}).describe('Headers set on every request to the upstream.'),
+  removeUpstreamHeaders: HeaderNames.default([]).describe('Headers taken off every request.'),
+  responseHeaders: Headers.default({}).describe('Headers set on every response.'),
+  removeResponseHeaders: HeaderNames.default([]).describe('Headers taken off every response.'),
   insecureHTTPS: z.boolean().default(false).describe('Accept any certificate of an https upstream.'),
-  upstreamAllowInsecureCiphers: unsupported(z.boolean().default(false), false),
+  upstreamAllowInsecureCiphers: z
+    .boolean()
+    .default(false)
+    .describe('Offer an https upstream the cipher suites that count as insecure, too.'),
+  upstreamCAFile: Path.default('').describe("PEM of the authorities that an https upstream's certificate may be from."),
+  upstreamDialTimeout: Duration.default('10s').describe('How long connecting to the upstream may take; 0 for ever.'),
+  upstreamTLSTimeout: Duration.default('10s').describe('How long the TLS handshake with it may take; 0 for ever.'),
+  upstreamResponseTimeout: Duration.default('0s').describe('How long it may take until its response begins; 0 for ever.'),
+  upstreamIdleTimeout: Duration.default('90s').describe('How long an unused connection to it is kept.'),
+  idleTimeout: Duration.default('5m').describe('How long a connection of a client is kept between requests; 0 for ever.'),
+  bodyReadTimeout: Duration.default('0s').describe('How long a client may pause while it sends a body; 0 for ever.'),
+  maxRequestBodyBytes: whole(0, Number.MAX_SAFE_INTEGER).default(0).describe('Longest body of a request; 0 for any.'),
   suppressWhois: z.boolean().default(false).describe('Do not look up and send X-Tailscale-* identity headers.'),
   whoisTimeout: Duration.default('1s').describe('How long the identity lookup may take; 0 means 1s.'),
   suppressTailnetDialer: z.boolean().default(false).describe("Dial upstreams by the host's network only."),
-  authURL: unsupported(Text.default(''), ''),
-  authPath: unsupported(Text.default('/api/authz/forward-auth'), '/api/authz/forward-auth'),
-  authTimeout: unsupported(Duration.default('5s'), '5s'),
-  authCopyHeaders: unsupported(Headers.default({}), {}),
-  authInsecureHTTPS: unsupported(z.boolean().default(false), false),
-  authBypassForTailnet: unsupported(z.boolean().default(false), false),
+  authURL: HttpURL.default('').describe('Ask this server about each request; of the URL, scheme and host count.'),
+  authPath: Text.regex(/^\/[^\s#\\]*$/, 'want a path that begins with "/", with a query where the server wants one')
+    .default('/api/authz/forward-auth')
+    .describe('What is asked of the auth server.'),
+  authTimeout: Duration.default('5s').describe('How long its answer may take; 0 means 5s.'),
+  authCopyHeaders: z
+    .record(HeaderName, Text)
+    .default({})
+    .describe('Names of headers that go from its answer to the upstream; the values mean nothing.'),
+  authInsecureHTTPS: z.boolean().default(false).describe('Accept any certificate of the auth server.'),
+  authBypassForTailnet: z.boolean().default(false).describe('Do not ask about people who come by the tailnet.'),
+  authCacheTTL: Duration.default('0s').describe('How long its yes is believed for the same credentials; 0 for not at all.'),
+  authPassPaths: z
+    .array(RequestPath)
+    .default([])
+    .describe("The auth server's own pages on this service's name, as in /outpost.goauthentik.io or /oauth2."),
+  accessLog: z.boolean().default(false).describe('Log each request.'),
+  accessLogSampling: z
+    .number()
+    .refine((share) => share > 0 && share <= 1, 'want a share above 0, at most 1')
+    .default(1)
+    .describe('Share of the requests that are logged; errors and denials always are.'),
+  accessLogQuery: z.boolean().default(false).describe('Log the query too, which may carry secrets.'),
   timeout: Duration.default('1m').describe('How long the node may take to connect to the tailnet.'),
-  readHeaderTimeout: Duration.default('0s').describe('How long a client may take to send its request header; 0 for ever.'),
+  readHeaderTimeout: Duration.default('30s').describe('How long a client may take to send its request header; 0 for ever.'),
+  tcp: z.array(TCPForward).default([]).describe('TCP ports beside the proxy, or instead of it.'),
   tsnetVerbose: z.boolean().default(false).describe("Log the node's own messages too."),
   group: Text.default('').describe('Services of one group share a shard when they fit.'),
   weight: z
@@ -140,10 +208,7 @@ export const ServiceConfig = withNotes(
         'a name is a DNS label: letters, digits and dashes, no dash at either end',
       )
       .describe('Host name on the tailnet; unique.'),
-    upstream: z
-      .string('upstream URL is required')
-      .min(1, 'upstream URL is required')
-      .describe('http or https URL of the service.'),
+    upstream: Text.default('').describe('http or https URL of the service. Required, unless there is tcp:.'),
     ...serviceKeys,
   }),
 )
@@ -208,6 +273,9 @@ export const SupervisorConfig = withNotes(
     sampleInterval: durationWithin(100, 3_600_000, 'want 100ms to 1h')
       .default('5s')
       .describe('How often CPU and memory of the workers are read.'),
+    certificatesPerWeek: whole(1, 10_000)
+      .default(50)
+      .describe("How many nodes of a tailnet may get a first certificate within a week: Let's Encrypt's limit."),
     keyAPIURL: HttpURL.default('').describe('API that mints auth keys; default $TS_BASE_URL, else https://api.tailscale.com.'),
   }),
 )

@@ -17,8 +17,14 @@
  */
 import * as z from 'zod'
 
-/** Raised by a breaking change. A supervisor adopts workers of this version and the one before. */
-export const PROTOCOL_VERSION = 1
+/** Raised by a breaking change. Version 2 brought TLS, funnel, forward auth, prefixes and access rules. */
+export const PROTOCOL_VERSION = 2
+
+/**
+ * Workers of this version on are adopted; older ones are ended, and their services started anew. It stays one behind, unless
+ * an older worker would ignore a field that protects somebody, and so fail open: version 1 knows no forward auth.
+ */
+export const OLDEST_PROTOCOL_VERSION = 2
 
 const Name = z
   .string()
@@ -42,20 +48,78 @@ export const NodeSpec = z
     ephemeral: z.boolean(),
     connectTimeoutMs: DurationMs.describe('How long the node may take to be up before the service counts as failed; 0 for ever.'),
     verbose: z.boolean().describe("Log the node's own (tsnet) messages too."),
+    tags: z.array(z.string().startsWith('tag:')).describe('Tags that the node asks for when it logs in.'),
+    clientID: z.string().describe('Workload identity: the OAuth client that stands for this node at login; empty for none.'),
+    audience: z.string().describe('Workload identity: audience of the ID token that is asked of the cloud; empty for none.'),
   })
   .meta({ id: 'NodeSpec' })
 
-/** One listener of a service on its tailnet addresses. A change replaces the listener; the node stays. */
+/** One listener of a service. A change replaces the listener; the node stays. Flat, as Go compares it by value. */
 export const ListenSpec = z
   .object({
     address: z
       .string()
       .regex(/^[^:]*:[0-9]{1,5}$/)
       .describe('host:port to listen on; the host is usually empty.'),
-    scheme: z.enum(['http']).describe('What is spoken on the listener. TLS and funnel join this enum with the data plane.'),
+    scheme: z
+      .enum(['http', 'https', 'funnel', 'redirect', 'tcp'])
+      .describe(
+        'http and https: on the tailnet; funnel: https on the internet only; redirect: http that sends all to https; tcp: bytes.',
+      ),
+    certificateFile: z.string().describe("PEM, read again when it changes; empty for the node's own certificate."),
+    keyFile: z.string().describe('PEM; empty if certificateFile is.'),
     readHeaderTimeoutMs: DurationMs.describe('How long a client may take to send its request header; 0 for ever.'),
+    idleTimeoutMs: DurationMs.describe('Connections without a request (tcp: without a byte either way) end; 0 for never.'),
+    dialAddress: z.string().describe('tcp: host:port where the bytes go; empty otherwise.'),
+    useTailnetDialer: z.boolean().describe('tcp: dial through the node, so that dialAddress may be a tailnet name.'),
+    dialTimeoutMs: DurationMs.describe('tcp: how long connecting to dialAddress may take; 0 for ever.'),
+    proxyProtocol: z.boolean().describe('tcp: tell dialAddress the client by a PROXY protocol v2 header.'),
   })
   .meta({ id: 'ListenSpec' })
+
+/** A path that a service answers on, and to whom. */
+export const PrefixSpec = z
+  .object({
+    from: z.enum(['any', 'tailnet', 'funnel']).describe('Where the request came in.'),
+    path: z.string().startsWith('/').describe('Matches whole segments: /api is /api and /api/x, and not /apix.'),
+  })
+  .meta({ id: 'PrefixSpec' })
+
+/**
+ * Lets in who it names. Of all rules whose path is a prefix of the request's, those with the longest path decide: one of
+ * them has to match. A request that no rule's path covers is let in.
+ */
+export const AccessRule = z
+  .object({
+    path: z.string().startsWith('/').describe('As in PrefixSpec; / for the whole service.'),
+    kind: z
+      .enum(['anyone', 'login', 'domain', 'tag', 'node', 'capability'])
+      .describe('What value is compared with: login name, its part after @, a tag, the node name, a capability from grants.'),
+    value: z.string().describe('Empty for anyone, who may also come by funnel.'),
+  })
+  .meta({ id: 'AccessRule' })
+
+/** Asking another server about each request. Anything but a 2xx from it denies. */
+export const ForwardAuthSpec = z
+  .object({
+    url: z.url({ protocol: /^https?$/ }).describe('What is asked, with path and query.'),
+    timeoutMs: DurationMs,
+    copyHeaders: z.array(z.string()).describe('Headers taken from its answer into the request, and never from the client.'),
+    insecureHTTPS: z.boolean().describe('Accept any certificate.'),
+    bypassForTailnet: z.boolean().describe('People on the tailnet, never tagged nodes nor funnel, need not be asked about.'),
+    cacheTTLMs: DurationMs.describe('How long a 2xx is believed for the same credentials; 0 for not at all.'),
+    passPaths: z
+      .array(z.string().startsWith('/'))
+      .describe("Its own pages on the service's name: passed to it, not asked about."),
+  })
+  .meta({ id: 'ForwardAuthSpec' })
+
+export const AccessLogSpec = z
+  .object({
+    sampling: z.number().min(0).max(1).describe('Share of the requests that are logged; errors and denials always are.'),
+    query: z.boolean().describe('With the query, which may carry secrets.'),
+  })
+  .meta({ id: 'AccessLogSpec' })
 
 /** What the proxy does with a request. A change swaps the handler; no connection is touched. */
 export const ProxySpec = z
@@ -65,10 +129,26 @@ export const ProxySpec = z
     dialUnixPath: z.string().describe('Unix socket dialled instead; empty for none.'),
     useTailnetDialer: z.boolean().describe('Dial through the node, so that upstream may be a tailnet name.'),
     insecureHTTPS: z.boolean().describe('Accept any certificate of an https upstream.'),
+    allowInsecureCiphers: z.boolean().describe('Offer an https upstream the cipher suites that Go counts as insecure, too.'),
+    caFile: z.string().describe("PEM of the authorities that an https upstream's certificate may be from; empty: the host's."),
+    dialTimeoutMs: DurationMs.describe('0 for ever, as with all below.'),
+    tlsTimeoutMs: DurationMs.describe('For the handshake with an https upstream.'),
+    responseHeaderTimeoutMs: DurationMs.describe('From the end of the request to the header of the response.'),
+    upstreamIdleTimeoutMs: DurationMs.describe('How long an unused connection to the upstream is kept.'),
+    bodyReadTimeoutMs: DurationMs.describe('How long a client may pause while it sends a body.'),
+    maxRequestBodyBytes: z.number().int().min(0).describe('0 for no limit. Above it the answer is 413.'),
     recommendedProxyHeaders: z.boolean().describe('Keep Host and set X-Scheme, X-Real-Ip, X-Forwarded-Server, X-Forwarded-Port.'),
     upstreamHeaders: z.record(z.string(), z.string()).describe('Headers set on every request to the upstream.'),
+    removeUpstreamHeaders: z.array(z.string()).describe('Headers taken off every request.'),
+    responseHeaders: z.record(z.string(), z.string()).describe('Headers set on every response of the upstream.'),
+    removeResponseHeaders: z.array(z.string()).describe('Headers taken off every response of the upstream.'),
     whois: z.boolean().describe('Set the X-Tailscale-* identity headers.'),
     whoisTimeoutMs: DurationMs.describe('How long the identity lookup may take; then the request goes on without.'),
+    prefixes: z.array(PrefixSpec).describe('What the service answers on: the first that matches, else 404. Empty: everything.'),
+    stripPrefix: z.boolean().describe('Take the matched prefix off the path.'),
+    allow: z.array(AccessRule),
+    forwardAuth: ForwardAuthSpec.optional(),
+    accessLog: AccessLogSpec.optional().describe('Absent: requests are counted and not logged.'),
   })
   .meta({ id: 'ProxySpec' })
 
@@ -82,7 +162,7 @@ export const ServiceSpec = z
       .describe('Hash of node, listeners and proxy, given back in the status: tells whether what runs is what is desired.'),
     node: NodeSpec,
     listeners: z.array(ListenSpec).min(1),
-    proxy: ProxySpec,
+    proxy: ProxySpec.optional().describe('What the listeners that speak HTTP serve; absent when all are tcp.'),
     authKey: z
       .string()
       .optional()
@@ -90,6 +170,10 @@ export const ServiceSpec = z
         'Tailscale auth key, used only when the node has to log in. Never logged, never given back, not part of the hash.',
       ),
     retry: z.boolean().optional().describe('Start again even if nothing changed: what a failed or needsLogin service waits for.'),
+    orderCertificate: z
+      .boolean()
+      .optional()
+      .describe('Order the certificate that the status says is missing. Orders are limited per tailnet, so nobody else does.'),
   })
   .meta({ id: 'ServiceSpec' })
 
@@ -124,6 +208,26 @@ export const ServiceCounters = z
   })
   .meta({ id: 'ServiceCounters' })
 
+/** What does not work, while the rest of the service does. */
+export const ServiceProblem = z
+  .object({
+    part: z.string().describe('What it is about, as in "certificate" or "funnel :443".'),
+    message: z.string().describe('One sentence for the operator, with the remedy when there is one.'),
+  })
+  .meta({ id: 'ServiceProblem' })
+
+/** The TLS certificate that the node has of its own: from Let's Encrypt, for its name on the tailnet. */
+export const CertificateStatus = z
+  .object({
+    phase: z
+      .enum(['missing', 'ordering', 'valid'])
+      .describe('missing: orderCertificate is waited for. valid: renewed by itself, in time.'),
+    domain: z.string(),
+    notAfter: EpochMs.describe('When it ends; 0 while there is none.'),
+    ordered: z.number().int().min(0).describe('Orders since the worker has the service, those that failed included.'),
+  })
+  .meta({ id: 'CertificateStatus' })
+
 export const ServiceStatus = z
   .object({
     name: Name,
@@ -138,6 +242,8 @@ export const ServiceStatus = z
     loginURL: z.string().describe('Where a person authenticates the node; empty unless needsLogin.'),
     nodeKey: z.string().describe('Public node key (nodekey:...); empty until known.'),
     udpPort: Port.describe('WireGuard port of the node; 0 until chosen.'),
+    certificate: CertificateStatus.optional().describe('Absent when no listener needs it, and until the name is known.'),
+    problems: z.array(ServiceProblem),
     counters: ServiceCounters,
   })
   .meta({ id: 'ServiceStatus' })
@@ -178,10 +284,13 @@ export const ErrorReply = z.object({ reason: z.string(), message: z.string() }).
 
 export type NodeSpec = z.infer<typeof NodeSpec>
 export type ListenSpec = z.infer<typeof ListenSpec>
+export type PrefixSpec = z.infer<typeof PrefixSpec>
+export type AccessRule = z.infer<typeof AccessRule>
 export type ProxySpec = z.infer<typeof ProxySpec>
 export type ServiceSpec = z.infer<typeof ServiceSpec>
 export type ServicePhase = z.infer<typeof ServicePhase>
 export type ServiceReason = z.infer<typeof ServiceReason>
+export type ServiceProblem = z.infer<typeof ServiceProblem>
 export type ServiceStatus = z.infer<typeof ServiceStatus>
 export type Hello = z.infer<typeof Hello>
 export type WorkerState = z.infer<typeof WorkerState>

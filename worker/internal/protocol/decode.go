@@ -9,13 +9,12 @@ import (
 	"net/url"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 )
 
 // Version is PROTOCOL_VERSION of shared/protocol.ts.
-const Version = 1
+const Version = 2
 
 // Decode reads one JSON value of shape T and refuses what zod refuses on the other side: besides the generated checks, a
 // null in the place of any field, and (for a ServiceSpec) what Validate refuses. Unknown fields are ignored.
@@ -90,21 +89,6 @@ func fieldShape(shape reflect.Type, key string) (reflect.Type, bool) {
 
 // Validate checks the rules between fields of a spec, and the formats that JSON Schema leaves open.
 func (s *ServiceSpec) Validate() error {
-	upstream, err := url.Parse(s.Proxy.Upstream)
-	if err != nil {
-		return fmt.Errorf("field upstream: %w", err)
-	}
-	if upstream.Scheme != "http" && upstream.Scheme != "https" || upstream.Host == "" {
-		return fmt.Errorf("field upstream: want http://host or https://host, got %q", s.Proxy.Upstream)
-	}
-	if s.Proxy.DialAddress != "" && s.Proxy.DialUnixPath != "" {
-		return fmt.Errorf("fields dialAddress and dialUnixPath: only one can be dialled")
-	}
-	if s.Proxy.DialAddress != "" {
-		if _, _, err := net.SplitHostPort(s.Proxy.DialAddress); err != nil {
-			return fmt.Errorf("field dialAddress: want host:port: %w", err)
-		}
-	}
 	if !filepath.IsAbs(s.Node.StateDir) {
 		return fmt.Errorf("field stateDir: want an absolute path, got %q", s.Node.StateDir)
 	}
@@ -113,16 +97,65 @@ func (s *ServiceSpec) Validate() error {
 			return fmt.Errorf("field controlURL: want a URL or nothing, got %q", s.Node.ControlURL)
 		}
 	}
-	var ports []string
-	for _, listen := range s.Listeners {
-		_, port, _ := strings.Cut(listen.Address, ":")
-		if number, err := strconv.Atoi(port); err != nil || number > 65535 {
-			return fmt.Errorf("field address: %q has no valid port", listen.Address)
+	if s.Proxy != nil {
+		if err := s.Proxy.validate(); err != nil {
+			return err
 		}
-		if slices.Contains(ports, listen.Address) {
+	}
+	taken := map[string]bool{}
+	for _, listen := range s.Listeners {
+		if err := listen.validate(s.Proxy != nil); err != nil {
+			return err
+		}
+		place := listen.Address
+		if listen.Scheme == ListenSpecSchemeFunnel {
+			place = "funnel" + place // beside a listener on the tailnet
+		}
+		if taken[place] {
 			return fmt.Errorf("field listeners: %q is there twice", listen.Address)
 		}
-		ports = append(ports, listen.Address)
+		taken[place] = true
+	}
+	return nil
+}
+
+func (p *ProxySpec) validate() error {
+	upstream, err := url.Parse(p.Upstream)
+	if err != nil {
+		return fmt.Errorf("field upstream: %w", err)
+	}
+	if upstream.Scheme != "http" && upstream.Scheme != "https" || upstream.Host == "" {
+		return fmt.Errorf("field upstream: want http://host or https://host, got %q", p.Upstream)
+	}
+	if p.DialAddress != "" && p.DialUnixPath != "" {
+		return fmt.Errorf("fields dialAddress and dialUnixPath: only one can be dialled")
+	}
+	if p.DialAddress != "" {
+		return validateTarget(p.DialAddress)
+	}
+	return nil
+}
+
+func (l *ListenSpec) validate(hasProxy bool) error {
+	_, port, _ := strings.Cut(l.Address, ":")
+	if number, err := strconv.Atoi(port); err != nil || number > 65535 {
+		return fmt.Errorf("field address: %q has no valid port", l.Address)
+	}
+	if l.Scheme == ListenSpecSchemeTcp {
+		return validateTarget(l.DialAddress)
+	}
+	if !hasProxy {
+		return fmt.Errorf("field listeners: %q speaks %s, and there is no proxy", l.Address, l.Scheme)
+	}
+	if (l.CertificateFile == "") != (l.KeyFile == "") {
+		return fmt.Errorf("fields certificateFile and keyFile: want both or neither")
+	}
+	return nil
+}
+
+func validateTarget(address string) error {
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return fmt.Errorf("field dialAddress: want host:port: %w", err)
 	}
 	return nil
 }

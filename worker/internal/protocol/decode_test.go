@@ -62,10 +62,17 @@ func TestContractFixtures(t *testing.T) {
 	}
 }
 
-const validSpec = `{"name":"web","specHash":"h","node":{"stateDir":"/s/web","hostname":"web","controlURL":"","ephemeral":false,
-"connectTimeoutMs":1000,"verbose":false},"listeners":[{"address":":80","scheme":"http","readHeaderTimeoutMs":0}],
+const (
+	validListener = `{"address":":80","scheme":"http","certificateFile":"","keyFile":"","readHeaderTimeoutMs":0,"idleTimeoutMs":0,
+"dialAddress":"","useTailnetDialer":false,"dialTimeoutMs":0,"proxyProtocol":false}`
+	validSpec = `{"name":"web","specHash":"h","node":{"stateDir":"/s/web","hostname":"web","controlURL":"","ephemeral":false,
+"connectTimeoutMs":1000,"verbose":false,"tags":[],"clientID":"","audience":""},"listeners":[` + validListener + `],
 "proxy":{"upstream":"http://127.0.0.1:8080","dialAddress":"","dialUnixPath":"","useTailnetDialer":false,"insecureHTTPS":false,
-"recommendedProxyHeaders":true,"upstreamHeaders":{"X-A":"b"},"whois":true,"whoisTimeoutMs":1000}}`
+"allowInsecureCiphers":false,"caFile":"","dialTimeoutMs":0,"tlsTimeoutMs":0,"responseHeaderTimeoutMs":0,"upstreamIdleTimeoutMs":0,
+"bodyReadTimeoutMs":0,"maxRequestBodyBytes":0,"removeUpstreamHeaders":[],"responseHeaders":{},"removeResponseHeaders":[],
+"prefixes":[],"stripPrefix":false,"allow":[],"recommendedProxyHeaders":true,"upstreamHeaders":{"X-A":"b"},"whois":true,
+"whoisTimeoutMs":1000}}`
+)
 
 func TestDecodeServiceSpec(t *testing.T) {
 	if _, err := Decode[ServiceSpec]([]byte(validSpec)); err != nil {
@@ -76,19 +83,26 @@ func TestDecodeServiceSpec(t *testing.T) {
 		"null node":                {`"controlURL":""`, `"controlURL":null`},
 		"null in a map":            {`"X-A":"b"`, `"X-A":null`},
 		"null optional":            {`"specHash":"h"`, `"specHash":"h","authKey":null`},
-		"null listeners":           {`[{"address":":80","scheme":"http","readHeaderTimeoutMs":0}]`, `null`},
+		"null listeners":           {"[" + validListener + "]", `null`},
 		"null listener":            {`[{"address"`, `[null,{"address"`},
-		"no listeners":             {`[{"address":":80","scheme":"http","readHeaderTimeoutMs":0}]`, `[]`},
+		"no listeners":             {"[" + validListener + "]", `[]`},
 		"ftp upstream":             {`http://127.0.0.1:8080`, `ftp://x`},
 		"upstream without a host":  {`http://127.0.0.1:8080`, `http:/x`},
 		"two places to dial":       {`"dialAddress":"","dialUnixPath":""`, `"dialAddress":"a:1","dialUnixPath":"/s"`},
 		"port out of range":        {`":80"`, `":99999"`},
 		"relative state directory": {`"/s/web"`, `"s/web"`},
 		"upper-case name":          {`"name":"web"`, `"name":"Web"`},
-		"the same listener twice":  {`"listeners":[`, `"listeners":[{"address":":80","scheme":"http","readHeaderTimeoutMs":1},`},
+		"the same listener twice":  {`"listeners":[`, `"listeners":[` + validListener + ","},
+		"http without a proxy":     {"],\n\"proxy\":{", "],\n\"ignored\":{"},
+		"tcp without a target":     {`"scheme":"http"`, `"scheme":"tcp"`},
+		"half a certificate":       {`"certificateFile":""`, `"certificateFile":"/c"`},
 		"bytes after the value":    {`"whoisTimeoutMs":1000}}`, `"whoisTimeoutMs":1000}}{}`},
 	} {
-		if _, err := Decode[ServiceSpec]([]byte(strings.Replace(validSpec, change[0], change[1], 1))); err == nil {
+		changed := strings.Replace(validSpec, change[0], change[1], 1)
+		if changed == validSpec {
+			t.Errorf("%s: nothing was changed", what)
+		}
+		if _, err := Decode[ServiceSpec]([]byte(changed)); err == nil {
 			t.Errorf("%s: accepted", what)
 		}
 	}

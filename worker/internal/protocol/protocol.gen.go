@@ -8,6 +8,203 @@ import "reflect"
 import "regexp"
 import "unicode/utf8"
 
+type AccessLogSpec struct {
+	// With the query, which may carry secrets.
+	Query bool `json:"query"`
+
+	// Share of the requests that are logged; errors and denials always are.
+	Sampling float64 `json:"sampling"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (j *AccessLogSpec) UnmarshalJSON(value []byte) error {
+	var raw map[string]interface{}
+	if err := json.Unmarshal(value, &raw); err != nil {
+		return err
+	}
+	if _, ok := raw["query"]; raw != nil && !ok {
+		return fmt.Errorf("field query in AccessLogSpec: required")
+	}
+	if _, ok := raw["sampling"]; raw != nil && !ok {
+		return fmt.Errorf("field sampling in AccessLogSpec: required")
+	}
+	type Plain AccessLogSpec
+	var plain Plain
+	if err := json.Unmarshal(value, &plain); err != nil {
+		return err
+	}
+	if 1 < plain.Sampling {
+		return fmt.Errorf("field %s: must be <= %v", "sampling", 1)
+	}
+	if 0 > plain.Sampling {
+		return fmt.Errorf("field %s: must be >= %v", "sampling", 0)
+	}
+	*j = AccessLogSpec(plain)
+	return nil
+}
+
+type AccessRule struct {
+	// What value is compared with: login name, its part after @, a tag, the node
+	// name, a capability from grants.
+	Kind AccessRuleKind `json:"kind"`
+
+	// As in PrefixSpec; / for the whole service.
+	Path string `json:"path"`
+
+	// Empty for anyone, who may also come by funnel.
+	Value string `json:"value"`
+}
+
+type AccessRuleKind string
+
+const AccessRuleKindAnyone AccessRuleKind = "anyone"
+const AccessRuleKindCapability AccessRuleKind = "capability"
+const AccessRuleKindDomain AccessRuleKind = "domain"
+const AccessRuleKindLogin AccessRuleKind = "login"
+const AccessRuleKindNode AccessRuleKind = "node"
+const AccessRuleKindTag AccessRuleKind = "tag"
+
+var enumValues_AccessRuleKind = []interface{}{
+	"anyone",
+	"login",
+	"domain",
+	"tag",
+	"node",
+	"capability",
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (j *AccessRuleKind) UnmarshalJSON(value []byte) error {
+	var v string
+	if err := json.Unmarshal(value, &v); err != nil {
+		return err
+	}
+	var ok bool
+	for _, expected := range enumValues_AccessRuleKind {
+		if reflect.DeepEqual(v, expected) {
+			ok = true
+			break
+		}
+	}
+	if !ok {
+		return fmt.Errorf("invalid value (expected one of %#v): %#v", enumValues_AccessRuleKind, v)
+	}
+	*j = AccessRuleKind(v)
+	return nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (j *AccessRule) UnmarshalJSON(value []byte) error {
+	var raw map[string]interface{}
+	if err := json.Unmarshal(value, &raw); err != nil {
+		return err
+	}
+	if _, ok := raw["kind"]; raw != nil && !ok {
+		return fmt.Errorf("field kind in AccessRule: required")
+	}
+	if _, ok := raw["path"]; raw != nil && !ok {
+		return fmt.Errorf("field path in AccessRule: required")
+	}
+	if _, ok := raw["value"]; raw != nil && !ok {
+		return fmt.Errorf("field value in AccessRule: required")
+	}
+	type Plain AccessRule
+	var plain Plain
+	if err := json.Unmarshal(value, &plain); err != nil {
+		return err
+	}
+	if matched, _ := regexp.MatchString(`^\/.*`, string(plain.Path)); !matched {
+		return fmt.Errorf("field %s pattern match: must match %s", "Path", `^\/.*`)
+	}
+	*j = AccessRule(plain)
+	return nil
+}
+
+type CertificateStatus struct {
+	// Domain corresponds to the JSON schema field "domain".
+	Domain string `json:"domain"`
+
+	// When it ends; 0 while there is none.
+	NotAfter int `json:"notAfter"`
+
+	// Orders since the worker has the service, those that failed included.
+	Ordered int `json:"ordered"`
+
+	// missing: orderCertificate is waited for. valid: renewed by itself, in time.
+	Phase CertificateStatusPhase `json:"phase"`
+}
+
+type CertificateStatusPhase string
+
+const CertificateStatusPhaseMissing CertificateStatusPhase = "missing"
+const CertificateStatusPhaseOrdering CertificateStatusPhase = "ordering"
+const CertificateStatusPhaseValid CertificateStatusPhase = "valid"
+
+var enumValues_CertificateStatusPhase = []interface{}{
+	"missing",
+	"ordering",
+	"valid",
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (j *CertificateStatusPhase) UnmarshalJSON(value []byte) error {
+	var v string
+	if err := json.Unmarshal(value, &v); err != nil {
+		return err
+	}
+	var ok bool
+	for _, expected := range enumValues_CertificateStatusPhase {
+		if reflect.DeepEqual(v, expected) {
+			ok = true
+			break
+		}
+	}
+	if !ok {
+		return fmt.Errorf("invalid value (expected one of %#v): %#v", enumValues_CertificateStatusPhase, v)
+	}
+	*j = CertificateStatusPhase(v)
+	return nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (j *CertificateStatus) UnmarshalJSON(value []byte) error {
+	var raw map[string]interface{}
+	if err := json.Unmarshal(value, &raw); err != nil {
+		return err
+	}
+	if _, ok := raw["domain"]; raw != nil && !ok {
+		return fmt.Errorf("field domain in CertificateStatus: required")
+	}
+	if _, ok := raw["notAfter"]; raw != nil && !ok {
+		return fmt.Errorf("field notAfter in CertificateStatus: required")
+	}
+	if _, ok := raw["ordered"]; raw != nil && !ok {
+		return fmt.Errorf("field ordered in CertificateStatus: required")
+	}
+	if _, ok := raw["phase"]; raw != nil && !ok {
+		return fmt.Errorf("field phase in CertificateStatus: required")
+	}
+	type Plain CertificateStatus
+	var plain Plain
+	if err := json.Unmarshal(value, &plain); err != nil {
+		return err
+	}
+	if 9007199254740991 < plain.NotAfter {
+		return fmt.Errorf("field %s: must be <= %v", "notAfter", 9007199254740991)
+	}
+	if 0 > plain.NotAfter {
+		return fmt.Errorf("field %s: must be >= %v", "notAfter", 0)
+	}
+	if 9007199254740991 < plain.Ordered {
+		return fmt.Errorf("field %s: must be <= %v", "ordered", 9007199254740991)
+	}
+	if 0 > plain.Ordered {
+		return fmt.Errorf("field %s: must be >= %v", "ordered", 0)
+	}
+	*j = CertificateStatus(plain)
+	return nil
+}
+
 type ErrorReply struct {
 	// Message corresponds to the JSON schema field "message".
 	Message string `json:"message"`
@@ -34,6 +231,77 @@ func (j *ErrorReply) UnmarshalJSON(value []byte) error {
 		return err
 	}
 	*j = ErrorReply(plain)
+	return nil
+}
+
+type ForwardAuthSpec struct {
+	// People on the tailnet, never tagged nodes nor funnel, need not be asked about.
+	BypassForTailnet bool `json:"bypassForTailnet"`
+
+	// How long a 2xx is believed for the same credentials; 0 for not at all.
+	CacheTTLMs int `json:"cacheTTLMs"`
+
+	// Headers taken from its answer into the request, and never from the client.
+	CopyHeaders []string `json:"copyHeaders"`
+
+	// Accept any certificate.
+	InsecureHTTPS bool `json:"insecureHTTPS"`
+
+	// Its own pages on the service's name: passed to it, not asked about.
+	PassPaths []string `json:"passPaths"`
+
+	// A duration in milliseconds.
+	TimeoutMs int `json:"timeoutMs"`
+
+	// What is asked, with path and query.
+	URL string `json:"url"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (j *ForwardAuthSpec) UnmarshalJSON(value []byte) error {
+	var raw map[string]interface{}
+	if err := json.Unmarshal(value, &raw); err != nil {
+		return err
+	}
+	if _, ok := raw["bypassForTailnet"]; raw != nil && !ok {
+		return fmt.Errorf("field bypassForTailnet in ForwardAuthSpec: required")
+	}
+	if _, ok := raw["cacheTTLMs"]; raw != nil && !ok {
+		return fmt.Errorf("field cacheTTLMs in ForwardAuthSpec: required")
+	}
+	if _, ok := raw["copyHeaders"]; raw != nil && !ok {
+		return fmt.Errorf("field copyHeaders in ForwardAuthSpec: required")
+	}
+	if _, ok := raw["insecureHTTPS"]; raw != nil && !ok {
+		return fmt.Errorf("field insecureHTTPS in ForwardAuthSpec: required")
+	}
+	if _, ok := raw["passPaths"]; raw != nil && !ok {
+		return fmt.Errorf("field passPaths in ForwardAuthSpec: required")
+	}
+	if _, ok := raw["timeoutMs"]; raw != nil && !ok {
+		return fmt.Errorf("field timeoutMs in ForwardAuthSpec: required")
+	}
+	if _, ok := raw["url"]; raw != nil && !ok {
+		return fmt.Errorf("field url in ForwardAuthSpec: required")
+	}
+	type Plain ForwardAuthSpec
+	var plain Plain
+	if err := json.Unmarshal(value, &plain); err != nil {
+		return err
+	}
+	if 9007199254740991 < plain.CacheTTLMs {
+		return fmt.Errorf("field %s: must be <= %v", "cacheTTLMs", 9007199254740991)
+	}
+	if 0 > plain.CacheTTLMs {
+		return fmt.Errorf("field %s: must be >= %v", "cacheTTLMs", 0)
+	}
+	if 9007199254740991 < plain.TimeoutMs {
+		return fmt.Errorf("field %s: must be <= %v", "timeoutMs", 9007199254740991)
+	}
+	if 0 > plain.TimeoutMs {
+		return fmt.Errorf("field %s: must be >= %v", "timeoutMs", 0)
+	}
+	*j = ForwardAuthSpec(plain)
 	return nil
 }
 
@@ -128,20 +396,50 @@ type ListenSpec struct {
 	// host:port to listen on; the host is usually empty.
 	Address string `json:"address"`
 
+	// PEM, read again when it changes; empty for the node's own certificate.
+	CertificateFile string `json:"certificateFile"`
+
+	// tcp: host:port where the bytes go; empty otherwise.
+	DialAddress string `json:"dialAddress"`
+
+	// tcp: how long connecting to dialAddress may take; 0 for ever.
+	DialTimeoutMs int `json:"dialTimeoutMs"`
+
+	// Connections without a request (tcp: without a byte either way) end; 0 for
+	// never.
+	IdleTimeoutMs int `json:"idleTimeoutMs"`
+
+	// PEM; empty if certificateFile is.
+	KeyFile string `json:"keyFile"`
+
+	// tcp: tell dialAddress the client by a PROXY protocol v2 header.
+	ProxyProtocol bool `json:"proxyProtocol"`
+
 	// How long a client may take to send its request header; 0 for ever.
 	ReadHeaderTimeoutMs int `json:"readHeaderTimeoutMs"`
 
-	// What is spoken on the listener. TLS and funnel join this enum with the data
-	// plane.
+	// http and https: on the tailnet; funnel: https on the internet only; redirect:
+	// http that sends all to https; tcp: bytes.
 	Scheme ListenSpecScheme `json:"scheme"`
+
+	// tcp: dial through the node, so that dialAddress may be a tailnet name.
+	UseTailnetDialer bool `json:"useTailnetDialer"`
 }
 
 type ListenSpecScheme string
 
+const ListenSpecSchemeFunnel ListenSpecScheme = "funnel"
 const ListenSpecSchemeHttp ListenSpecScheme = "http"
+const ListenSpecSchemeHttps ListenSpecScheme = "https"
+const ListenSpecSchemeRedirect ListenSpecScheme = "redirect"
+const ListenSpecSchemeTcp ListenSpecScheme = "tcp"
 
 var enumValues_ListenSpecScheme = []interface{}{
 	"http",
+	"https",
+	"funnel",
+	"redirect",
+	"tcp",
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -173,11 +471,32 @@ func (j *ListenSpec) UnmarshalJSON(value []byte) error {
 	if _, ok := raw["address"]; raw != nil && !ok {
 		return fmt.Errorf("field address in ListenSpec: required")
 	}
+	if _, ok := raw["certificateFile"]; raw != nil && !ok {
+		return fmt.Errorf("field certificateFile in ListenSpec: required")
+	}
+	if _, ok := raw["dialAddress"]; raw != nil && !ok {
+		return fmt.Errorf("field dialAddress in ListenSpec: required")
+	}
+	if _, ok := raw["dialTimeoutMs"]; raw != nil && !ok {
+		return fmt.Errorf("field dialTimeoutMs in ListenSpec: required")
+	}
+	if _, ok := raw["idleTimeoutMs"]; raw != nil && !ok {
+		return fmt.Errorf("field idleTimeoutMs in ListenSpec: required")
+	}
+	if _, ok := raw["keyFile"]; raw != nil && !ok {
+		return fmt.Errorf("field keyFile in ListenSpec: required")
+	}
+	if _, ok := raw["proxyProtocol"]; raw != nil && !ok {
+		return fmt.Errorf("field proxyProtocol in ListenSpec: required")
+	}
 	if _, ok := raw["readHeaderTimeoutMs"]; raw != nil && !ok {
 		return fmt.Errorf("field readHeaderTimeoutMs in ListenSpec: required")
 	}
 	if _, ok := raw["scheme"]; raw != nil && !ok {
 		return fmt.Errorf("field scheme in ListenSpec: required")
+	}
+	if _, ok := raw["useTailnetDialer"]; raw != nil && !ok {
+		return fmt.Errorf("field useTailnetDialer in ListenSpec: required")
 	}
 	type Plain ListenSpec
 	var plain Plain
@@ -186,6 +505,18 @@ func (j *ListenSpec) UnmarshalJSON(value []byte) error {
 	}
 	if matched, _ := regexp.MatchString(`^[^:]*:[0-9]{1,5}$`, string(plain.Address)); !matched {
 		return fmt.Errorf("field %s pattern match: must match %s", "Address", `^[^:]*:[0-9]{1,5}$`)
+	}
+	if 9007199254740991 < plain.DialTimeoutMs {
+		return fmt.Errorf("field %s: must be <= %v", "dialTimeoutMs", 9007199254740991)
+	}
+	if 0 > plain.DialTimeoutMs {
+		return fmt.Errorf("field %s: must be >= %v", "dialTimeoutMs", 0)
+	}
+	if 9007199254740991 < plain.IdleTimeoutMs {
+		return fmt.Errorf("field %s: must be <= %v", "idleTimeoutMs", 9007199254740991)
+	}
+	if 0 > plain.IdleTimeoutMs {
+		return fmt.Errorf("field %s: must be >= %v", "idleTimeoutMs", 0)
 	}
 	if 9007199254740991 < plain.ReadHeaderTimeoutMs {
 		return fmt.Errorf("field %s: must be <= %v", "readHeaderTimeoutMs", 9007199254740991)
@@ -198,6 +529,14 @@ func (j *ListenSpec) UnmarshalJSON(value []byte) error {
 }
 
 type NodeSpec struct {
+	// Workload identity: audience of the ID token that is asked of the cloud; empty
+	// for none.
+	Audience string `json:"audience"`
+
+	// Workload identity: the OAuth client that stands for this node at login; empty
+	// for none.
+	ClientID string `json:"clientID"`
+
 	// How long the node may take to be up before the service counts as failed; 0 for
 	// ever.
 	ConnectTimeoutMs int `json:"connectTimeoutMs"`
@@ -214,6 +553,9 @@ type NodeSpec struct {
 	// Absolute directory of node key, certificates, lock and UDP port.
 	StateDir string `json:"stateDir"`
 
+	// Tags that the node asks for when it logs in.
+	Tags []string `json:"tags"`
+
 	// Log the node's own (tsnet) messages too.
 	Verbose bool `json:"verbose"`
 }
@@ -223,6 +565,12 @@ func (j *NodeSpec) UnmarshalJSON(value []byte) error {
 	var raw map[string]interface{}
 	if err := json.Unmarshal(value, &raw); err != nil {
 		return err
+	}
+	if _, ok := raw["audience"]; raw != nil && !ok {
+		return fmt.Errorf("field audience in NodeSpec: required")
+	}
+	if _, ok := raw["clientID"]; raw != nil && !ok {
+		return fmt.Errorf("field clientID in NodeSpec: required")
 	}
 	if _, ok := raw["connectTimeoutMs"]; raw != nil && !ok {
 		return fmt.Errorf("field connectTimeoutMs in NodeSpec: required")
@@ -238,6 +586,9 @@ func (j *NodeSpec) UnmarshalJSON(value []byte) error {
 	}
 	if _, ok := raw["stateDir"]; raw != nil && !ok {
 		return fmt.Errorf("field stateDir in NodeSpec: required")
+	}
+	if _, ok := raw["tags"]; raw != nil && !ok {
+		return fmt.Errorf("field tags in NodeSpec: required")
 	}
 	if _, ok := raw["verbose"]; raw != nil && !ok {
 		return fmt.Errorf("field verbose in NodeSpec: required")
@@ -263,6 +614,70 @@ func (j *NodeSpec) UnmarshalJSON(value []byte) error {
 		return fmt.Errorf("field %s length: must be >= %d", "stateDir", 1)
 	}
 	*j = NodeSpec(plain)
+	return nil
+}
+
+type PrefixSpec struct {
+	// Where the request came in.
+	From PrefixSpecFrom `json:"from"`
+
+	// Matches whole segments: /api is /api and /api/x, and not /apix.
+	Path string `json:"path"`
+}
+
+type PrefixSpecFrom string
+
+const PrefixSpecFromAny PrefixSpecFrom = "any"
+const PrefixSpecFromFunnel PrefixSpecFrom = "funnel"
+const PrefixSpecFromTailnet PrefixSpecFrom = "tailnet"
+
+var enumValues_PrefixSpecFrom = []interface{}{
+	"any",
+	"tailnet",
+	"funnel",
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (j *PrefixSpecFrom) UnmarshalJSON(value []byte) error {
+	var v string
+	if err := json.Unmarshal(value, &v); err != nil {
+		return err
+	}
+	var ok bool
+	for _, expected := range enumValues_PrefixSpecFrom {
+		if reflect.DeepEqual(v, expected) {
+			ok = true
+			break
+		}
+	}
+	if !ok {
+		return fmt.Errorf("invalid value (expected one of %#v): %#v", enumValues_PrefixSpecFrom, v)
+	}
+	*j = PrefixSpecFrom(v)
+	return nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (j *PrefixSpec) UnmarshalJSON(value []byte) error {
+	var raw map[string]interface{}
+	if err := json.Unmarshal(value, &raw); err != nil {
+		return err
+	}
+	if _, ok := raw["from"]; raw != nil && !ok {
+		return fmt.Errorf("field from in PrefixSpec: required")
+	}
+	if _, ok := raw["path"]; raw != nil && !ok {
+		return fmt.Errorf("field path in PrefixSpec: required")
+	}
+	type Plain PrefixSpec
+	var plain Plain
+	if err := json.Unmarshal(value, &plain); err != nil {
+		return err
+	}
+	if matched, _ := regexp.MatchString(`^\/.*`, string(plain.Path)); !matched {
+		return fmt.Errorf("field %s pattern match: must match %s", "Path", `^\/.*`)
+	}
+	*j = PrefixSpec(plain)
 	return nil
 }
 
@@ -320,23 +735,73 @@ func (j *ProtocolSchemaJson) UnmarshalJSON(value []byte) error {
 }
 
 type ProxySpec struct {
+	// Absent: requests are counted and not logged.
+	AccessLog *AccessLogSpec `json:"accessLog,omitempty,omitzero"`
+
+	// Allow corresponds to the JSON schema field "allow".
+	Allow []AccessRule `json:"allow"`
+
+	// Offer an https upstream the cipher suites that Go counts as insecure, too.
+	AllowInsecureCiphers bool `json:"allowInsecureCiphers"`
+
+	// How long a client may pause while it sends a body.
+	BodyReadTimeoutMs int `json:"bodyReadTimeoutMs"`
+
+	// PEM of the authorities that an https upstream's certificate may be from; empty:
+	// the host's.
+	CaFile string `json:"caFile"`
+
 	// host:port dialled instead of the host of upstream; empty for none.
 	DialAddress string `json:"dialAddress"`
+
+	// 0 for ever, as with all below.
+	DialTimeoutMs int `json:"dialTimeoutMs"`
 
 	// Unix socket dialled instead; empty for none.
 	DialUnixPath string `json:"dialUnixPath"`
 
+	// ForwardAuth corresponds to the JSON schema field "forwardAuth".
+	ForwardAuth *ForwardAuthSpec `json:"forwardAuth,omitempty,omitzero"`
+
 	// Accept any certificate of an https upstream.
 	InsecureHTTPS bool `json:"insecureHTTPS"`
 
+	// 0 for no limit. Above it the answer is 413.
+	MaxRequestBodyBytes int `json:"maxRequestBodyBytes"`
+
+	// What the service answers on: the first that matches, else 404. Empty:
+	// everything.
+	Prefixes []PrefixSpec `json:"prefixes"`
+
 	// Keep Host and set X-Scheme, X-Real-Ip, X-Forwarded-Server, X-Forwarded-Port.
 	RecommendedProxyHeaders bool `json:"recommendedProxyHeaders"`
+
+	// Headers taken off every response of the upstream.
+	RemoveResponseHeaders []string `json:"removeResponseHeaders"`
+
+	// Headers taken off every request.
+	RemoveUpstreamHeaders []string `json:"removeUpstreamHeaders"`
+
+	// From the end of the request to the header of the response.
+	ResponseHeaderTimeoutMs int `json:"responseHeaderTimeoutMs"`
+
+	// Headers set on every response of the upstream.
+	ResponseHeaders ProxySpecResponseHeaders `json:"responseHeaders"`
+
+	// Take the matched prefix off the path.
+	StripPrefix bool `json:"stripPrefix"`
+
+	// For the handshake with an https upstream.
+	TlsTimeoutMs int `json:"tlsTimeoutMs"`
 
 	// http(s) URL; its path is put before the path of the request.
 	Upstream string `json:"upstream"`
 
 	// Headers set on every request to the upstream.
 	UpstreamHeaders ProxySpecUpstreamHeaders `json:"upstreamHeaders"`
+
+	// How long an unused connection to the upstream is kept.
+	UpstreamIdleTimeoutMs int `json:"upstreamIdleTimeoutMs"`
 
 	// Dial through the node, so that upstream may be a tailnet name.
 	UseTailnetDialer bool `json:"useTailnetDialer"`
@@ -348,6 +813,9 @@ type ProxySpec struct {
 	WhoisTimeoutMs int `json:"whoisTimeoutMs"`
 }
 
+// Headers set on every response of the upstream.
+type ProxySpecResponseHeaders map[string]string
+
 // Headers set on every request to the upstream.
 type ProxySpecUpstreamHeaders map[string]string
 
@@ -357,8 +825,23 @@ func (j *ProxySpec) UnmarshalJSON(value []byte) error {
 	if err := json.Unmarshal(value, &raw); err != nil {
 		return err
 	}
+	if _, ok := raw["allow"]; raw != nil && !ok {
+		return fmt.Errorf("field allow in ProxySpec: required")
+	}
+	if _, ok := raw["allowInsecureCiphers"]; raw != nil && !ok {
+		return fmt.Errorf("field allowInsecureCiphers in ProxySpec: required")
+	}
+	if _, ok := raw["bodyReadTimeoutMs"]; raw != nil && !ok {
+		return fmt.Errorf("field bodyReadTimeoutMs in ProxySpec: required")
+	}
+	if _, ok := raw["caFile"]; raw != nil && !ok {
+		return fmt.Errorf("field caFile in ProxySpec: required")
+	}
 	if _, ok := raw["dialAddress"]; raw != nil && !ok {
 		return fmt.Errorf("field dialAddress in ProxySpec: required")
+	}
+	if _, ok := raw["dialTimeoutMs"]; raw != nil && !ok {
+		return fmt.Errorf("field dialTimeoutMs in ProxySpec: required")
 	}
 	if _, ok := raw["dialUnixPath"]; raw != nil && !ok {
 		return fmt.Errorf("field dialUnixPath in ProxySpec: required")
@@ -366,14 +849,41 @@ func (j *ProxySpec) UnmarshalJSON(value []byte) error {
 	if _, ok := raw["insecureHTTPS"]; raw != nil && !ok {
 		return fmt.Errorf("field insecureHTTPS in ProxySpec: required")
 	}
+	if _, ok := raw["maxRequestBodyBytes"]; raw != nil && !ok {
+		return fmt.Errorf("field maxRequestBodyBytes in ProxySpec: required")
+	}
+	if _, ok := raw["prefixes"]; raw != nil && !ok {
+		return fmt.Errorf("field prefixes in ProxySpec: required")
+	}
 	if _, ok := raw["recommendedProxyHeaders"]; raw != nil && !ok {
 		return fmt.Errorf("field recommendedProxyHeaders in ProxySpec: required")
+	}
+	if _, ok := raw["removeResponseHeaders"]; raw != nil && !ok {
+		return fmt.Errorf("field removeResponseHeaders in ProxySpec: required")
+	}
+	if _, ok := raw["removeUpstreamHeaders"]; raw != nil && !ok {
+		return fmt.Errorf("field removeUpstreamHeaders in ProxySpec: required")
+	}
+	if _, ok := raw["responseHeaderTimeoutMs"]; raw != nil && !ok {
+		return fmt.Errorf("field responseHeaderTimeoutMs in ProxySpec: required")
+	}
+	if _, ok := raw["responseHeaders"]; raw != nil && !ok {
+		return fmt.Errorf("field responseHeaders in ProxySpec: required")
+	}
+	if _, ok := raw["stripPrefix"]; raw != nil && !ok {
+		return fmt.Errorf("field stripPrefix in ProxySpec: required")
+	}
+	if _, ok := raw["tlsTimeoutMs"]; raw != nil && !ok {
+		return fmt.Errorf("field tlsTimeoutMs in ProxySpec: required")
 	}
 	if _, ok := raw["upstream"]; raw != nil && !ok {
 		return fmt.Errorf("field upstream in ProxySpec: required")
 	}
 	if _, ok := raw["upstreamHeaders"]; raw != nil && !ok {
 		return fmt.Errorf("field upstreamHeaders in ProxySpec: required")
+	}
+	if _, ok := raw["upstreamIdleTimeoutMs"]; raw != nil && !ok {
+		return fmt.Errorf("field upstreamIdleTimeoutMs in ProxySpec: required")
 	}
 	if _, ok := raw["useTailnetDialer"]; raw != nil && !ok {
 		return fmt.Errorf("field useTailnetDialer in ProxySpec: required")
@@ -388,6 +898,42 @@ func (j *ProxySpec) UnmarshalJSON(value []byte) error {
 	var plain Plain
 	if err := json.Unmarshal(value, &plain); err != nil {
 		return err
+	}
+	if 9007199254740991 < plain.BodyReadTimeoutMs {
+		return fmt.Errorf("field %s: must be <= %v", "bodyReadTimeoutMs", 9007199254740991)
+	}
+	if 0 > plain.BodyReadTimeoutMs {
+		return fmt.Errorf("field %s: must be >= %v", "bodyReadTimeoutMs", 0)
+	}
+	if 9007199254740991 < plain.DialTimeoutMs {
+		return fmt.Errorf("field %s: must be <= %v", "dialTimeoutMs", 9007199254740991)
+	}
+	if 0 > plain.DialTimeoutMs {
+		return fmt.Errorf("field %s: must be >= %v", "dialTimeoutMs", 0)
+	}
+	if 9007199254740991 < plain.MaxRequestBodyBytes {
+		return fmt.Errorf("field %s: must be <= %v", "maxRequestBodyBytes", 9007199254740991)
+	}
+	if 0 > plain.MaxRequestBodyBytes {
+		return fmt.Errorf("field %s: must be >= %v", "maxRequestBodyBytes", 0)
+	}
+	if 9007199254740991 < plain.ResponseHeaderTimeoutMs {
+		return fmt.Errorf("field %s: must be <= %v", "responseHeaderTimeoutMs", 9007199254740991)
+	}
+	if 0 > plain.ResponseHeaderTimeoutMs {
+		return fmt.Errorf("field %s: must be >= %v", "responseHeaderTimeoutMs", 0)
+	}
+	if 9007199254740991 < plain.TlsTimeoutMs {
+		return fmt.Errorf("field %s: must be <= %v", "tlsTimeoutMs", 9007199254740991)
+	}
+	if 0 > plain.TlsTimeoutMs {
+		return fmt.Errorf("field %s: must be >= %v", "tlsTimeoutMs", 0)
+	}
+	if 9007199254740991 < plain.UpstreamIdleTimeoutMs {
+		return fmt.Errorf("field %s: must be <= %v", "upstreamIdleTimeoutMs", 9007199254740991)
+	}
+	if 0 > plain.UpstreamIdleTimeoutMs {
+		return fmt.Errorf("field %s: must be >= %v", "upstreamIdleTimeoutMs", 0)
 	}
 	if 9007199254740991 < plain.WhoisTimeoutMs {
 		return fmt.Errorf("field %s: must be <= %v", "whoisTimeoutMs", 9007199254740991)
@@ -476,6 +1022,35 @@ func (j *ServiceCounters) UnmarshalJSON(value []byte) error {
 	return nil
 }
 
+type ServiceProblem struct {
+	// One sentence for the operator, with the remedy when there is one.
+	Message string `json:"message"`
+
+	// What it is about, as in "certificate" or "funnel :443".
+	Part string `json:"part"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (j *ServiceProblem) UnmarshalJSON(value []byte) error {
+	var raw map[string]interface{}
+	if err := json.Unmarshal(value, &raw); err != nil {
+		return err
+	}
+	if _, ok := raw["message"]; raw != nil && !ok {
+		return fmt.Errorf("field message in ServiceProblem: required")
+	}
+	if _, ok := raw["part"]; raw != nil && !ok {
+		return fmt.Errorf("field part in ServiceProblem: required")
+	}
+	type Plain ServiceProblem
+	var plain Plain
+	if err := json.Unmarshal(value, &plain); err != nil {
+		return err
+	}
+	*j = ServiceProblem(plain)
+	return nil
+}
+
 type ServiceSpec struct {
 	// Tailscale auth key, used only when the node has to log in. Never logged, never
 	// given back, not part of the hash.
@@ -490,8 +1065,12 @@ type ServiceSpec struct {
 	// Node corresponds to the JSON schema field "node".
 	Node NodeSpec `json:"node"`
 
-	// Proxy corresponds to the JSON schema field "proxy".
-	Proxy ProxySpec `json:"proxy"`
+	// Order the certificate that the status says is missing. Orders are limited per
+	// tailnet, so nobody else does.
+	OrderCertificate *bool `json:"orderCertificate,omitempty,omitzero"`
+
+	// What the listeners that speak HTTP serve; absent when all are tcp.
+	Proxy *ProxySpec `json:"proxy,omitempty,omitzero"`
 
 	// Start again even if nothing changed: what a failed or needsLogin service waits
 	// for.
@@ -516,9 +1095,6 @@ func (j *ServiceSpec) UnmarshalJSON(value []byte) error {
 	}
 	if _, ok := raw["node"]; raw != nil && !ok {
 		return fmt.Errorf("field node in ServiceSpec: required")
-	}
-	if _, ok := raw["proxy"]; raw != nil && !ok {
-		return fmt.Errorf("field proxy in ServiceSpec: required")
 	}
 	if _, ok := raw["specHash"]; raw != nil && !ok {
 		return fmt.Errorf("field specHash in ServiceSpec: required")
@@ -545,6 +1121,9 @@ type ServiceStatus struct {
 	// Tailnet IP addresses, IPv4 first; empty until known.
 	Addresses []string `json:"addresses"`
 
+	// Absent when no listener needs it, and until the name is known.
+	Certificate *CertificateStatus `json:"certificate,omitempty,omitzero"`
+
 	// Counters corresponds to the JSON schema field "counters".
 	Counters ServiceCounters `json:"counters"`
 
@@ -565,6 +1144,9 @@ type ServiceStatus struct {
 
 	// Life of one service inside a worker.
 	Phase ServiceStatusPhase `json:"phase"`
+
+	// Problems corresponds to the JSON schema field "problems".
+	Problems []ServiceProblem `json:"problems"`
 
 	// Reason corresponds to the JSON schema field "reason".
 	Reason ServiceStatusReason `json:"reason"`
@@ -702,6 +1284,9 @@ func (j *ServiceStatus) UnmarshalJSON(value []byte) error {
 	}
 	if _, ok := raw["phase"]; raw != nil && !ok {
 		return fmt.Errorf("field phase in ServiceStatus: required")
+	}
+	if _, ok := raw["problems"]; raw != nil && !ok {
+		return fmt.Errorf("field problems in ServiceStatus: required")
 	}
 	if _, ok := raw["reason"]; raw != nil && !ok {
 		return fmt.Errorf("field reason in ServiceStatus: required")
