@@ -1,0 +1,54 @@
+package forwardauth
+
+import (
+	"io"
+	"log"
+	"maps"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+)
+
+// isPassed tells whether a request is for a page that the service has on the name of the upstream. A path that not all
+// servers read alike is none.
+func (g *Guard) isPassed(u *url.URL) bool {
+	if strings.Contains(u.Path, "//") || strings.Contains(u.Path, `\`) || hasDotSegment(u.Path) ||
+		strings.Count(u.Path, "/") != strings.Count(u.EscapedPath(), "/") {
+		return false
+	}
+	for _, path := range g.passPaths {
+		if u.Path == path || strings.HasPrefix(u.Path, path+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// pass lets the service answer instead of the upstream. Nobody is asked: it is how people log in.
+func (g *Guard) pass(w http.ResponseWriter, r *http.Request, client Client) {
+	description, err := g.describe(r, client)
+	if err != nil {
+		g.fail(w, r, client, err, 0)
+		return
+	}
+	failed := false
+	(&httputil.ReverseProxy{
+		Rewrite: func(request *httputil.ProxyRequest) {
+			request.Out.URL.RawQuery = request.In.URL.RawQuery // ReverseProxy drops what Go cannot parse, such as a;b
+			request.SetURL(g.service)
+			request.Out.Host = request.In.Host // its redirects and cookies are for that name
+			removeClaims(request.Out.Header)
+			maps.Copy(request.Out.Header, description)
+		},
+		Transport: g.transport,
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			failed = true
+			g.fail(w, r, client, err, 0)
+		},
+		ErrorLog: log.New(io.Discard, "", 0), // aborted copies
+	}).ServeHTTP(w, r)
+	if !failed {
+		g.config.Observe(Passed, 0)
+	}
+}
