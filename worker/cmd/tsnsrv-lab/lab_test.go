@@ -22,6 +22,7 @@ import (
 	"tailscale.com/tsnet"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/tailnet"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/tailnet/acmetest"
 )
 
 const patience = 30 * time.Second
@@ -138,7 +139,7 @@ func TestServicesThroughTheGateway(t *testing.T) {
 			t.Errorf("the page of %s is another one:\n%s", s.Name, body)
 		}
 	}
-	if _, body := get(t, lab.GatewayURL); !strings.Contains(body, photos+"/") || strings.Contains(body, gatewayHostname) {
+	if _, body := get(t, lab.GatewayURL); !strings.Contains(body, photos+"/") || strings.Contains(body, "lab-gateway") {
 		t.Errorf("the gateway's list:\n%s", body)
 	}
 
@@ -290,8 +291,9 @@ func TestAdmin(t *testing.T) {
 func TestLabLeavesNothing(t *testing.T) {
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
+	program := acmetest.Program(t)
 	before := runtime.NumGoroutine()
-	lab, stop := startLab(t, "-auth-key", "lab-key")
+	lab, stop := startLab(t, "-auth-key", "lab-key", "-funnel", "-acme-server", program)
 	if entries, _ := os.ReadDir(temp); len(entries) == 0 {
 		t.Fatal("the lab's directory is not where this test looks for it")
 	}
@@ -300,15 +302,26 @@ func TestLabLeavesNothing(t *testing.T) {
 		t.Errorf("left behind: %v", entries)
 	}
 	await(t, "all goroutines to end", func() bool { return runtime.NumGoroutine() <= before })
-	for _, address := range append(lab.Upstreams, lab.ControlURL, lab.GatewayURL, lab.AdminURL) {
-		if _, err := browser().Get(address); err == nil {
+	for _, address := range append(lab.Upstreams, lab.ControlURL, lab.GatewayURL, lab.ProxyURL, lab.AdminURL, lab.ACMEDirectoryURL) {
+		parsed, err := url.Parse(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", parsed.Port())); err == nil {
+			conn.Close()
 			t.Errorf("%s still answers", address)
+		}
+	}
+	for port, address := range lab.Funnel {
+		if conn, err := net.Dial("tcp", address); err == nil {
+			conn.Close()
+			t.Errorf("funnel port %d still answers", port)
 		}
 	}
 }
 
 func TestBadFlags(t *testing.T) {
-	for _, args := range [][]string{{"-upstreams", "-1"}, {"-nonsense"}, {"stray"}} {
+	for _, args := range [][]string{{"-upstreams", "-1"}, {"-nonsense"}, {"stray"}, {"-certificate-lifetime", "1h"}} {
 		if _, err := parseFlags(args, io.Discard); err == nil {
 			t.Errorf("%v was taken", args)
 		}

@@ -1,4 +1,5 @@
-// Package tailnet runs a whole tailnet on loopback: a control server, a DERP relay and a STUN responder.
+// Package tailnet runs a whole tailnet on loopback: a control server, a DERP relay and a STUN responder; when asked, also
+// certificates for the nodes (StartACME), the relays of Funnel (StartIngress) and a way in for other programs (Join).
 //
 // Real nodes join it and reach each other without the internet, an account or root. It is built on the parts that
 // Tailscale's own integration tests use, and is for tests and demonstrations only: it knows one user, allows
@@ -45,6 +46,7 @@ type Options struct {
 type Tailnet struct {
 	control     *testcontrol.Server
 	relay       *relay
+	records     *records
 	sessions    *sessions
 	connections *connections
 	server      *http.Server
@@ -52,8 +54,9 @@ type Tailnet struct {
 	closing     chan struct{}
 	closeOnce   sync.Once
 
-	mu       sync.Mutex // between the last handler's beginning and the wait for all of them
+	mu       sync.Mutex // between the last handler's beginning and the wait for all of them, and for own
 	handlers sync.WaitGroup
+	own      []string // host names of the lab's own nodes
 }
 
 // Start brings up control, DERP and STUN. The caller closes the result.
@@ -87,6 +90,7 @@ func Start(options Options) (*Tailnet, error) {
 
 	t := &Tailnet{
 		relay:       relay,
+		records:     newRecords(),
 		sessions:    newSessions(),
 		connections: track(listener),
 		closing:     make(chan struct{}),
@@ -108,6 +112,10 @@ func Start(options Options) (*Tailnet, error) {
 			end := t.sessions.begin(request)
 			t.hold(options.HoldMapRequests)
 			return end
+		},
+		OnSetDNS: func(request *tailcfg.SetDNSRequest) error {
+			t.records.publish(request.Name, request.Value)
+			return nil
 		},
 	}
 	// Its complaints would be about connections that a closing node or a Pause broke.

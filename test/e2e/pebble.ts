@@ -1,0 +1,82 @@
+/** Certificates in the lab: the ACME server that issues them, and clients that believe it and nobody else. */
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { type IncomingMessage, request as httpRequest } from 'node:http'
+import { type Socket, connect } from 'node:net'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { type PeerCertificate, connect as connectTLS } from 'node:tls'
+import { execa } from 'execa'
+import type { Answer } from '../../demo/lab.ts'
+
+const module = join(import.meta.dirname, '..', 'pebble')
+
+/** What a lab with --acme-server says of it, and with --funnel of that. */
+export interface SecureLab {
+  proxyURL: string
+  acmeDirectoryURL?: string | undefined
+  acmeRootFile?: string | undefined
+  funnel?: Record<string, string> | undefined
+}
+
+/** Builds Pebble, which Go keeps for the next time, and gives its path for the lab's flag --acme-server. */
+export async function buildPebble(): Promise<string> {
+  const { stdout } = await execa('go', ['tool', '-n', 'pebble'], { cwd: module, env: { CGO_ENABLED: '0' } })
+  return stdout.trim()
+}
+
+/** Environment of a process whose nodes are to get their certificates from the lab. */
+export function acmeEnvironment({ acmeDirectoryURL = '', acmeRootFile = '' }: SecureLab): Record<string, string> {
+  return { TS_DEBUG_ACME_DIRECTORY_URL: acmeDirectoryURL, SSL_CERT_FILE: acmeRootFile }
+}
+
+export interface SecureAnswer extends Answer {
+  certificate: PeerCertificate
+}
+
+/** Which way a client comes: as a node of the tailnet, or from the internet with an address of loopback as its own. */
+export type Way = 'tailnet' | { funnelFrom: string }
+
+/** GET of an https URL with the service's own name, such as https://photos.tail-lab.ts.net/. Rejects a certificate that is not the lab's. */
+export async function askSecurely(
+  lab: SecureLab,
+  url: string,
+  way: Way,
+  { headers = {}, timeoutMs = 20_000 }: { headers?: Record<string, string>; timeoutMs?: number } = {},
+): Promise<SecureAnswer> {
+  const { host, hostname, port, pathname, search } = new URL(url)
+  const signal = AbortSignal.timeout(timeoutMs)
+  const raw = await (way === 'tailnet'
+    ? connectByProxy(lab, `${hostname}:${port || '443'}`, signal)
+    : connectByFunnel(lab, port || '443', way.funnelFrom, signal))
+  try {
+    const secured = connectTLS({ socket: raw, servername: hostname, ca: await readFile(lab.acmeRootFile ?? '') })
+    await once(secured, 'secureConnect', { signal })
+    // An agent would look the name up, which is on no public name server.
+    const asked = httpRequest({ createConnection: () => secured, path: pathname + search, headers: { host, ...headers }, signal })
+    asked.end()
+    const [response] = (await once(asked, 'response')) as [IncomingMessage]
+    return { status: response.statusCode ?? 0, body: await text(response), certificate: secured.getPeerCertificate() }
+  } finally {
+    raw.destroy()
+  }
+}
+
+/** A raw connection to "<name>:<port>" of the tailnet. */
+export async function connectByProxy(lab: SecureLab, path: string, signal: AbortSignal): Promise<Socket> {
+  const asked = httpRequest(lab.proxyURL, { method: 'CONNECT', path, agent: false, signal })
+  asked.end()
+  const [response, socket] = (await once(asked, 'connect', { signal })) as [IncomingMessage, Socket]
+  if (response.statusCode !== 200) {
+    socket.destroy()
+    throw new Error(`the lab's proxy has no way to ${path}: ${String(response.statusCode)}`)
+  }
+  return socket
+}
+
+async function connectByFunnel(lab: SecureLab, port: string, localAddress: string, signal: AbortSignal): Promise<Socket> {
+  const [host = '', mapped] = (lab.funnel?.[port] ?? '').split(':')
+  const socket = connect({ host, port: Number(mapped), localAddress })
+  await once(socket, 'connect', { signal })
+  return socket
+}
