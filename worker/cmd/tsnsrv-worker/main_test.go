@@ -136,12 +136,17 @@ func (w *worker) awaitExit() error {
 func serviceSpec(t *testing.T, network *tailnet.Tailnet, name, upstream string) string {
 	t.Helper()
 	key := labKey
+	node := protocol.NodeSpec{StateDir: t.TempDir(), Hostname: name, ControlURL: network.ControlURL(), ConnectTimeoutMs: 30_000}
+	node.Tags = []string{}
 	spec := protocol.ServiceSpec{
-		Name: name, SpecHash: "1", AuthKey: &key,
-		Node:      protocol.NodeSpec{StateDir: t.TempDir(), Hostname: name, ControlURL: network.ControlURL(), ConnectTimeoutMs: 30_000},
+		Name: name, SpecHash: "1", AuthKey: &key, Node: node,
 		Listeners: []protocol.ListenSpec{{Address: ":80", Scheme: protocol.ListenSpecSchemeHttp}},
-		Proxy: protocol.ProxySpec{Upstream: upstream, UpstreamHeaders: protocol.ProxySpecUpstreamHeaders{}, Whois: true,
-			WhoisTimeoutMs: 1000, UseTailnetDialer: true},
+		Proxy: &protocol.ProxySpec{
+			Upstream: upstream, Whois: true, WhoisTimeoutMs: 1000, UseTailnetDialer: true,
+			UpstreamHeaders: protocol.ProxySpecUpstreamHeaders{}, RemoveUpstreamHeaders: []string{},
+			ResponseHeaders: protocol.ProxySpecResponseHeaders{}, RemoveResponseHeaders: []string{},
+			Prefixes: []protocol.PrefixSpec{}, Allow: []protocol.AccessRule{},
+		},
 	}
 	text, err := json.Marshal(spec)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"tailscale.com/client/local"
 	"tailscale.com/client/tailscale/apitype"
+	_ "tailscale.com/feature/identityfederation" // login by ClientID and Audience
 	"tailscale.com/ipn"
 	"tailscale.com/ipn/store"
 	"tailscale.com/tsnet"
@@ -31,6 +32,9 @@ type Config struct {
 	ControlURL string // empty: Tailscale's own
 	AuthKey    string // used only if the node has to log in
 	Ephemeral  bool
+	Tags       []string // asked for at login
+	ClientID   string   // workload identity, with Audience; empty for none
+	Audience   string
 	Port       uint16 // UDP port of WireGuard
 	Verbose    bool   // log what tsnet says
 	Interfaces *interfaces.Table
@@ -43,11 +47,14 @@ type Node struct {
 	local   *local.Client
 	calls   *http.Transport // of local
 	log     *slog.Logger
+	dir     string
 	updates chan Status
 	stop    context.CancelFunc
 	running sync.WaitGroup // what stop ends
 	detach  func()
 
+	up         chan struct{} // closed when it first was
+	upOnce     sync.Once
 	hadMap     bool          // it was up without control
 	keptMap    *keptMap      // guarded by oneMap once the node runs
 	mapChanged chan struct{} // there is something to keep
@@ -86,6 +93,10 @@ func Start(config Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("removing a network map that is not of this login: %w", err)
 	}
+	if _, err := keptMap.login(); err == nil {
+		// tsnet would ask cloud and control for a key at each start, and not start when they do not answer.
+		config.ClientID, config.Audience = "", ""
+	}
 	server := &tsnet.Server{
 		Dir:        config.Dir,
 		Store:      keyStore,
@@ -93,9 +104,13 @@ func Start(config Config) (*Node, error) {
 		ControlURL: config.ControlURL,
 		AuthKey:    config.AuthKey,
 		Ephemeral:  config.Ephemeral,
+		ClientID:   config.ClientID,
+		Audience:   config.Audience,
 		Port:       config.Port,
 		Logf:       backendLog,
 		UserLogf:   logger.Discard, // the login URL reaches us by the IPN bus
+
+		AdvertiseTags: config.Tags,
 	}
 	started := collector.NodeStarting()
 	client, err := server.LocalClient() // starts the server
@@ -122,7 +137,9 @@ func Start(config Config) (*Node, error) {
 		local:   client,
 		calls:   calls,
 		log:     config.Log,
+		dir:     config.Dir,
 		updates: make(chan Status, 1),
+		up:      make(chan struct{}),
 		stop:    stop,
 		detach:  config.Interfaces.Attach(server.Sys().NetMon.Get()),
 
@@ -160,8 +177,12 @@ func (n *Node) UDPPort() uint16 { return n.server.Sys().MagicSock.Get().LocalPor
 // Listen listens on the node's tailnet addresses; address is "host:port", usually without a host.
 func (n *Node) Listen(address string) (net.Listener, error) { return n.server.Listen("tcp", address) }
 
-// Dial connects from the node to a tailnet peer, or to any other host by the network of this machine.
+// Dial connects from the node to a tailnet peer, or to any other host by the network of this machine. The latter not by way
+// of tsnet, whose connections cannot be closed in one direction, and are cut when the host's network changes.
 func (n *Node) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if _, onTailnet, err := n.server.Sys().Dialer.Get().UserDialPlan(ctx, network, address); err == nil && !onTailnet {
+		return (&net.Dialer{}).DialContext(ctx, network, address)
+	}
 	return n.server.Dial(ctx, network, address)
 }
 
@@ -218,6 +239,7 @@ func (n *Node) fold(ctx context.Context, before Status, notice *ipn.Notify) Stat
 	after := before.apply(notice)
 	if after.State == Running && before.State != Running {
 		after = n.identify(ctx, after)
+		n.upOnce.Do(func() { close(n.up) })
 	}
 	switch {
 	case after.State == Refused, after.State == NeedsLogin:

@@ -148,6 +148,27 @@ func TestWrongAuthKeyIsRefusedPromptly(t *testing.T) {
 	}
 }
 
+// There is no cloud here that could say who the node is: without a login it cannot start, and with one it need not ask.
+func TestWorkloadIdentityIsAskedForTheFirstLoginOnly(t *testing.T) {
+	network := startTailnet(t, tailnet.Options{})
+	c := config(t, network, "web", "")
+	c.ClientID, c.Audience, c.Tags = "kABC", "api.tailscale.com/kABC", []string{"tag:web"}
+	if n, err := Start(c); err == nil {
+		n.Close()
+		t.Fatal("it started")
+	} else if !strings.Contains(err.Error(), "resolving auth key") {
+		t.Errorf("refused for another reason: %v", err)
+	}
+	byPerson := c
+	byPerson.ClientID, byPerson.Audience = "", ""
+	first := start(t, byPerson)
+	await(t, first, Running)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, start(t, c), Running)
+}
+
 func TestLoginByAPerson(t *testing.T) {
 	network := startTailnet(t, tailnet.Options{RequireAuth: true})
 	n := start(t, config(t, network, "web", ""))

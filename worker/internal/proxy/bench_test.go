@@ -23,15 +23,18 @@ import (
 func BenchmarkProxy(b *testing.B) {
 	spec := protocol.ProxySpec{Upstream: smallAnswers(b), Whois: true, WhoisTimeoutMs: 1000, RecommendedProxyHeaders: true}
 	counters := NewMetrics().Add("web")
-	upstream := NewUpstream(spec, (&net.Dialer{}).DialContext)
-	b.Cleanup(upstream.Close)
+	upstream, err := NewUpstreams().Acquire(spec, hostDialer{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(upstream.Release)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil)) // at info, as a worker's
 	handler, err := New(Config{Service: "web", Spec: spec, Upstream: upstream, WhoIs: alice, Counters: counters, Log: log})
 	if err != nil {
 		b.Fatal(err)
 	}
 	listener := listenLocally(b)
-	server := Serve(listener, protocol.ListenSpec{}, handler, counters, func(net.Addr) {})
+	server := Serve(listener, ServerConfig{Handler: handler, Counters: counters, Seen: func(net.Addr) {}})
 	b.Cleanup(func() { server.Drain(context.Background()) })
 	exchange(b, listener.Addr())
 }

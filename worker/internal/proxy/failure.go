@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -13,20 +12,33 @@ import (
 // the upstream is and what it said stay in the log.
 func failureHandler(config Config) func(http.ResponseWriter, *http.Request, error) {
 	return func(w http.ResponseWriter, r *http.Request, err error) {
-		if r.Context().Err() != nil {
+		var tooLong *http.MaxBytesError
+		switch {
+		case errors.As(err, &tooLong):
+			config.refuseRequest(w, r, http.StatusRequestEntityTooLarge, "the body of the request is too long")
+			return
+		case hasPaused(r): // the server takes a read that timed out for a client that is gone
+			config.refuseRequest(w, r, http.StatusRequestTimeout, "the body of the request did not arrive")
+			return
+		case r.Context().Err() != nil:
 			panic(http.ErrAbortHandler) // the client is gone: nobody to answer, and no fault of the upstream
 		}
-		id := rand.Text()
 		config.Counters.upstreamErrors.Add(1)
 		config.Log.Warn("the upstream did not answer", "upstream", config.Spec.Upstream, "path", r.URL.EscapedPath(),
-			"requestId", id, "error", err)
+			"requestId", requestID(r), "error", err)
 		status, text := http.StatusBadGateway, "did not answer"
 		if isTimeout(err) {
 			status, text = http.StatusGatewayTimeout, "did not answer in time"
 		}
-		w.Header().Set("X-Request-Id", id)
-		http.Error(w, fmt.Sprintf("%d %s: the service behind %s %s", status, http.StatusText(status), config.Service, text), status)
+		refuse(w, r, status, fmt.Sprintf("the service behind %s %s", config.Service, text))
 	}
+}
+
+// refuse answers in place of the upstream: one line of text, with the id that the log has too.
+func refuse(w http.ResponseWriter, r *http.Request, status int, why string) {
+	id := requestID(r)
+	w.Header().Set(requestIDHeader, id)
+	http.Error(w, fmt.Sprintf("%d %s: %s (request %s)", status, http.StatusText(status), why, id), status)
 }
 
 func isTimeout(err error) bool {

@@ -36,22 +36,29 @@ func serve(t *testing.T, spec protocol.ProxySpec, whoIs WhoIs) *front {
 	t.Helper()
 	log := &strings.Builder{}
 	counters := NewMetrics().Add("web")
+	upstream, err := NewUpstreams().Acquire(spec, hostDialer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(upstream.Release)
 	handler, err := New(Config{
-		Service:  "web",
-		Spec:     spec,
-		Upstream: NewUpstream(spec, (&net.Dialer{}).DialContext),
-		WhoIs:    whoIs,
-		Counters: counters,
-		Log:      slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Service:   "web",
+		Spec:      spec,
+		Upstream:  upstream,
+		WhoIs:     whoIs,
+		KnownHost: func(host string) bool { return host == "127.0.0.1" || host == "web.example.ts.net" },
+		Counters:  counters,
+		Log:       slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(handler.Close)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := Serve(listener, protocol.ListenSpec{}, handler, counters, func(net.Addr) {})
+	server := Serve(listener, ServerConfig{Handler: handler, Counters: counters, Seen: func(net.Addr) {}})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -61,6 +68,13 @@ func serve(t *testing.T, spec protocol.ProxySpec, whoIs WhoIs) *front {
 	t.Cleanup(transport.CloseIdleConnections)
 	return &front{T: t, counters: counters, server: server, url: "http://" + listener.Addr().String(),
 		client: &http.Client{Transport: transport, Timeout: patience}, log: log}
+}
+
+// hostDialer stands for a node: it is told apart from the host's own dialer by being one.
+type hostDialer struct{}
+
+func (hostDialer) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return (&net.Dialer{}).DialContext(ctx, network, address)
 }
 
 // send makes a request with the given header lines, and returns the answer and its body.

@@ -21,8 +21,14 @@ const (
 //
 // Values that are the same for many requests are put into the header as they are, as a slice of one: Set would make a new
 // one for each. Nobody may append to a value of Out.
-func rewriter(config Config, target *url.URL) func(*httputil.ProxyRequest) {
-	operators, clients := operatorsHeaders(config.Spec.UpstreamHeaders), newIdentities(config)
+func rewriter(config Config, target *url.URL, clients *identities) func(*httputil.ProxyRequest) {
+	operators := operatorsHeaders(config.Spec.UpstreamHeaders)
+	copied := map[string]bool{}
+	if auth := config.Spec.ForwardAuth; auth != nil {
+		for _, name := range auth.CopyHeaders {
+			copied[http.CanonicalHeaderKey(name)] = true
+		}
+	}
 	room := mostAdded + len(operators)
 	return func(r *httputil.ProxyRequest) {
 		r.Out.URL.RawQuery = r.In.URL.RawQuery // ReverseProxy drops what Go cannot parse, such as a;b
@@ -30,15 +36,35 @@ func rewriter(config Config, target *url.URL) func(*httputil.ProxyRequest) {
 		if r.In.URL.Path == "" {
 			r.Out.URL.Path = target.Path
 		}
-		r.Out.Header = withoutClaims(r.Out.Header, room)
+		r.Out.Trailer = r.In.Trailer // one map, as its values are there only after the body
+		r.Out.Header = withoutClaims(r.Out.Header, copied, room)
+		for _, name := range config.Spec.RemoveUpstreamHeaders {
+			r.Out.Header.Del(name)
+		}
 		r.SetXForwarded()
 		if config.Spec.RecommendedProxyHeaders {
 			setRecommended(r)
 		}
 		maps.Copy(r.Out.Header, operators)
 		if config.Spec.Whois {
-			clients.set(r)
+			maps.Copy(r.Out.Header, clients.callerOf(r.In).headers)
 		}
+	}
+}
+
+// responder changes the response of the upstream as the operator wants it.
+func responder(spec protocol.ProxySpec) func(*http.Response) error {
+	if len(spec.ResponseHeaders) == 0 && len(spec.RemoveResponseHeaders) == 0 {
+		return nil
+	}
+	return func(response *http.Response) error {
+		for _, name := range spec.RemoveResponseHeaders {
+			response.Header.Del(name)
+		}
+		for name, value := range spec.ResponseHeaders {
+			response.Header.Set(name, value)
+		}
+		return nil
 	}
 }
 
@@ -78,11 +104,12 @@ func operatorsHeaders(spec protocol.ProxySpecUpstreamHeaders) http.Header {
 }
 
 // withoutClaims leaves out the headers by which a proxy tells of the client: what the client itself says there is not
-// believed. The copy has room for as many more as are added; growing into them would cost more than the rest of rewriter.
-func withoutClaims(header http.Header, room int) http.Header {
+// believed. What is copied from the auth server stays, as forwardauth has taken out what the client said there. The result
+// has room for as many more as are added; growing into them would cost more than the rest of rewriter.
+func withoutClaims(header http.Header, copied map[string]bool, room int) http.Header {
 	rest := make(http.Header, len(header)+room)
 	for name, values := range header {
-		if !isClaim(withDashes(name)) {
+		if !isClaim(withDashes(name)) || copied[name] {
 			rest[name] = values
 		}
 	}
@@ -90,14 +117,24 @@ func withoutClaims(header http.Header, room int) http.Header {
 }
 
 func isClaim(name string) bool {
-	return name == "Forwarded" || name == "X-Real-Ip" || name == "X-Scheme" ||
-		strings.HasPrefix(name, "X-Forwarded-") || strings.HasPrefix(name, identityPrefix)
+	return name == "Forwarded" || name == "X-Real-Ip" || name == "X-Scheme" || name == "X-Rewrite-Url" ||
+		strings.HasPrefix(name, "X-Forwarded-") || strings.HasPrefix(name, "X-Original-") || strings.HasPrefix(name, identityPrefix)
 }
 
-// withDashes takes underscores for dashes: CGI-like upstreams do so too, and X_Tailscale_User would be the same to them.
+// withDashes takes whatever else a name may have for dashes: upstreams that turn headers into variables do so too, and
+// X_Tailscale_User would be the same to them.
 func withDashes(name string) string {
-	if !strings.Contains(name, "_") {
+	if !strings.ContainsFunc(name, isOther) {
 		return name
 	}
-	return http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
+	return http.CanonicalHeaderKey(strings.Map(func(c rune) rune {
+		if isOther(c) {
+			return '-'
+		}
+		return c
+	}, name))
+}
+
+func isOther(c rune) bool {
+	return c != '-' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"net/http/httputil"
 	"slices"
 	"strings"
 	"sync"
@@ -138,14 +137,12 @@ func TestIdentityIsLookedUpOncePerConnectionAndMinute(t *testing.T) {
 				return alice(ctx, address)
 			},
 		})
-		connection := rememberPeer(t.Context(), nil)
+		connection := rememberPeer(false)(t.Context(), nil)
 		send := func() {
 			t.Helper()
 			in := (&http.Request{RemoteAddr: "100.64.0.1:1"}).WithContext(connection)
-			out := &http.Request{Header: http.Header{}}
-			clients.set(&httputil.ProxyRequest{In: in, Out: out})
-			if out.Header.Get("X-Tailscale-User") != "userid:5" {
-				t.Errorf("no identity: %v", out.Header)
+			if caller := clients.callerOf(in); caller.headers.Get("X-Tailscale-User") != "userid:5" {
+				t.Errorf("no identity: %v", caller)
 			}
 		}
 		send()
@@ -187,7 +184,7 @@ func TestIdentityIsSharedByTheConnectionsOfAnAddressForAMoment(t *testing.T) {
 			for _, address := range addresses {
 				all.Go(func() {
 					identity, err := clients.of(gone, address) // a client that left takes the answer away from nobody
-					if !errors.Is(err, failure) || failure == nil && identity.Get("X-Tailscale-User") != "userid:5" {
+					if !errors.Is(err, failure) || failure == nil && identity.headers.Get("X-Tailscale-User") != "userid:5" {
 						t.Errorf("%s: %v, %v", address, identity, err)
 					}
 				})

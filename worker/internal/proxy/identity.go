@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +12,9 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 	"tailscale.com/client/tailscale/apitype"
+	"tailscale.com/tailcfg"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/access"
 )
 
 // WhoIs tells who is behind a tailnet address ("ip:port").
@@ -28,18 +30,35 @@ const (
 	identityShared = 500 * time.Millisecond
 )
 
+// caller is what is known of who sends requests. The zero value is nobody.
+type caller struct {
+	who     access.Who
+	headers http.Header // X-Tailscale-*; nobody may change it
+}
+
 // peer is what is remembered of one client connection, so that only its first request asks.
 type peer struct {
-	mu       sync.Mutex
-	identity http.Header
-	since    time.Time // zero: not known
+	funnel bool // from the internet: nobody on the tailnet
+
+	mu     sync.Mutex
+	caller caller
+	since  time.Time // zero: not known
 }
 
 type peerKey struct{}
 
 // rememberPeer is the ConnContext of every server.
-func rememberPeer(ctx context.Context, _ net.Conn) context.Context {
-	return context.WithValue(ctx, peerKey{}, &peer{})
+func rememberPeer(funnel bool) func(context.Context, net.Conn) context.Context {
+	return func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, peerKey{}, &peer{funnel: funnel})
+	}
+}
+
+func peerOf(r *http.Request) *peer {
+	if known, ok := r.Context().Value(peerKey{}).(*peer); ok {
+		return known
+	}
+	return &peer{} // not behind our Server
 }
 
 // identities asks who the clients of one service are, once for all connections that an address opens within identityShared.
@@ -52,40 +71,51 @@ type identities struct {
 
 // lookup is a question to WhoIs, and its answer once done is closed.
 type lookup struct {
-	done     chan struct{}
-	identity http.Header
-	err      error
+	done   chan struct{}
+	caller caller
+	err    error
 }
 
 func newIdentities(config Config) *identities {
 	return &identities{config: config, recent: map[string]*lookup{}}
 }
 
-// set adds the X-Tailscale-* headers. A lookup that fails or takes too long leaves them out, and is tried again with the next
+// callerOf tells who sends a request. A lookup that fails or takes too long tells of nobody, and is tried again with the next
 // request.
-func (i *identities) set(r *httputil.ProxyRequest) {
-	known, ok := r.In.Context().Value(peerKey{}).(*peer)
-	if !ok {
-		known = &peer{} // not behind our Server
+func (i *identities) callerOf(r *http.Request) caller {
+	known := peerOf(r)
+	if known.funnel {
+		return caller{who: access.Who{Funnel: true}}
 	}
 	known.mu.Lock()
 	defer known.mu.Unlock()
 	if known.since.IsZero() || time.Since(known.since) > identityMaxAge {
-		known.since = time.Time{}
-		identity, err := i.of(r.In.Context(), r.In.RemoteAddr)
+		known.since, known.caller = time.Time{}, caller{}
+		found, err := i.of(r.Context(), r.RemoteAddr)
 		if err != nil {
-			return
+			return caller{}
 		}
-		known.identity, known.since = identity, time.Now()
+		known.caller, known.since = found, time.Now()
 	}
-	maps.Copy(r.Out.Header, known.identity)
+	return known.caller
 }
 
-// of gives the headers for who is behind address ("ip:port"); the port makes no difference on a tailnet.
-func (i *identities) of(ctx context.Context, address string) (http.Header, error) {
+// knownCaller is the caller as far as it has been looked up.
+func knownCaller(r *http.Request) caller {
+	known := peerOf(r)
+	known.mu.Lock()
+	defer known.mu.Unlock()
+	if known.funnel {
+		return caller{who: access.Who{Funnel: true}}
+	}
+	return known.caller
+}
+
+// of tells who is behind address ("ip:port"); the port makes no difference on a tailnet.
+func (i *identities) of(ctx context.Context, address string) (caller, error) {
 	ip, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, err
+		return caller{}, err
 	}
 	i.mu.Lock()
 	asked, ok := i.recent[ip]
@@ -98,7 +128,7 @@ func (i *identities) of(ctx context.Context, address string) (http.Header, error
 		i.ask(context.WithoutCancel(ctx), ip, address, asked) // others wait for it, whose clients are still there
 	}
 	<-asked.done
-	return asked.identity, asked.err
+	return asked.caller, asked.err
 }
 
 // ask does a lookup, and forgets it when it is too old to be shared; at once when it failed.
@@ -121,7 +151,25 @@ func (i *identities) ask(ctx context.Context, ip, address string, asked *lookup)
 		return
 	}
 	time.AfterFunc(identityShared, forget)
-	asked.identity = identityHeaders(who)
+	asked.caller = caller{who: whoOf(who), headers: identityHeaders(who)}
+}
+
+// whoOf is what access rules look at. A host name that a client gave itself is no name to go by.
+func whoOf(who *apitype.WhoIsResponse) access.Who {
+	if who == nil || who.Node == nil {
+		return access.Who{}
+	}
+	known := access.Who{Tags: who.Node.Tags, Capabilities: func(name string) bool {
+		_, ok := who.CapMap[tailcfg.PeerCapability(name)]
+		return ok
+	}}
+	if who.UserProfile != nil && who.UserProfile.ID != 0 {
+		known.Login = who.UserProfile.LoginName
+	}
+	if who.Node.Name != "" {
+		known.Node = who.Node.ComputedName
+	}
+	return known
 }
 
 // identityHeaders are tsnsrv's, by name and format (its proxy.go, setWhoisHeaders). A value that cannot stand in a header,

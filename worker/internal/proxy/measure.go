@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"time"
@@ -11,10 +12,11 @@ import (
 // statusAborted counts requests whose client went away before there was an answer (nginx's number for it).
 const statusAborted = 499
 
-// measure counts each request and, at debug level, logs it: the path without the query, which may carry secrets. The
-// duration is the time to the response header, so that a long stream counts when it begins.
+// measure gives each request its id, counts it and logs it. The duration is the time to the response header, so that a long
+// stream counts when it begins.
 func measure(config Config, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		identifyRequest(r)
 		recorder := &recorder{ResponseWriter: w, start: time.Now(), counters: config.Counters}
 		defer func() {
 			failure := recover()
@@ -23,10 +25,7 @@ func measure(config Config, next http.Handler) http.Handler {
 			} else {
 				recorder.note(http.StatusOK) // a handler that writes nothing says 200
 			}
-			if config.Log.Enabled(r.Context(), slog.LevelDebug) { // or the arguments are made for nothing
-				config.Log.Debug("served", "method", r.Method, "path", r.URL.EscapedPath(), "status", recorder.status,
-					"peer", r.RemoteAddr, "headerMs", recorder.header.Milliseconds(), "totalMs", time.Since(recorder.start).Milliseconds())
-			}
+			logRequest(config, r, recorder)
 			if failure != nil {
 				panic(failure)
 			}
@@ -35,12 +34,34 @@ func measure(config Config, next http.Handler) http.Handler {
 	})
 }
 
+// logRequest writes the line of the access log, or the same at debug level when there is none. The path is without the query,
+// which may carry secrets, unless the operator wants it.
+func logRequest(config Config, r *http.Request, recorder *recorder) {
+	level, path := slog.LevelDebug, r.URL.EscapedPath()
+	if spec := config.Spec.AccessLog; spec != nil {
+		if recorder.isTrouble() || spec.Sampling >= 1 || rand.Float64() < spec.Sampling {
+			level = slog.LevelInfo
+		}
+		if spec.Query && r.URL.RawQuery != "" {
+			path += "?" + r.URL.RawQuery
+		}
+	}
+	if !config.Log.Enabled(r.Context(), level) { // or the arguments are made for nothing
+		return
+	}
+	config.Log.Log(r.Context(), level, "request", "requestId", requestID(r), "method", r.Method, "host", r.Host, "path", path,
+		"protocol", r.Proto, "status", recorder.status, "bytes", recorder.bytes, "peer", r.RemoteAddr,
+		"identity", knownCaller(r).who.String(), "headerMs", recorder.header.Milliseconds(),
+		"totalMs", time.Since(recorder.start).Milliseconds())
+}
+
 // recorder notes the status of a response. Flushing and the rest reach the writer below by Unwrap.
 type recorder struct {
 	http.ResponseWriter
 	start    time.Time
 	header   time.Duration // until the response header; 0 before
 	status   int           // 0 before
+	bytes    int64         // of the body
 	counters *Counters
 }
 
@@ -55,7 +76,9 @@ func (r *recorder) WriteHeader(status int) {
 
 func (r *recorder) Write(p []byte) (int, error) {
 	r.note(http.StatusOK)
-	return r.ResponseWriter.Write(p)
+	n, err := r.ResponseWriter.Write(p)
+	r.bytes += int64(n)
+	return n, err
 }
 
 // Hijack is how a WebSocket leaves HTTP.
@@ -70,6 +93,11 @@ func (r *recorder) note(status int) {
 	}
 	r.status, r.header = status, time.Since(r.start)
 	r.counters.request(status, r.header)
+}
+
+// isTrouble tells that the line of the access log is wanted whatever the sampling.
+func (r *recorder) isTrouble() bool {
+	return r.status >= 500 || r.status == http.StatusUnauthorized || r.status == http.StatusForbidden
 }
 
 // abort notes a response that was cut off: by the client, or by an upstream that broke off in the middle.

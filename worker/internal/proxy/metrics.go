@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/forwardauth"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -22,6 +23,10 @@ type Counters struct {
 	upstreamErrors atomic.Uint64
 	clientAborts   atomic.Uint64
 	whoisErrors    atomic.Uint64
+	clientErrors   atomic.Uint64
+	denied         atomic.Uint64
+	authOutcomes   map[forwardauth.Outcome]*atomic.Uint64 // complete from the start, so that it is only read
+	authDuration   prometheus.Histogram
 	bytesIn        atomic.Uint64
 	bytesOut       atomic.Uint64
 	open           atomic.Int64
@@ -50,6 +55,9 @@ func (c *Counters) Snapshot() protocol.ServiceCounters {
 	}
 }
 
+var authOutcomes = []forwardauth.Outcome{forwardauth.Allowed, forwardauth.Denied, forwardauth.Bypassed, forwardauth.Cached,
+	forwardauth.Passed, forwardauth.Failed}
+
 // Metrics is the Prometheus side of the Counters of all services. The series of a removed service are gone at once.
 type Metrics struct {
 	mu       sync.Mutex
@@ -62,18 +70,27 @@ func NewMetrics() *Metrics { return &Metrics{services: map[string]*Counters{}} }
 // Add makes the counters of a service, which start at zero.
 func (m *Metrics) Add(service string) *Counters {
 	counters := &Counters{
-		service: service,
-		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:        "tsnsrv_request_duration_seconds",
-			Help:        "Time from a request to the header of its response.",
-			ConstLabels: prometheus.Labels{"service": service},
-			Buckets:     []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-		}),
+		service:      service,
+		duration:     histogram(service, "request_duration_seconds", "Time from a request to the header of its response."),
+		authDuration: histogram(service, "auth_duration_seconds", "Time until the auth server answered."),
+		authOutcomes: map[forwardauth.Outcome]*atomic.Uint64{},
+	}
+	for _, outcome := range authOutcomes {
+		counters.authOutcomes[outcome] = &atomic.Uint64{}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.services[service] = counters
 	return counters
+}
+
+func histogram(service, name, help string) prometheus.Histogram {
+	return prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:        "tsnsrv_" + name,
+		Help:        help,
+		ConstLabels: prometheus.Labels{"service": service},
+		Buckets:     []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+	})
 }
 
 // Remove forgets a service.
@@ -87,7 +104,8 @@ func (m *Metrics) Remove(counters *Counters) {
 
 var (
 	requestsDesc = describe("requests_total", "Requests by status code of the response; 499: the client went away before.", "code")
-	errorsDesc   = describe("errors_total", "Trouble by type: upstream did not answer, client_abort, whois failed.", "type")
+	errorsDesc   = describe("errors_total", "Trouble by type: upstream, client_abort, client (refused as malformed or too long), denied (by a rule), whois.", "type")
+	authDesc     = describe("auth_requests_total", "Requests to a service with forward auth, by what became of the question.", "outcome")
 	openDesc     = describe("open_connections", "Connections that clients hold.")
 	bytesInDesc  = describe("request_bytes_total", "Bytes received from clients, headers and WebSockets included.")
 	bytesOutDesc = describe("response_bytes_total", "Bytes sent to clients, headers and WebSockets included.")
@@ -121,6 +139,18 @@ func (c *Counters) collect(out chan<- prometheus.Metric) {
 	counter(errorsDesc, c.upstreamErrors.Load(), "upstream")
 	counter(errorsDesc, c.clientAborts.Load(), "client_abort")
 	counter(errorsDesc, c.whoisErrors.Load(), "whois")
+	counter(errorsDesc, c.clientErrors.Load(), "client")
+	counter(errorsDesc, c.denied.Load(), "denied")
+	asked := false
+	for outcome, count := range c.authOutcomes {
+		if count := count.Load(); count > 0 {
+			asked = true
+			counter(authDesc, count, string(outcome))
+		}
+	}
+	if asked {
+		c.authDuration.Collect(out)
+	}
 	counter(bytesInDesc, c.bytesIn.Load())
 	counter(bytesOutDesc, c.bytesOut.Load())
 	out <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(c.open.Load()), c.service)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/forwardauth"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -21,6 +22,11 @@ type Config struct {
 	Spec     protocol.ProxySpec
 	Upstream *Upstream
 	WhoIs    WhoIs
+
+	// KnownHost tells whether a name or address, in lower case and without port, is one that the service has. Only with
+	// forward auth.
+	KnownHost func(host string) bool
+
 	Counters *Counters
 	Log      *slog.Logger
 }
@@ -29,22 +35,49 @@ type Config struct {
 // flushes at once by itself; asking it to do so for every body costs a packet per response, as the header then goes alone.
 const flushInterval = 50 * time.Millisecond
 
-// New makes the handler: measure -> refuse what is no proxying -> rewrite -> upstream. There is no ServeMux in it, which
-// would redirect //x and /a/../b before the upstream sees them.
-func New(config Config) (http.Handler, error) {
+// Proxy is the handler of one service. A link of the chain that a service does not ask for is not in it.
+type Proxy struct {
+	http.Handler
+	guard *forwardauth.Guard // nil without forward auth
+}
+
+// New makes the chain, from the outside in: measure -> refuse what is no proxying -> limit bodies -> access rules -> forward auth -> prefixes -> rewrite -> upstream. There is no ServeMux in it, which would
+// redirect //x and /a/../b before the upstream sees them.
+func New(config Config) (*Proxy, error) {
 	target, err := url.Parse(config.Spec.Upstream)
 	if err != nil {
 		return nil, err
 	}
-	reverse := &httputil.ReverseProxy{
-		Rewrite:       rewriter(config, target),
-		Transport:     config.Upstream.transport,
-		ErrorHandler:  failureHandler(config),
-		FlushInterval: flushInterval,
-		BufferPool:    buffers,
-		ErrorLog:      log.New(io.Discard, "", 0), // aborted copies, which measure sees as well
+	clients := newIdentities(config)
+	var chain http.Handler = &httputil.ReverseProxy{
+		Rewrite:        rewriter(config, target, clients),
+		Transport:      config.Upstream.transport,
+		ModifyResponse: responder(config.Spec),
+		ErrorHandler:   failureHandler(config),
+		FlushInterval:  flushInterval,
+		BufferPool:     buffers,
+		ErrorLog:       log.New(io.Discard, "", 0), // aborted copies, which measure sees as well
 	}
-	return measure(config, refuseConnect(reverse)), nil
+	chain = matchPrefixes(config, chain)
+	guard, err := newGuard(config, clients)
+	if err != nil {
+		return nil, err
+	}
+	if guard != nil {
+		chain = guard.Handler(chain)
+	}
+	if chain, err = checkAccess(config, clients, chain); err != nil {
+		return nil, err
+	}
+	chain = limitBody(config, chain)
+	return &Proxy{Handler: measure(config, refuseConnect(chain)), guard: guard}, nil
+}
+
+// Close ends idle connections to the auth server.
+func (p *Proxy) Close() {
+	if p.guard != nil {
+		p.guard.Close()
+	}
 }
 
 // refuseConnect keeps the service from being asked to tunnel to somewhere else.

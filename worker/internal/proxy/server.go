@@ -2,40 +2,59 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
-// keepAliveTimeout closes connections that clients left open: a tailnet peer that vanished says no goodbye.
-const keepAliveTimeout = 5 * time.Minute
+// ServerConfig is what one listener of a service is served with.
+type ServerConfig struct {
+	Spec     protocol.ListenSpec
+	Handler  http.Handler
+	TLS      *tls.Config // nil: without TLS
+	Counters *Counters
+	Seen     func(net.Addr) // told of each client that connects; must not block
+}
 
-// Server serves one listener of a service.
+// Server serves one listener that speaks HTTP.
 type Server struct {
 	http        *http.Server
 	connections *connections
 }
 
-// Serve begins to serve listener, and owns it from then on. seen is told of each client that connects; it must not block.
-func Serve(listener net.Listener, spec protocol.ListenSpec, handler http.Handler, counters *Counters, seen func(net.Addr)) *Server {
+// Serve begins to serve listener, and owns it from then on.
+func Serve(listener net.Listener, config ServerConfig) *Server {
 	server := &Server{
 		http: &http.Server{
-			Handler:           handler,
-			ReadHeaderTimeout: time.Duration(spec.ReadHeaderTimeoutMs) * time.Millisecond,
-			IdleTimeout:       keepAliveTimeout,
-			ConnContext:       rememberPeer,
-			Protocols:         http1(),
+			Handler:           config.Handler,
+			TLSConfig:         config.TLS,
+			ReadHeaderTimeout: milliseconds(config.Spec.ReadHeaderTimeoutMs),
+			IdleTimeout:       milliseconds(config.Spec.IdleTimeoutMs),
+			ConnContext:       rememberPeer(config.Spec.Scheme == protocol.ListenSpecSchemeFunnel),
+			Protocols:         protocols(),
 			ErrorLog:          log.New(io.Discard, "", 0), // what clients do wrong
 		},
-		connections: &connections{Listener: listener, counters: counters, seen: seen, open: map[*connection]struct{}{}},
+		connections: track(listener, config.Counters, config.Seen),
 	}
-	go server.http.Serve(server.connections)
+	if config.TLS != nil {
+		go server.http.ServeTLS(server.connections, "", "")
+	} else {
+		go server.http.Serve(server.connections)
+	}
 	return server
+}
+
+// protocols are those of both sides. HTTP/2 is for TLS, where both can tell that they speak it.
+func protocols() *http.Protocols {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	return &protocols
 }
 
 // StopListening frees the address at once; connections stay. Drain follows.
@@ -56,6 +75,10 @@ type connections struct {
 
 	mu   sync.Mutex
 	open map[*connection]struct{}
+}
+
+func track(listener net.Listener, counters *Counters, seen func(net.Addr)) *connections {
+	return &connections{Listener: listener, counters: counters, seen: seen, open: map[*connection]struct{}{}}
 }
 
 func (c *connections) Accept() (net.Conn, error) {
@@ -88,6 +111,20 @@ func (c *connections) closeAll() {
 type connection struct {
 	net.Conn
 	owner *connections
+	also  func() // guarded by owner.mu
+}
+
+// onClose adds what is to be closed with the connection; at once, if that is closed already.
+func (c *connection) onClose(also func()) {
+	c.owner.mu.Lock()
+	_, open := c.owner.open[c]
+	if open {
+		c.also = also
+	}
+	c.owner.mu.Unlock()
+	if !open {
+		also()
+	}
 }
 
 func (c *connection) Read(p []byte) (int, error) {
@@ -102,7 +139,7 @@ func (c *connection) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// CloseWrite lets one side of a WebSocket end before the other.
+// CloseWrite lets one side end before the other.
 func (c *connection) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
@@ -112,10 +149,15 @@ func (c *connection) CloseWrite() error {
 
 func (c *connection) Close() error {
 	c.owner.mu.Lock()
-	if _, ok := c.owner.open[c]; ok {
+	_, open := c.owner.open[c]
+	also := c.also
+	if open {
 		delete(c.owner.open, c)
 		c.owner.counters.open.Add(-1)
 	}
 	c.owner.mu.Unlock()
+	if open && also != nil {
+		also()
+	}
 	return c.Conn.Close()
 }

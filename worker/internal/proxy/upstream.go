@@ -3,83 +3,170 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
-const (
-	dialTimeout         = 10 * time.Second
-	tlsHandshakeTimeout = 10 * time.Second
-	idleTimeout         = 90 * time.Second
-	idlePerHost         = 64
-)
+const idlePerHost = 64
 
 // Dial opens a connection; it is a node's or the host's.
 type Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
-// Upstream is the pool of connections to what a service stands for. Settings that do not concern how to connect can change
-// while it stays.
+// Dialer is a node, for upstreams that are on the tailnet. It is compared with ==.
+type Dialer interface {
+	Dial(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Upstreams are the pools of connections that the services of a worker share.
+type Upstreams struct {
+	mu    sync.Mutex
+	pools map[way]*Upstream
+}
+
+// NewUpstreams makes an empty set.
+func NewUpstreams() *Upstreams { return &Upstreams{pools: map[way]*Upstream{}} }
+
+// Upstream is one pool. Settings that do not concern how to connect can change while it stays.
 type Upstream struct {
+	set       *Upstreams
 	way       way
+	users     int // guarded by set.mu
 	transport *http.Transport
 }
 
-// way are the settings that make connections what they are.
+// way are the settings that make connections what they are. Services that agree in them can share connections: the transport
+// tells hosts apart by itself.
 type way struct {
-	dialAddress, dialUnixPath       string
-	useTailnetDialer, insecureHTTPS bool
+	dialAddress, dialUnixPath                                                   string
+	tailnet                                                                     Dialer // nil: the host's network
+	insecureHTTPS, allowInsecureCiphers                                         bool
+	caFile                                                                      string
+	caChanged                                                                   time.Time
+	dialTimeoutMs, tlsTimeoutMs, responseHeaderTimeoutMs, upstreamIdleTimeoutMs int
 }
 
-func wayOf(spec protocol.ProxySpec) way {
-	return way{spec.DialAddress, spec.DialUnixPath, spec.UseTailnetDialer, spec.InsecureHTTPS}
+func wayOf(spec protocol.ProxySpec, tailnet Dialer) way {
+	w := way{
+		dialAddress:             spec.DialAddress,
+		dialUnixPath:            spec.DialUnixPath,
+		insecureHTTPS:           spec.InsecureHTTPS,
+		allowInsecureCiphers:    spec.AllowInsecureCiphers,
+		caFile:                  spec.CaFile,
+		dialTimeoutMs:           spec.DialTimeoutMs,
+		tlsTimeoutMs:            spec.TlsTimeoutMs,
+		responseHeaderTimeoutMs: spec.ResponseHeaderTimeoutMs,
+		upstreamIdleTimeoutMs:   spec.UpstreamIdleTimeoutMs,
+	}
+	if spec.UseTailnetDialer && !staysOnHost(spec) {
+		w.tailnet = tailnet
+	}
+	if file, err := os.Stat(spec.CaFile); err == nil {
+		w.caChanged = file.ModTime()
+	}
+	return w
 }
 
-// NewUpstream makes a pool; tailnet dials through the service's node, where the spec asks for it.
-func NewUpstream(spec protocol.ProxySpec, tailnet Dial) *Upstream {
-	way := wayOf(spec)
-	return &Upstream{way: way, transport: &http.Transport{
-		Proxy:                 nil, // never by the host's http_proxy
-		DialContext:           way.dialer(tailnet),
-		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: way.insecureHTTPS},
-		TLSHandshakeTimeout:   tlsHandshakeTimeout,
-		MaxIdleConnsPerHost:   idlePerHost,
-		IdleConnTimeout:       idleTimeout,
-		ExpectContinueTimeout: time.Second,
-		DisableCompression:    true, // bodies pass as they are
-		Protocols:             http1(),
-	}}
+// staysOnHost tells that what is dialled is this machine, whoever dials.
+func staysOnHost(spec protocol.ProxySpec) bool {
+	if spec.DialUnixPath != "" {
+		return true
+	}
+	host := ""
+	if spec.DialAddress != "" {
+		host, _, _ = net.SplitHostPort(spec.DialAddress)
+	} else if target, err := url.Parse(spec.Upstream); err == nil {
+		host = target.Hostname()
+	}
+	address, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && address.IsLoopback()
 }
 
-// Fits tells whether the pool can serve a changed spec.
-func (u *Upstream) Fits(spec protocol.ProxySpec) bool { return u.way == wayOf(spec) }
+// Acquire gives the pool for a spec; the caller releases it. tailnet is the service's node, which dials where the spec asks
+// for it.
+func (u *Upstreams) Acquire(spec protocol.ProxySpec, tailnet Dialer) (*Upstream, error) {
+	way := wayOf(spec, tailnet)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	pool, ok := u.pools[way]
+	if !ok {
+		transport, err := way.newTransport()
+		if err != nil {
+			return nil, err
+		}
+		pool = &Upstream{set: u, way: way, transport: transport}
+		u.pools[way] = pool
+	}
+	pool.users++
+	return pool, nil
+}
 
-// Close ends idle connections; those in use end with their request.
-func (u *Upstream) Close() { u.transport.CloseIdleConnections() }
-
-func (w way) dialer(tailnet Dial) Dial {
-	host := (&net.Dialer{}).DialContext
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-		defer cancel()
-		if w.dialUnixPath != "" {
-			return host(ctx, "unix", w.dialUnixPath)
-		}
-		if w.dialAddress != "" {
-			address = w.dialAddress
-		}
-		if w.useTailnetDialer {
-			return tailnet(ctx, network, address)
-		}
-		return host(ctx, network, address)
+// Release ends idle connections with the last user; those in use end with their request.
+func (u *Upstream) Release() {
+	u.set.mu.Lock()
+	defer u.set.mu.Unlock()
+	if u.users--; u.users == 0 {
+		delete(u.set.pools, u.way)
+		u.transport.CloseIdleConnections()
 	}
 }
 
-// http1 is the only protocol spoken, on both sides, as with tsnsrv.
-func http1() *http.Protocols {
-	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	return &protocols
+func (w way) newTransport() (*http.Transport, error) {
+	secure := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: w.insecureHTTPS}
+	if w.allowInsecureCiphers {
+		for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+			secure.CipherSuites = append(secure.CipherSuites, suite.ID)
+		}
+	}
+	if w.caFile != "" {
+		authorities, err := os.ReadFile(w.caFile)
+		if err != nil {
+			return nil, fmt.Errorf("upstreamCAFile: %w", err)
+		}
+		secure.RootCAs = x509.NewCertPool()
+		if !secure.RootCAs.AppendCertsFromPEM(authorities) {
+			return nil, fmt.Errorf("upstreamCAFile: there is no certificate in %s", w.caFile)
+		}
+	}
+	return &http.Transport{
+		Proxy:                 nil, // never by the host's http_proxy
+		DialContext:           w.dial,
+		TLSClientConfig:       secure,
+		TLSHandshakeTimeout:   milliseconds(w.tlsTimeoutMs),
+		ResponseHeaderTimeout: milliseconds(w.responseHeaderTimeoutMs),
+		MaxIdleConnsPerHost:   idlePerHost,
+		IdleConnTimeout:       milliseconds(w.upstreamIdleTimeoutMs),
+		ExpectContinueTimeout: time.Second,
+		DisableCompression:    true, // bodies pass as they are
+		Protocols:             protocols(),
+	}, nil
+}
+
+func (w way) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := withTimeout(ctx, w.dialTimeoutMs)
+	defer cancel()
+	dial := (&net.Dialer{}).DialContext
+	if w.tailnet != nil {
+		dial = w.tailnet.Dial
+	}
+	switch {
+	case w.dialUnixPath != "":
+		network, address = "unix", w.dialUnixPath
+	case w.dialAddress != "":
+		address = w.dialAddress
+	}
+	conn, err := dial(ctx, network, address)
+	if err != nil && errors.Is(context.Cause(ctx), errTimeout) {
+		err = fmt.Errorf("connecting to %s: %w", address, context.DeadlineExceeded)
+	}
+	return conn, err
 }

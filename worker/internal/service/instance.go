@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -18,39 +19,62 @@ import (
 // instance is one run of a node with what serves on it. It is not safe for concurrent use.
 type instance struct {
 	spec       protocol.ServiceSpec
+	options    Options
 	hadAuthKey bool
 	last       node.Status
 	counters   *proxy.Counters
 	log        *slog.Logger
+	tell       teller
 
 	dir      *statedir.Dir
 	clients  *clients
 	calling  sync.WaitGroup
 	endCalls context.CancelFunc // nil until the node is up
 	node     *node.Node
-	upstream *proxy.Upstream
-	handler  swappable
-	servers  map[protocol.ListenSpec]*proxy.Server
+	names    atomic.Pointer[names]  // of the node, as last known
+	https    atomic.Pointer[string] // port of the listener that redirects go to
+
+	upstream     *proxy.Upstream // nil without a proxy, as the next two
+	proxy        *proxy.Proxy
+	handler      swappable
+	certificates *certificates
+	servers      map[protocol.ListenSpec]server
 
 	retired     sync.WaitGroup // servers of listeners that a change took away
 	retiredEnds context.Context
 	endRetired  context.CancelFunc
 }
 
+// server is what serves one listener: a proxy.Server or a proxy.Forwarder.
+type server interface {
+	StopListening()
+	Drain(ctx context.Context)
+}
+
+// teller takes what concerns the status of the service and happens on the side. It may be called from any goroutine.
+type teller interface {
+	// problem sets what is wrong with a part of the service; nil when nothing is any more.
+	problem(part string, err error)
+	// certificate sets how the certificate stands; nil for none.
+	certificate(status *protocol.CertificateStatus)
+}
+
 // swappable lets the handler change under connections that stay.
-type swappable struct{ current atomic.Pointer[http.Handler] }
+type swappable struct{ current atomic.Pointer[proxy.Proxy] }
 
 func (s *swappable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	(*s.current.Load()).ServeHTTP(w, r)
+	s.current.Load().ServeHTTP(w, r)
 }
 
 // startInstance takes the state directory, starts the node and listens. An error leaves nothing behind.
-func startInstance(options Options, spec protocol.ServiceSpec, counters *proxy.Counters, log *slog.Logger) (_ *instance, err error) {
+func startInstance(options Options, spec protocol.ServiceSpec, counters *proxy.Counters, tell teller, log *slog.Logger) (_ *instance, err error) {
 	dir, err := statedir.Open(spec.Node.StateDir, options.Holder)
 	if err != nil {
 		return nil, err
 	}
-	i := &instance{counters: counters, log: log, dir: dir, clients: recallClients(dir, log), servers: map[protocol.ListenSpec]*proxy.Server{}}
+	i := &instance{options: options, counters: counters, log: log, tell: tell, dir: dir, clients: recallClients(dir, log),
+		servers: map[protocol.ListenSpec]server{}}
+	i.names.Store(&names{})
 	i.retiredEnds, i.endRetired = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -72,6 +96,9 @@ func startInstance(options Options, spec protocol.ServiceSpec, counters *proxy.C
 		ControlURL: spec.Node.ControlURL,
 		AuthKey:    authKey,
 		Ephemeral:  spec.Node.Ephemeral,
+		Tags:       spec.Node.Tags,
+		ClientID:   spec.Node.ClientID,
+		Audience:   spec.Node.Audience,
 		Port:       port,
 		Verbose:    spec.Node.Verbose,
 		Interfaces: options.Interfaces,
@@ -80,6 +107,7 @@ func startInstance(options Options, spec protocol.ServiceSpec, counters *proxy.C
 	if err != nil {
 		return nil, err
 	}
+	i.certificates = newCertificates(i.node, tell)
 	if err := i.apply(spec); err != nil {
 		return nil, err
 	}
@@ -88,53 +116,139 @@ func startInstance(options Options, spec protocol.ServiceSpec, counters *proxy.C
 
 // apply makes proxy and listeners what the spec says, touching only what differs.
 func (i *instance) apply(spec protocol.ServiceSpec) error {
-	spec.AuthKey = nil
-	if err := i.applyProxy(spec); err != nil {
-		return err
+	spec.AuthKey, spec.OrderCertificate, spec.Retry = nil, nil, nil
+	if spec.Proxy != nil {
+		if err := i.applyProxy(spec.Name, *spec.Proxy); err != nil {
+			return err
+		}
 	}
 	for listen, server := range i.servers {
 		if !slices.Contains(spec.Listeners, listen) {
 			delete(i.servers, listen)
+			i.tell.problem(partOf(listen), nil)
 			i.retire(server)
 		}
 	}
+	i.certificates.use(spec.Listeners)
+	port := portOfHTTPS(spec.Listeners)
+	i.https.Store(&port)
 	for _, listen := range spec.Listeners {
 		if _, ok := i.servers[listen]; ok {
 			continue
 		}
-		listener, err := i.node.Listen(listen.Address)
+		server, err := i.serve(listen)
 		if err != nil {
 			return &listenError{address: listen.Address, err: err}
 		}
-		i.servers[listen] = proxy.Serve(listener, listen, &i.handler, i.counters, i.seen)
+		i.servers[listen] = server
 	}
 	i.spec = spec
 	return nil
 }
 
-// applyProxy swaps the handler. Requests that run end with the old one; no connection is touched.
-func (i *instance) applyProxy(spec protocol.ServiceSpec) error {
-	upstream := i.upstream
-	if upstream == nil || !upstream.Fits(spec.Proxy) {
-		upstream = proxy.NewUpstream(spec.Proxy, i.node.Dial)
+// serve begins to listen.
+func (i *instance) serve(listen protocol.ListenSpec) (server, error) {
+	if listen.Scheme == protocol.ListenSpecSchemeFunnel {
+		part := partOf(listen)
+		listener := i.node.ListenFunnel(listen.Address, func(err error) { i.tell.problem(part, err) })
+		return proxy.Serve(listener, proxy.ServerConfig{
+			Spec: listen, Handler: &i.handler, TLS: i.certificates.config(listen), Counters: i.counters,
+			Seen: func(net.Addr) {}, // the internet cannot be called back
+		}), nil
 	}
-	handler, err := proxy.New(proxy.Config{
-		Service:  spec.Name,
-		Spec:     spec.Proxy,
-		Upstream: upstream,
-		WhoIs:    i.node.WhoIs,
-		Counters: i.counters,
-		Log:      i.log,
-	})
+	listener, err := i.node.Listen(listen.Address)
+	if err != nil {
+		return nil, err
+	}
+	config := proxy.ServerConfig{Spec: listen, Handler: &i.handler, Counters: i.counters, Seen: i.seen}
+	switch listen.Scheme {
+	case protocol.ListenSpecSchemeTcp:
+		dial := (&net.Dialer{}).DialContext
+		if listen.UseTailnetDialer {
+			dial = i.node.Dial
+		}
+		return proxy.Forward(listener, listen, dial, i.counters, i.seen, i.log), nil
+	case protocol.ListenSpecSchemeRedirect:
+		config.Handler = proxy.RedirectToHTTPS(i.address)
+	case protocol.ListenSpecSchemeHttps:
+		config.TLS = i.certificates.config(listen)
+	}
+	return proxy.Serve(listener, config), nil
+}
+
+func portOfHTTPS(listeners []protocol.ListenSpec) string {
+	for _, listen := range listeners {
+		if speaksTLS(listen) {
+			_, port, _ := strings.Cut(listen.Address, ":")
+			return port
+		}
+	}
+	return "443"
+}
+
+// partOf names a listener in the status.
+func partOf(listen protocol.ListenSpec) string { return string(listen.Scheme) + " " + listen.Address }
+
+// applyProxy swaps the handler. Requests that run end with the old one; no connection is touched.
+func (i *instance) applyProxy(name string, spec protocol.ProxySpec) error {
+	upstream, err := i.options.upstreams.Acquire(spec, i.node)
 	if err != nil {
 		return err
 	}
-	i.handler.current.Store(&handler)
-	if i.upstream != nil && i.upstream != upstream {
-		i.upstream.Close()
+	next, err := proxy.New(proxy.Config{
+		Service:   name,
+		Spec:      spec,
+		Upstream:  upstream,
+		WhoIs:     i.node.WhoIs,
+		KnownHost: i.knows,
+		Counters:  i.counters,
+		Log:       i.log,
+	})
+	if err != nil {
+		upstream.Release()
+		return err
 	}
-	i.upstream = upstream
+	i.handler.current.Store(next)
+	i.closeProxy()
+	i.upstream, i.proxy = upstream, next
 	return nil
+}
+
+func (i *instance) closeProxy() {
+	if i.proxy != nil {
+		i.proxy.Close()
+		i.upstream.Release()
+	}
+}
+
+// names are what clients may call the node.
+type names struct {
+	domain    string
+	addresses []string
+}
+
+// address is where browsers find the service; empty until the node knows its name.
+func (i *instance) address() string {
+	domain, port := i.names.Load().domain, *i.https.Load()
+	if domain == "" || port == "443" {
+		return domain
+	}
+	return net.JoinHostPort(domain, port)
+}
+
+// learn takes over what the node says of itself.
+func (i *instance) learn(status node.Status) {
+	i.last = status
+	if status.DNSName != "" {
+		i.names.Store(&names{domain: strings.ToLower(status.DNSName), addresses: status.Addresses})
+	}
+}
+
+// knows tells whether host is a name or address of this service, or a name that its certificate is for.
+func (i *instance) knows(host string) bool {
+	known := i.names.Load()
+	short, _, _ := strings.Cut(known.domain, ".")
+	return host != "" && (host == known.domain || host == short) || slices.Contains(known.addresses, host) || i.certificates.covers(host)
 }
 
 // seen remembers who has connected. What calls a new client at the next start needs a network map that has it.
@@ -155,7 +269,7 @@ func (i *instance) greet() {
 }
 
 // retire frees the listener's address now, and lets its requests end on the side.
-func (i *instance) retire(server *proxy.Server) {
+func (i *instance) retire(server server) {
 	server.StopListening()
 	i.retired.Go(func() {
 		ctx, cancel := context.WithTimeout(i.retiredEnds, restartDrain)
@@ -174,8 +288,9 @@ func (i *instance) close(ctx context.Context) {
 	drained.Wait()
 	i.endRetired()
 	i.retired.Wait()
-	if i.upstream != nil {
-		i.upstream.Close()
+	i.closeProxy()
+	if i.certificates != nil {
+		i.certificates.close()
 	}
 	if i.endCalls != nil {
 		i.endCalls()

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,6 +34,7 @@ type Service struct {
 	pending bool                 // want is not yet taken up
 	restart bool                 // and the instance that runs is to be replaced
 	leaving bool
+	order   bool               // a certificate may be ordered
 	applied *protocol.NodeSpec // of the instance that runs; nil without one
 	status  protocol.ServiceStatus
 
@@ -53,7 +57,7 @@ func newService(set *Set, spec protocol.ServiceSpec) *Service {
 		cutShort: cutShort,
 		want:     spec,
 		pending:  true,
-		status:   protocol.ServiceStatus{Name: spec.Name, SpecHash: spec.SpecHash, Addresses: []string{}},
+		status:   protocol.ServiceStatus{Name: spec.Name, SpecHash: spec.SpecHash, Addresses: []string{}, Problems: []protocol.ServiceProblem{}},
 	}
 	s.enter(protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonQueued, queuedMessage)
 	signal(s.wake)
@@ -71,11 +75,20 @@ func (s *Service) put(spec protocol.ServiceSpec) (protocol.ServiceStatus, error)
 	}
 	stuck := s.status.Phase == protocol.ServiceStatusPhaseFailed || s.status.Phase == protocol.ServiceStatusPhaseNeedsLogin
 	again := spec.Retry != nil && *spec.Retry && stuck
+	if spec.OrderCertificate != nil && *spec.OrderCertificate {
+		s.order = true
+		if known := s.status.Certificate; known != nil && known.Phase == protocol.CertificateStatusPhaseMissing {
+			ordering := *known
+			ordering.Phase = protocol.CertificateStatusPhaseOrdering
+			s.status.Certificate = &ordering
+		}
+		signal(s.wake)
+	}
 	if spec.SpecHash == s.want.SpecHash && !again {
 		return s.snapshot(), nil
 	}
 	s.want, s.pending = spec, true
-	s.restart = s.applied != nil && (s.restart || again || *s.applied != spec.Node)
+	s.restart = s.applied != nil && (s.restart || again || !reflect.DeepEqual(*s.applied, spec.Node))
 	switch {
 	case s.applied == nil || s.restart && stuck:
 		s.status.SpecHash = spec.SpecHash
@@ -190,9 +203,13 @@ func (s *Service) timeout() <-chan time.Time {
 // advance takes up what is wanted: in place where it can be, else by queueing for a new node.
 func (s *Service) advance() {
 	s.mu.Lock()
-	spec, inPlace := s.want, s.applied != nil && !s.restart
+	spec, inPlace, order := s.want, s.applied != nil && !s.restart, s.order
+	s.order = false
 	if !s.pending {
 		s.mu.Unlock()
+		if order && s.instance != nil {
+			s.instance.certificates.order()
+		}
 		return // start has taken it up
 	}
 	if inPlace {
@@ -229,7 +246,7 @@ func (s *Service) start() {
 		s.status.SpecHash = spec.SpecHash
 		s.enter(protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonStarting, "The node is starting.")
 	})
-	running, err := startInstance(s.set.options, spec, s.counters, s.log)
+	running, err := startInstance(s.set.options, spec, s.counters, s, s.log)
 	if err != nil {
 		s.failWith(err)
 		return
@@ -256,7 +273,7 @@ func (s *Service) disarmDeadline() {
 
 // observe follows the node. A node that waits for a person is no longer starting: it has no deadline and no slot.
 func (s *Service) observe(status node.Status) {
-	s.instance.last = status
+	s.instance.learn(status)
 	switch status.State {
 	case node.Starting:
 		if s.deadline == nil && !s.starting {
@@ -317,6 +334,34 @@ func (s *Service) stop(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.applied, s.restart = nil, false
+	s.status.Problems, s.status.Certificate = []protocol.ServiceProblem{}, nil
+}
+
+// problem implements teller.
+func (s *Service) problem(part string, err error) {
+	s.mu.Lock()
+	after := slices.DeleteFunc(slices.Clone(s.status.Problems), func(known protocol.ServiceProblem) bool { return known.Part == part })
+	if err != nil {
+		after = append(after, protocol.ServiceProblem{Part: part, Message: sentence(err.Error())})
+		slices.SortFunc(after, func(a, b protocol.ServiceProblem) int { return strings.Compare(a.Part, b.Part) })
+	}
+	changed := !s.leaving && !slices.Equal(s.status.Problems, after)
+	if changed {
+		s.status.Problems = after // replaced and not changed: snapshots share it
+	}
+	s.mu.Unlock()
+	if !changed {
+		return
+	}
+	if err != nil {
+		s.log.Warn("a part of the service does not work", "part", part, "error", err)
+	}
+	s.set.changed(s.name)
+}
+
+// certificate implements teller.
+func (s *Service) certificate(status *protocol.CertificateStatus) {
+	s.update(func() { s.status.Certificate = status })
 }
 
 // fail frees node and lock, and stays failed until it is put again or deleted.

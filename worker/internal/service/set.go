@@ -33,6 +33,8 @@ type Options struct {
 	Interfaces       *interfaces.Table
 	Metrics          *proxy.Metrics
 	Log              *slog.Logger
+
+	upstreams *proxy.Upstreams
 }
 
 // Set is all services of the worker. Its methods do not wait and may be called from any goroutine.
@@ -56,6 +58,7 @@ func NewSet(options Options) *Set {
 	if concurrency <= 0 {
 		concurrency = unlimited
 	}
+	options.upstreams = proxy.NewUpstreams()
 	return &Set{
 		options:  options,
 		slots:    make(chan struct{}, concurrency),

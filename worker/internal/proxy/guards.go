@@ -1,0 +1,113 @@
+package proxy
+
+import (
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/access"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/forwardauth"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/prefix"
+)
+
+// checkAccess lets in whom the rules name. Who is turned away learns that and no more; the reason is in the log.
+func checkAccess(config Config, clients *identities, next http.Handler) (http.Handler, error) {
+	if len(config.Spec.Allow) == 0 {
+		return next, nil
+	}
+	rules, err := access.New(config.Spec.Allow)
+	if err != nil {
+		return nil, err
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		caller := clients.callerOf(r)
+		if decision := rules.Decide(r.URL, caller.who); !decision.Allowed {
+			config.audit(r, caller, http.StatusForbidden, decision.Reason)
+			refuse(w, r, http.StatusForbidden, "you may not use this")
+			return
+		}
+		next.ServeHTTP(w, r)
+	}), nil
+}
+
+// matchPrefixes answers only on the paths that are listed. The request that goes on has the path for the upstream.
+func matchPrefixes(config Config, next http.Handler) http.Handler {
+	if len(config.Spec.Prefixes) == 0 {
+		return next
+	}
+	prefixes := prefix.New(config.Spec.Prefixes, config.Spec.StripPrefix)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path, rawPath, err := prefixes.Match(r.URL, peerOf(r).funnel)
+		switch {
+		case err == prefix.ErrNotFound:
+			http.NotFound(w, r)
+			return
+		case err != nil:
+			config.refuseRequest(w, r, http.StatusBadRequest, err.Error())
+			return
+		}
+		if path != r.URL.Path || rawPath != r.URL.RawPath {
+			target, shortened := *r.URL, *r
+			target.Path, target.RawPath = path, rawPath
+			shortened.URL = &target
+			r = &shortened
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// newGuard makes what asks the auth server; nil when there is none to ask.
+func newGuard(config Config, clients *identities) (*forwardauth.Guard, error) {
+	spec := config.Spec.ForwardAuth
+	if spec == nil {
+		return nil, nil
+	}
+	return forwardauth.New(forwardauth.Config{
+		Spec: *spec,
+		Client: func(r *http.Request) forwardauth.Client {
+			client := forwardauth.Client{Funnel: peerOf(r).funnel}
+			client.Address, _, _ = net.SplitHostPort(r.RemoteAddr)
+			if config.Spec.Whois {
+				caller := clients.callerOf(r)
+				client.Person, client.Identity = caller.who.IsPerson(), caller.who.String()
+			}
+			return client
+		},
+		KnownHost: func(r *http.Request) bool { return config.KnownHost(hostOf(r)) },
+		Observe:   config.Counters.auth,
+		RequestID: requestID,
+		Log:       config.Log,
+	})
+}
+
+// hostOf is the host that the client asks for, without port and in lower case.
+func hostOf(r *http.Request) string {
+	host := url.URL{Host: r.Host}
+	return strings.TrimSuffix(strings.ToLower(host.Hostname()), ".")
+}
+
+// refuseRequest answers a request that no upstream should see.
+func (c Config) refuseRequest(w http.ResponseWriter, r *http.Request, status int, why string) {
+	c.Counters.clientErrors.Add(1)
+	c.Log.Info("a request was refused", "requestId", requestID(r), "peer", r.RemoteAddr, "method", r.Method, "status", status, "reason", why)
+	refuse(w, r, status, why)
+}
+
+// audit is the line that each denial leaves.
+func (c Config) audit(r *http.Request, who caller, status int, reason string) {
+	c.Counters.denied.Add(1)
+	c.Log.Warn("a request was denied", "requestId", requestID(r), "peer", r.RemoteAddr, "identity", who.who.String(),
+		"funnel", who.who.Funnel, "method", r.Method, "path", r.URL.EscapedPath(), "status", status, "reason", reason)
+}
+
+// auth counts one request to a service with forward auth.
+func (c *Counters) auth(outcome forwardauth.Outcome, took time.Duration) {
+	if count, ok := c.authOutcomes[outcome]; ok {
+		count.Add(1)
+	}
+	if took > 0 {
+		c.authDuration.Observe(took.Seconds())
+	}
+}
