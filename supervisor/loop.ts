@@ -18,6 +18,7 @@ import {
   type Patience,
   type Placement,
   type Policy,
+  type Remembered,
   nothingObserved,
 } from './core/types.ts'
 import { viewServices, viewShards } from './core/view.ts'
@@ -29,8 +30,8 @@ export interface LoopPorts {
   readonly createFleet: (post: (event: Event) => void) => Fleet
   /** Reads the configuration again; rejects with a ConfigError. */
   readonly loadConfig: () => Promise<ResolvedConfig>
-  /** Writes the placement; rejects when it cannot, and then nothing has changed. */
-  readonly savePlacement: (placement: Placement) => Promise<void>
+  /** Writes what has to outlive this supervisor; rejects when it cannot, and then nothing has changed. */
+  readonly save: (state: Remembered) => Promise<void>
   /** The auth key of a service; undefined when it has none and a person has to log the node in. Rejects with the reason. */
   readonly authKey: (service: ResolvedService, options: { fresh: boolean }) => Promise<string | undefined>
   readonly hasCredential: (service: ResolvedService) => boolean
@@ -67,21 +68,27 @@ export class Loop implements Operator {
   #config: ResolvedConfig
   #services: ReadonlyMap<string, ResolvedService> = new Map()
   #placement: Placement
-  #desired: Desired = { phase: 'adopt', services: new Map() }
-  #observed: Observed = nothingObserved
+  /** What is written, and the writing of it, one after the other. */
+  #remembered: Remembered
+  #saves: Promise<unknown> = Promise.resolve()
+  #desired: Desired
+  #observed: Observed
   #generation = 0
   #configError = ''
   #reloads: Promise<unknown> = Promise.resolve()
   #tickIsDue = false
   #cancelTimer: () => void = () => undefined
 
-  /** `placement` is what was last written; empty when there was nothing or it was damaged. */
-  constructor(ports: LoopPorts, identity: Identity, config: ResolvedConfig, placement: Placement, patience: Patience) {
+  /** `remembered` is what was last written; empty when there was nothing or it was damaged. */
+  constructor(ports: LoopPorts, identity: Identity, config: ResolvedConfig, remembered: Remembered, patience: Patience) {
     this.#ports = ports
     this.#patience = patience
     this.#identity = identity
     this.#config = config
-    this.#placement = placement
+    this.#remembered = remembered
+    this.#placement = remembered.placement
+    this.#desired = { phase: 'adopt', services: new Map(), certificatesPerWeek: config.settings.certificatesPerWeek }
+    this.#observed = { ...nothingObserved, certificateOrders: remembered.certificateOrders }
     this.#startedAt = ports.clock.now()
     this.done = new Promise((resolve) => {
       this.#settle = resolve
@@ -128,7 +135,7 @@ export class Loop implements Operator {
     refuseOtherDirectories(this.#config, config)
     const services = new Map(config.services.map((service) => [service.name, service]))
     const placement = place(config.services, this.#placement, config.settings)
-    await this.#ports.savePlacement(placement)
+    await this.#remember({ placement })
     const before = this.#services
     const desired = new Map<string, DesiredService>()
     for (const [name, shard] of placement) {
@@ -152,7 +159,8 @@ export class Loop implements Operator {
     this.#services = services
     this.#placement = placement
     // A stop that came while the placement was written stays one.
-    this.#desired = { phase: this.#desired.phase === 'adopt' ? 'run' : this.#desired.phase, services: desired }
+    const phase = this.#desired.phase === 'adopt' ? 'run' : this.#desired.phase
+    this.#desired = { phase, services: desired, certificatesPerWeek: config.settings.certificatesPerWeek }
     this.#generation += 1
     this.#configError = ''
     const kept = forget(this.#observed, { services: new Set(services.keys()), shards: new Set(placement.values()) })
@@ -207,7 +215,7 @@ export class Loop implements Operator {
   }
 
   status(): Status {
-    const services = viewServices(this.#desired, this.#observed, this.#services)
+    const services = viewServices(this.#desired, this.#observed, this.#services, this.#ports.clock.now())
     const { settings } = this.#config
     return {
       ...this.#identity,
@@ -221,6 +229,16 @@ export class Loop implements Operator {
       services,
       shards: viewShards(this.#desired, this.#observed),
     }
+  }
+
+  #remember(change: Partial<Remembered>): Promise<void> {
+    const saved = this.#saves.then(async () => {
+      const next = { ...this.#remembered, ...change }
+      await this.#ports.save(next)
+      this.#remembered = next
+    })
+    this.#saves = saved.catch(() => undefined)
+    return saved
   }
 
   #policy(): Policy {
@@ -283,6 +301,9 @@ export class Loop implements Operator {
       case 'deleteService':
         void this.#call(action, () => this.#delete(action))
         return
+      case 'orderCertificate':
+        void this.#call(action, () => this.#orderCertificate(action))
+        return
     }
   }
 
@@ -301,6 +322,15 @@ export class Loop implements Operator {
     const had = await this.#fleet.delete(workerId, name, this.#policy().drainMs)
     // Whatever has been told of it was told before: while this call was open, no other was made.
     if (!had) this.post({ type: 'serviceRemoved', workerId, name, revision: Number.MAX_SAFE_INTEGER })
+  }
+
+  async #orderCertificate({ workerId, name }: Extract<Action, { type: 'orderCertificate' }>): Promise<void> {
+    // Written before it is made: a supervisor that dies in between counts one too many, and not one too few.
+    await this.#remember({ certificateOrders: this.#observed.certificateOrders })
+    const service = this.#services.get(name)
+    if (!service) return
+    const status = await this.#fleet.put(workerId, { ...service.spec, orderCertificate: true })
+    this.post({ type: 'serviceChanged', workerId, service: status })
   }
 
   async #put(action: Extract<Action, { type: 'putService' }>): Promise<void> {

@@ -29,6 +29,16 @@ export function createSupervisorMetrics(): (status: Status) => Promise<string> {
   const services = gauge('tsnsrv_sup_services', 'Services by phase.', 'phase')
   const serviceReady = gauge('tsnsrv_sup_service_ready', '1 while the service answers on the tailnet.', 'service', 'shard')
   const serviceRestarts = counter('tsnsrv_sup_service_restarts_total', 'Starts of the service after its first.', 'service')
+  const serviceProblems = gauge(
+    'tsnsrv_sup_service_problems',
+    'Parts of the service that do not work while the rest does.',
+    'service',
+  )
+  const certificateEnd = gauge(
+    'tsnsrv_sup_certificate_expiry_timestamp_seconds',
+    'When the TLS certificate of the service ends; 0 while it has none.',
+    'service',
+  )
   const shards = gauge('tsnsrv_sup_shards', 'Shards, each served by one worker process.')
   const shardServices = gauge('tsnsrv_sup_shard_services', 'Services placed in the shard.', 'shard')
   const shardReady = gauge('tsnsrv_sup_shard_ready', 'Services of the shard that are ready.', 'shard')
@@ -59,6 +69,8 @@ export function createSupervisorMetrics(): (status: Status) => Promise<string> {
       services.inc({ phase: service.phase })
       serviceReady.set({ service: service.name, shard: String(service.shard ?? '') }, Number(service.ready))
       serviceRestarts.inc({ service: service.name }, service.restarts)
+      serviceProblems.set({ service: service.name }, service.problems.length)
+      if (service.certificate) certificateEnd.set({ service: service.name }, service.certificate.notAfter / 1000)
     }
     shards.set(status.shards.length)
     for (const shard of status.shards) {

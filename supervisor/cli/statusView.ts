@@ -58,8 +58,10 @@ function differences<T>(
 const describeShard = ({ workerPhase, workerPid }: ShardView) =>
   workerPid === null ? (workerPhase ?? 'no worker') : `${workerPhase ?? ''} (pid ${workerPid})`
 
-const describeService = ({ phase, ready, message, loginURL }: ServiceView) =>
-  [phase, ...(ready ? [] : [plain(message)]), ...(loginURL === '' ? [] : [loginURL])].filter((part) => part !== '').join(', ')
+const describeService = ({ phase, ready, message, loginURL, ...service }: ServiceView) =>
+  [phase, ...(ready ? [] : [plain(message)]), ...(loginURL === '' ? [] : [loginURL]), ...shortcomings(service).map(plain)]
+    .filter((part) => part !== '')
+    .join(', ')
 
 function header(status: Status, { colors, now }: StatusViewOptions): string[] {
   const ready = status.services.filter((service) => service.ready).length
@@ -119,13 +121,18 @@ function serviceTable(services: readonly ServiceView[], { colors, now, columns }
     service.addresses[0] ?? '-',
     String(service.requests),
     { text: String(service.errors), paint: service.errors > 0 ? colors.red : undefined },
-    { text: plain(service.ready ? service.dnsName : problem(service, now)), paint: service.ready ? undefined : colors.yellow },
+    {
+      text: plain(service.ready ? [service.dnsName, ...shortcomings(service)].join('; ') : problem(service, now)),
+      paint: service.ready && service.problems.length === 0 ? undefined : colors.yellow,
+    },
   ])
   return formatTable(
     [heading(['SERVICE', 'SHARD', 'STATE', 'IP', 'REQUESTS', 'ERRORS', 'TAILNET NAME / MESSAGE'], colors), ...rows],
     columns,
   )
 }
+
+const shortcomings = ({ problems }: Pick<ServiceView, 'problems'>) => problems.map(({ part, message }) => `${part}: ${message}`)
 
 function problem({ reason, message, retryAt }: ServiceView, now: number): string {
   const retry = retryAt !== null && retryAt > now ? ` (retry in ${formatDuration(retryAt - now)})` : ''

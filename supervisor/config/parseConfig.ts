@@ -1,10 +1,12 @@
 /** The configuration from its text: read as the schema wants it, checked by the rules, defaults applied. Pure. */
 import { join, resolve } from 'node:path'
+import * as z from 'zod'
 import { ConfigFile, ServiceConfig, type ServiceDefaults, type SupervisorConfig } from '../../shared/config.ts'
 import type { Diagnostic } from './diagnostic.ts'
 import { readAs } from './readAs.ts'
 import { Report } from './report.ts'
 import { type ResolvedService, resolveService } from './resolveService.ts'
+import { presentSchema } from './scalar.ts'
 import { checkServices, type WrittenService } from './serviceRules.ts'
 import { type Overrides, resolveSettings, type Settings } from './settings.ts'
 import { readYaml } from './yamlDocument.ts'
@@ -55,7 +57,7 @@ export function parseConfig(text: string, file: string, overrides: Overrides): P
   const services = entries.flatMap((own, index): WrittenService[] => {
     if (own === undefined) return []
     // Null and absent are never in it: readAs leaves them out, so that nothing here overrides with undefined.
-    const said = { ...defaults, ...own } as Partial<ServiceConfig>
+    const said = withWholeLists({ ...defaults, ...own } as Partial<ServiceConfig>)
     const keys = { ...SILENT_SERVICE, ...said }
     const ownDir = keys.name && join(settings.stateDir, keys.name.toLowerCase())
     return [{ index, keys, said: new Set(Object.keys(said)), stateDir: keys.stateDir ? resolve(cwd, keys.stateDir) : ownDir }]
@@ -73,4 +75,15 @@ export function parseConfig(text: string, file: string, overrides: Overrides): P
     config: { settings, services: services.map(({ keys, stateDir }) => resolveService(keys, stateDir, settings, cwd)) },
     notes: report.diagnostics,
   }
+}
+
+/** Lists without the entries that were wrong, and with the defaults of those that are mappings. */
+function withWholeLists(said: Partial<ServiceConfig>): Partial<ServiceConfig> {
+  const whole = Object.entries(said).map(([key, value]) => {
+    const schema = presentSchema(ServiceConfig.shape[key as keyof ServiceConfig])
+    if (!(schema instanceof z.ZodArray)) return [key, value]
+    const entries = (value as readonly unknown[]).map((entry) => (schema.element as z.ZodType).safeParse(entry))
+    return [key, entries.flatMap((entry) => (entry.success ? [entry.data] : []))]
+  })
+  return Object.fromEntries(whole) as Partial<ServiceConfig>
 }

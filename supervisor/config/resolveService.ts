@@ -1,8 +1,9 @@
 /** From the keys of a service to what a worker is told. */
 import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
+import { readAccessRule } from '../../shared/accessRule.ts'
 import type { ServiceConfig } from '../../shared/config.ts'
-import type { ServiceSpec } from '../../shared/protocol.ts'
+import type { AccessRule, ListenSpec, NodeSpec, PrefixSpec, ProxySpec, ServiceSpec } from '../../shared/protocol.ts'
 import { durationMs, type Settings } from './settings.ts'
 import { withoutUserInfo } from './upstreamURL.ts'
 
@@ -29,37 +30,123 @@ export interface ResolvedService {
 export function resolveService(keys: ServiceConfig, stateDir: string, settings: Settings, cwd: string): ResolvedService {
   const name = keys.name.toLowerCase()
   const upstream = withoutUserInfo(keys.upstream)
-  const node: ServiceSpec['node'] = {
+  const node: NodeSpec = {
     stateDir,
-    hostname: name,
-    controlURL: settings.controlURL,
+    hostname: keys.hostname.toLowerCase() || name,
+    controlURL: keys.controlURL || settings.controlURL,
     ephemeral: keys.ephemeral,
-    // As in tsnsrv, 0 is the default here and for whoisTimeout, and not "for ever".
+    // As in tsnsrv, 0 is the default here and for whoisTimeout and authTimeout, and not "for ever".
     connectTimeoutMs: durationMs(keys.timeout) || 60_000,
     verbose: keys.tsnetVerbose,
+    tags: [...keys.tags].sort(),
+    clientID: keys.clientID,
+    audience: keys.audience,
   }
-  const listeners: ServiceSpec['listeners'] = [
-    { address: keys.listenAddr || ':443', scheme: 'http', readHeaderTimeoutMs: durationMs(keys.readHeaderTimeout) },
-  ]
-  const proxy: ServiceSpec['proxy'] = {
+  const listeners = resolveListeners(keys, cwd)
+  const proxy = upstream === '' ? undefined : resolveProxy(keys, upstream, cwd)
+  const { weight, group, tags, ephemeral } = keys
+  const spec = { name, specHash: hashOf({ node, listeners, proxy }), node, listeners, ...(proxy && { proxy }) }
+  const shown = upstream || keys.tcp.map(({ upstream: target }) => `tcp://${target}`).join(' ')
+  return { name, weight, group, upstream: shown, credentialPath: keys.authkeyPath, tags, ephemeral, spec }
+}
+
+/** Where a service with these keys listens; also what tells that two of its listeners want one port. */
+export function resolveListeners(keys: ServiceConfig, cwd: string): ListenSpec[] {
+  const { plaintext, funnel, funnelOnly, redirectHTTP } = keys
+  const common = {
+    certificateFile: '',
+    keyFile: '',
+    readHeaderTimeoutMs: durationMs(keys.readHeaderTimeout),
+    idleTimeoutMs: durationMs(keys.idleTimeout),
+    dialAddress: '',
+    useTailnetDialer: false,
+    dialTimeoutMs: 0,
+    proxyProtocol: false,
+  }
+  const address = keys.listenAddr || ':443'
+  const certificate = { certificateFile: absolute(keys.certificateFile, cwd), keyFile: absolute(keys.keyFile, cwd) }
+  const list: ListenSpec[] = []
+  if (keys.upstream !== '') {
+    if (plaintext) list.push({ ...common, address, scheme: 'http' })
+    else if (!funnelOnly) list.push({ ...common, ...certificate, address, scheme: 'https' })
+    if (funnel) list.push({ ...common, ...certificate, address, scheme: 'funnel' })
+    if (redirectHTTP) list.push({ ...common, address: ':80', scheme: 'redirect' })
+  }
+  for (const { listenAddr, upstream, proxyProtocol, idleTimeout } of keys.tcp) {
+    list.push({
+      ...common,
+      address: listenAddr,
+      scheme: 'tcp',
+      readHeaderTimeoutMs: 0,
+      idleTimeoutMs: durationMs(idleTimeout),
+      dialAddress: upstream,
+      useTailnetDialer: !keys.suppressTailnetDialer,
+      dialTimeoutMs: durationMs(keys.upstreamDialTimeout),
+      proxyProtocol,
+    })
+  }
+  return list
+}
+
+function resolveProxy(keys: ServiceConfig, upstream: string, cwd: string): ProxySpec {
+  const forwardAuth = keys.authURL === '' ? undefined : resolveForwardAuth(keys)
+  return {
     upstream,
     dialAddress: keys.upstreamTCPAddr,
     dialUnixPath: unixPath(keys.upstreamUnixAddr, cwd),
     useTailnetDialer: !keys.suppressTailnetDialer,
     insecureHTTPS: keys.insecureHTTPS,
+    allowInsecureCiphers: keys.upstreamAllowInsecureCiphers,
+    caFile: absolute(keys.upstreamCAFile, cwd),
+    dialTimeoutMs: durationMs(keys.upstreamDialTimeout),
+    tlsTimeoutMs: durationMs(keys.upstreamTLSTimeout),
+    responseHeaderTimeoutMs: durationMs(keys.upstreamResponseTimeout),
+    upstreamIdleTimeoutMs: durationMs(keys.upstreamIdleTimeout),
+    bodyReadTimeoutMs: durationMs(keys.bodyReadTimeout),
+    maxRequestBodyBytes: keys.maxRequestBodyBytes,
     recommendedProxyHeaders: keys.recommendedProxyHeaders,
     upstreamHeaders: sortedByName(keys.upstreamHeaders),
+    removeUpstreamHeaders: keys.removeUpstreamHeaders,
+    responseHeaders: sortedByName(keys.responseHeaders),
+    removeResponseHeaders: keys.removeResponseHeaders,
     whois: !keys.suppressWhois,
     whoisTimeoutMs: durationMs(keys.whoisTimeout) || 1000,
+    prefixes: keys.prefixes.map(resolvePrefix),
+    stripPrefix: keys.stripPrefix,
+    allow: keys.allow.flatMap((text): AccessRule[] => {
+      const read = readAccessRule(text)
+      return 'rule' in read ? [read.rule] : []
+    }),
+    ...(forwardAuth && { forwardAuth }),
+    ...(keys.accessLog && { accessLog: { sampling: keys.accessLogSampling, query: keys.accessLogQuery } }),
   }
-  const { weight, group, tags, ephemeral } = keys
-  const spec = { name, specHash: hashOf({ node, listeners, proxy }), node, listeners, proxy }
-  return { name, weight, group, upstream, credentialPath: keys.authkeyPath, tags, ephemeral, spec }
+}
+
+/** As in tsnsrv, scheme and host are those of authURL, and the rest is authPath. */
+function resolveForwardAuth(keys: ServiceConfig): ProxySpec['forwardAuth'] {
+  return {
+    url: new URL(keys.authURL).origin + keys.authPath,
+    timeoutMs: durationMs(keys.authTimeout) || 5000,
+    copyHeaders: Object.keys(keys.authCopyHeaders).sort(),
+    insecureHTTPS: keys.authInsecureHTTPS,
+    bypassForTailnet: keys.authBypassForTailnet,
+    cacheTTLMs: durationMs(keys.authCacheTTL),
+    passPaths: keys.authPassPaths,
+  }
+}
+
+function resolvePrefix(text: string): PrefixSpec {
+  const [, from = 'any', path = ''] = /^(?:(tailnet|funnel):)?(.*)$/.exec(text) ?? []
+  return { from: from as PrefixSpec['from'], path }
 }
 
 /** "@name" is an abstract socket and no path. */
 function unixPath(path: string, cwd: string): string {
-  return path === '' || path.startsWith('@') ? path : resolve(cwd, path)
+  return path.startsWith('@') ? path : absolute(path, cwd)
+}
+
+function absolute(path: string, cwd: string): string {
+  return path === '' ? '' : resolve(cwd, path)
 }
 
 function sortedByName(headers: Readonly<Record<string, string>>): Record<string, string> {
@@ -68,6 +155,10 @@ function sortedByName(headers: Readonly<Record<string, string>>): Record<string,
 
 /** A hash for each part, so that two can be told apart by what has changed. The objects above are always built in one order. */
 function hashOf({ node, listeners, proxy }: Pick<ServiceSpec, 'node' | 'listeners' | 'proxy'>): string {
-  const short = (part: unknown) => createHash('sha256').update(JSON.stringify(part)).digest('hex').slice(0, 12)
+  const short = (part: unknown) =>
+    createHash('sha256')
+      .update(JSON.stringify(part ?? null))
+      .digest('hex')
+      .slice(0, 12)
   return [node, listeners, proxy].map(short).join('-')
 }

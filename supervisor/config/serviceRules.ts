@@ -1,7 +1,8 @@
 /** Rules between the keys of a service and between services, in tsnsrv's words where it has words (its config.go and cli.go). */
 import { dirname, join } from 'node:path'
-import { ServiceConfig, traits } from '../../shared/config.ts'
-import type { Range, Report } from './report.ts'
+import type { ServiceConfig } from '../../shared/config.ts'
+import { type Range, type Report } from './report.ts'
+import { resolveListeners } from './resolveService.ts'
 import { hasUserInfo, upstreamProblem } from './upstreamURL.ts'
 
 /** A service as written, with `defaults:` and tsnsrv's defaults under it. What is wrong by itself counts as not written. */
@@ -26,7 +27,10 @@ export function checkServices(services: readonly WrittenService[], supervisorDir
   for (const service of services) {
     checkUpstream(service, context)
     checkListener(service, context)
-    checkSupported(service, context)
+    checkFunnel(service, context)
+    checkPorts(service, context)
+    checkAuth(service, context)
+    checkWorkloadIdentity(service, context)
   }
   checkNames(services, context)
   checkStateDirs(services, supervisorDir, context)
@@ -35,7 +39,11 @@ export function checkServices(services: readonly WrittenService[], supervisorDir
 
 function checkUpstream({ index, keys }: WrittenService, { report, place }: RuleContext): void {
   const wrong = keys.upstream === '' ? undefined : upstreamProblem(keys.upstream)
-  if (wrong) report.error(place(index, 'upstream'), wrong.problem, wrong.hint)
+  if (keys.upstream === '' && keys.tcp.length === 0) {
+    const range = place(index, 'upstream')
+    if (range && report.hasErrorAt(range)) return
+    report.error(range, 'upstream URL is required', 'add upstream: http://host:port, or tcp: for a service that is no web server')
+  } else if (wrong) report.error(place(index, 'upstream'), wrong.problem, wrong.hint)
   else if (hasUserInfo(keys.upstream)) {
     const remedy = 'set an Authorization header under upstreamHeaders: instead'
     report.note(place(index, 'upstream'), 'user name and password of an upstream are ignored, as tsnsrv does', remedy)
@@ -69,22 +77,68 @@ function checkListener({ index, keys }: WrittenService, { report, place }: RuleC
   }
 }
 
-/** Keys that parse and have no behaviour yet are refused: a funnel or an auth check that is silently missing harms. */
-const SUPPORTED_ONLY_AS = Object.entries(ServiceConfig.shape).flatMap(([key, schema]) => {
-  const supportedOnlyAs = traits.get(schema)?.supportedOnlyAs
-  return supportedOnlyAs === undefined ? [] : [{ key: key as keyof ServiceConfig, supported: JSON.stringify(supportedOnlyAs) }]
-})
+/** Where Tailscale's relays let the internet in. */
+const FUNNEL_PORTS = [443, 8443, 10000]
 
-function checkSupported({ index, keys }: WrittenService, { report, place }: RuleContext): void {
-  for (const { key, supported } of SUPPORTED_ONLY_AS) {
-    if (JSON.stringify(keys[key]) === supported) continue
-    if (key === 'plaintext') {
-      const range = place(index, key)
-      if (keys.funnel || (range && report.hasErrorAt(range))) continue
-      const remedy =
-        'set plaintext: true (here or under defaults:) to serve http; set listenAddr: ":80" with it, if that is wanted'
-      report.error(range, 'TLS listeners are not yet supported', remedy)
-    } else report.error(place(index, key), `${key}: not yet supported`, `remove it; only ${supported} is possible so far`)
+function checkFunnel({ index, keys }: WrittenService, { report, place }: RuleContext): void {
+  const port = portOf(keys.listenAddr || ':443')
+  if (keys.funnel && !FUNNEL_PORTS.includes(port)) {
+    const message = `funnel works on the ports ${FUNNEL_PORTS.join(', ')} only, and listenAddr is ${keys.listenAddr}`
+    report.error(place(index, 'listenAddr'), message, 'choose one of them, or remove funnel:')
+  }
+  if (keys.funnel && keys.listenAddr !== '' && !keys.listenAddr.startsWith(':')) {
+    report.error(place(index, 'listenAddr'), 'a funnel service listens on all its addresses', `write ":${port}"`)
+  }
+  if (keys.redirectHTTP && keys.plaintext) {
+    report.error(place(index, 'redirectHTTP'), 'there is no https to redirect to', 'remove plaintext: or redirectHTTP:')
+  }
+}
+
+/** Two listeners on one port; a funnel listener stands beside that of the tailnet. */
+function checkPorts({ index, keys }: WrittenService, { report, place }: RuleContext): void {
+  const owners = new Map<string, string>()
+  for (const { address, scheme } of resolveListeners(keys, '/')) {
+    const what = scheme === 'tcp' ? 'tcp' : scheme === 'redirect' ? 'redirectHTTP' : 'listenAddr'
+    const port = `${scheme === 'funnel' ? 'funnel' : 'tailnet'}:${portOf(address)}`
+    const other = owners.get(port)
+    if (other === undefined) owners.set(port, what)
+    else report.error(place(index, what), `port ${portOf(address)} is taken by ${other}`, 'give each listener a port of its own')
+  }
+}
+
+function portOf(address: string): number {
+  return Number(address.slice(address.lastIndexOf(':') + 1))
+}
+
+/** The server that is asked about requests: what would leave them unasked, or asks with less than it seems. */
+function checkAuth({ index, keys, said }: WrittenService, { report, place }: RuleContext): void {
+  if (keys.authURL === '') {
+    const lost = ['authCopyHeaders', 'authBypassForTailnet', 'authPassPaths', 'authCacheTTL'].find((key) => said.has(key))
+    if (lost) report.note(place(index, lost), `${lost} means nothing without authURL`, 'set authURL:, or remove it')
+    return
+  }
+  if (keys.authBypassForTailnet && keys.suppressWhois) {
+    const message = 'authBypassForTailnet has to know who the client is, and suppressWhois forbids to ask: nobody is let by'
+    report.note(place(index, 'authBypassForTailnet'), message, 'remove one of the two keys')
+  }
+  if (URL.canParse(keys.authURL) && !/^(\/?)$/.test(new URL(keys.authURL).pathname)) {
+    const message = 'the path of authURL is ignored, as tsnsrv does'
+    report.note(place(index, 'authURL'), message, 'set authPath: for what is asked of the auth server')
+  }
+}
+
+/** An identity without a secret: the node proves to be a workload of its cloud. */
+function checkWorkloadIdentity({ index, keys }: WrittenService, { report, place }: RuleContext): void {
+  if (keys.clientID === '' && keys.audience === '') return
+  if (keys.clientID === '' || keys.audience === '') {
+    const [given, missing] = keys.clientID === '' ? ['audience', 'clientID'] : ['clientID', 'audience']
+    report.error(place(index, given), `${given} is nothing without ${missing}`, `add ${missing}:, or remove ${given}:`)
+  }
+  if (keys.authkeyPath !== '') {
+    report.error(place(index, 'clientID'), 'a node logs in by authkeyPath or by clientID, not both', 'remove one of the two')
+  }
+  if (keys.tags.length === 0) {
+    report.error(place(index, 'clientID'), 'a workload identity has to name the tags of the node', 'add tags:')
   }
 }
 

@@ -27,6 +27,7 @@ export interface Settings {
   readonly logUpload: boolean
   readonly portMapping: boolean
   readonly sampleIntervalMs: number
+  readonly certificatesPerWeek: number
   readonly keyAPIURL: string
   /** host:port, an empty host being all interfaces; empty for no metrics. */
   readonly prometheusAddr: string
@@ -69,6 +70,7 @@ const SOURCES: Readonly<Record<SettingKey, Source>> = {
   logUpload: { flag: '--log-upload', value: '[boolean]', env: 'TSNSRV_SUP_LOG_UPLOAD' },
   portMapping: { flag: '--port-mapping', value: '[boolean]', env: 'TSNSRV_SUP_PORT_MAPPING' },
   sampleInterval: { flag: '--sample-interval', value: '<duration>', env: 'TSNSRV_SUP_SAMPLE_INTERVAL' },
+  certificatesPerWeek: { flag: '--certificates-per-week', value: '<count>', env: 'TSNSRV_SUP_CERTIFICATES_PER_WEEK' },
   keyAPIURL: { flag: '--key-api-url', value: '<url>', env: 'TSNSRV_SUP_KEY_API_URL', fallbacks: ['TS_BASE_URL'] },
   prometheusAddr: { flag: '--prometheus-addr', value: '<host:port>', env: 'TSNSRV_SUP_PROMETHEUS_ADDR' },
 }
@@ -140,6 +142,7 @@ export function resolveSettings(
     controlURL: settings.controlURL,
     workerBinary: settings.workerBinary && absolute(settings.workerBinary),
     startConcurrency: settings.startConcurrency,
+    certificatesPerWeek: settings.certificatesPerWeek,
     drainTimeoutMs: durationMs(settings.drainTimeout),
     gcPercent: settings.gcPercent,
     ignoreInterfaces: settings.ignoreInterfaces,

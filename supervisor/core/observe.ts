@@ -1,5 +1,6 @@
 /** Observed as a fold of events: `observe` for what happened, `begin` for what this supervisor has just started to do. */
 import type { ServiceStatus } from '../../shared/protocol.ts'
+import { withOrder } from './certificates.ts'
 import { backoffMs, noFailures, recordFailure } from './restart.ts'
 import type { Action, Event, Observed, ObservedWorker, Policy, ServiceRecord, ShardRecord } from './types.ts'
 
@@ -89,6 +90,11 @@ export function begin(observed: Observed, action: Action, now: number, policy: P
         calls: new Map(worker.calls).set(action.name, 'put'),
       })
     }
+    case 'orderCertificate':
+      return putWorker(
+        { ...observed, certificateOrders: withOrder(observed.certificateOrders, action.domain, now) },
+        { ...worker, calls: new Map(worker.calls).set(action.name, 'order') },
+      )
     case 'deleteService':
       return putWorker(observed, { ...worker, calls: new Map(worker.calls).set(action.name, 'delete') })
     case 'shutdownWorker':

@@ -6,6 +6,7 @@
  * which nothing is known yet may hold any.
  */
 import type { ServiceStatus } from '../../shared/protocol.ts'
+import { certificateTurns, type CertificateTurns } from './certificates.ts'
 import type { Action, Desired, DesiredService, Observed, ObservedWorker } from './types.ts'
 
 export interface Reconciliation {
@@ -41,7 +42,39 @@ export function reconcile(desired: Desired, observed: Observed, now: number): Re
     const worker = primaries.get(service.shard)
     if (worker?.phase === 'ready' && !worker.calls.has(name)) ensureService(name, service, worker, observed, holders, round)
   }
+  orderCertificates(desired, observed, primaries, round)
   return round
+}
+
+/** Which certificates are missing, and whose turn it is to have one ordered. */
+export function certificatesDue(desired: Desired, observed: Observed, now: number): CertificateTurns {
+  const statuses = [...observed.workers.values()].flatMap((worker) => [...worker.services.values()])
+  const missing = statuses.filter(({ certificate }) => certificate?.phase === 'missing')
+  const running = statuses.filter(({ certificate }) => certificate?.phase === 'ordering').length
+  const begun = [...observed.workers.values()].flatMap((worker) => [...worker.calls.values()]).filter((call) => call === 'order')
+  const domains = missing.flatMap(({ certificate }) => (certificate ? [certificate.domain] : []))
+  return certificateTurns(domains, running + begun.length, observed.certificateOrders, now, {
+    perWeek: desired.certificatesPerWeek,
+  })
+}
+
+function orderCertificates(
+  desired: Desired,
+  observed: Observed,
+  primaries: ReadonlyMap<number, ObservedWorker>,
+  round: Round,
+): void {
+  const turns = certificatesDue(desired, observed, round.now)
+  for (const { at } of turns.later.values()) if (at !== null) round.due(at)
+  const domains = new Set(turns.now)
+  for (const [name, { shard, specHash }] of desired.services) {
+    const worker = primaries.get(shard)
+    const status = worker?.services.get(name)
+    if (worker?.phase !== 'ready' || worker.calls.has(name) || status?.specHash !== specHash) continue
+    const { certificate } = status
+    if (certificate?.phase !== 'missing' || !domains.delete(certificate.domain)) continue
+    round.act({ type: 'orderCertificate', workerId: worker.id, name, domain: certificate.domain })
+  }
 }
 
 /**

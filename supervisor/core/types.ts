@@ -4,6 +4,7 @@
  */
 import type { WorkerPhase } from '../../shared/api.ts'
 import type { ServiceStatus, WorkerState } from '../../shared/protocol.ts'
+import type { CertificateOrders } from './certificates.ts'
 import type { BackoffPolicy, FailureCount } from './restart.ts'
 
 /** Which shard each service belongs to. Shards are numbered from 1; a shard that holds nothing does not exist. */
@@ -24,6 +25,8 @@ export interface DesiredService {
 export interface Desired {
   readonly phase: 'adopt' | 'run' | 'stop' | 'leave'
   readonly services: ReadonlyMap<string, DesiredService>
+  /** How many nodes of a tailnet may get a first certificate within a week. */
+  readonly certificatesPerWeek: number
 }
 
 /** Names one process for good: a pid alone may have been given to somebody else since. */
@@ -57,7 +60,7 @@ export interface ObservedWorker {
   readonly trouble: string
   readonly services: ReadonlyMap<string, ServiceStatus>
   /** Calls begun and not answered yet, by service. */
-  readonly calls: ReadonlyMap<string, 'put' | 'delete'>
+  readonly calls: ReadonlyMap<string, 'put' | 'delete' | 'order'>
   readonly usage: WorkerUsage | null
 }
 
@@ -87,6 +90,13 @@ export interface Observed {
   readonly workers: ReadonlyMap<string, ObservedWorker>
   readonly services: ReadonlyMap<string, ServiceRecord>
   readonly shards: ReadonlyMap<number, ShardRecord>
+  readonly certificateOrders: CertificateOrders
+}
+
+/** What has to outlive the supervisor. */
+export interface Remembered {
+  readonly placement: Placement
+  readonly certificateOrders: CertificateOrders
 }
 
 /** Something that happened, told by an effect. Each carries whole states, so a repeated one does no harm. */
@@ -119,6 +129,7 @@ export type Action =
       readonly freshKey: boolean
     }
   | { readonly type: 'deleteService'; readonly workerId: string; readonly name: string }
+  | { readonly type: 'orderCertificate'; readonly workerId: string; readonly name: string; readonly domain: string }
   | { readonly type: 'shutdownWorker'; readonly workerId: string }
   | { readonly type: 'killWorker'; readonly workerId: string; readonly why: string }
 
@@ -140,4 +151,11 @@ export interface Policy extends Patience {
   readonly drainMs: number
 }
 
-export const nothingObserved: Observed = { workers: new Map(), services: new Map(), shards: new Map() }
+export const nothingRemembered: Remembered = { placement: new Map(), certificateOrders: new Map() }
+
+export const nothingObserved: Observed = {
+  workers: new Map(),
+  services: new Map(),
+  shards: new Map(),
+  certificateOrders: new Map(),
+}

@@ -1,7 +1,8 @@
 /** The public view: what `status`, metrics and the dashboard show, made from Desired and Observed. */
 import type { ServiceView, ShardView } from '../../shared/api.ts'
-import type { ListenSpec } from '../../shared/protocol.ts'
-import { primaryWorkers } from './reconcile.ts'
+import type { ListenSpec, ServiceProblem, ServiceStatus } from '../../shared/protocol.ts'
+import type { CertificateTurns } from './certificates.ts'
+import { certificatesDue, primaryWorkers } from './reconcile.ts'
 import type { Desired, DesiredService, Observed, ObservedWorker, ServiceRecord } from './types.ts'
 
 /** What of the configuration a person wants to see beside the state of a service. */
@@ -13,16 +14,23 @@ export interface ServiceLabels {
 }
 
 /** One row for each service that ought to run, and for each that still runs although it ought not. Sorted by name. */
-export function viewServices(desired: Desired, observed: Observed, labels: ReadonlyMap<string, ServiceLabels>): ServiceView[] {
+export function viewServices(
+  desired: Desired,
+  observed: Observed,
+  labels: ReadonlyMap<string, ServiceLabels>,
+  now: number,
+): ServiceView[] {
   const workers = [...observed.workers.values()]
   const running = new Map<string, ObservedWorker>()
   for (const worker of workers) for (const name of worker.services.keys()) running.set(name, worker)
   const primaries = primaryWorkers(workers)
+  const { later } = certificatesDue(desired, observed, now)
   const names = [...new Set([...desired.services.keys(), ...running.keys()])].sort()
   return names.map((name) => {
     const wanted = desired.services.get(name)
     const worker = running.get(name) ?? (wanted && primaries.get(wanted.shard))
-    return viewService(name, wanted, worker, observed.services.get(name), labels.get(name))
+    const problems = problemsOf(worker?.services.get(name), later, now)
+    return { ...viewService(name, wanted, worker, observed.services.get(name), labels.get(name)), problems }
   })
 }
 
@@ -32,7 +40,7 @@ function viewService(
   worker: ObservedWorker | undefined,
   record: ServiceRecord | undefined,
   labels: ServiceLabels | undefined,
-): ServiceView {
+): Omit<ServiceView, 'problems'> {
   const status = worker?.services.get(name)
   const common = {
     name,
@@ -43,6 +51,7 @@ function viewService(
     dnsName: status?.dnsName ?? '',
     addresses: status?.addresses ?? [],
     loginURL: status?.loginURL ?? '',
+    certificate: status?.certificate ? { domain: status.certificate.domain, notAfter: status.certificate.notAfter } : null,
     url: urlOf(status?.dnsName ?? '', labels),
     upstream: labels?.upstream ?? '',
     group: labels?.group ?? '',
@@ -68,11 +77,32 @@ function viewService(
   return { ...common, phase: 'pending', ready: false, ...pendingReason(record, worker) }
 }
 
+/** A certificate that ends so soon should long have been renewed: by the worker, or by whoever writes the file. */
+const ENDS_SOON_MS = 7 * 24 * 3_600_000
+
+/** What the worker says, and what only the supervisor knows: why a certificate has to wait, and that one is about to end. */
+function problemsOf(status: ServiceStatus | undefined, later: CertificateTurns['later'], now: number): ServiceProblem[] {
+  const { certificate, problems = [] } = status ?? {}
+  if (!certificate) return problems
+  const { domain, notAfter } = certificate
+  const wait = later.get(domain)
+  if (wait) {
+    const until = wait.at === null ? '' : `; the next order is at ${new Date(wait.at).toISOString()}`
+    return [...problems, { part: 'certificate', message: `It waits: ${wait.why}${until}.` }]
+  }
+  if (notAfter > 0 && notAfter - now < ENDS_SOON_MS) {
+    const message = `The certificate of ${domain} ${notAfter > now ? 'ends' : 'has ended'} at ${new Date(notAfter).toISOString()}.`
+    return [...problems, { part: 'certificate', message }]
+  }
+  return problems
+}
+
 /** The first listener as a URL, without the port that its scheme implies. */
 function urlOf(dnsName: string, labels: ServiceLabels | undefined): string {
   const listener = labels?.spec.listeners[0]
-  if (dnsName === '' || !listener) return ''
-  return new URL(`${listener.scheme}://${dnsName}${listener.address.slice(listener.address.lastIndexOf(':'))}/`).href
+  if (dnsName === '' || !listener || listener.scheme === 'tcp') return ''
+  const scheme = listener.scheme === 'funnel' ? 'https' : listener.scheme
+  return new URL(`${scheme}://${dnsName}${listener.address.slice(listener.address.lastIndexOf(':'))}/`).href
 }
 
 const waiting = (message: string) => ({ reason: 'WaitingForWorker' as const, message })

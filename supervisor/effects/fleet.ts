@@ -8,7 +8,14 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { execa } from 'execa'
 import * as z from 'zod'
-import { ErrorReply, Hello, PROTOCOL_VERSION, ServiceStatus, WorkerEvent } from '../../shared/protocol.ts'
+import {
+  ErrorReply,
+  Hello,
+  OLDEST_PROTOCOL_VERSION,
+  PROTOCOL_VERSION,
+  ServiceStatus,
+  WorkerEvent,
+} from '../../shared/protocol.ts'
 import type { ServiceSpec } from '../../shared/protocol.ts'
 import type { Fleet } from '../core/ports.ts'
 import type { Event, ProcessIdentity } from '../core/types.ts'
@@ -102,7 +109,7 @@ export function createFleet(options: FleetOptions): Fleet {
     if (event.type === 'state' && event.state) {
       const { hello } = event.state
       if (hello.workerId !== workerId) throw new Error(`the worker on the socket of ${workerId} is ${hello.workerId}`)
-      if (hello.protocolVersion > PROTOCOL_VERSION || hello.protocolVersion < PROTOCOL_VERSION - 1) {
+      if (hello.protocolVersion > PROTOCOL_VERSION || hello.protocolVersion < OLDEST_PROTOCOL_VERSION) {
         throw new Error(
           `worker ${workerId} speaks protocol ${String(hello.protocolVersion)}, this supervisor ${String(PROTOCOL_VERSION)}`,
         )

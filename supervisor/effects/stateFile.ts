@@ -1,14 +1,18 @@
 /**
- * What must survive the supervisor: the placement. Written to a temporary name, fsynced and renamed; a damaged file is moved
+ * What must survive the supervisor: placement and orders of certificates. Written to a temporary name, fsynced and renamed; a damaged file is moved
  * aside with a warning, and the truth is then what the living workers say.
  */
 import { constants } from 'node:fs'
 import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
-import type { Placement } from '../core/types.ts'
+import type { Remembered } from '../core/types.ts'
 
-const State = z.object({ version: z.literal(1), placement: z.record(z.string(), z.number().int().min(1)) })
+const State = z.object({
+  version: z.literal(1),
+  placement: z.record(z.string(), z.number().int().min(1)),
+  certificateOrders: z.record(z.string(), z.array(z.number())).default({}).describe('When, by name; epoch ms.'),
+})
 
 /** Where the supervisor keeps its own things: no service can be called that, a name has no dots. */
 const ownDirectory = (stateDir: string): string => join(stateDir, '.supervisor')
@@ -25,8 +29,8 @@ export class UnusableDirectoryError extends Error {
   override readonly name = 'UnusableDirectoryError'
 }
 
-/** The placement last written; null when none was. Throws StateFileError when the file is there but cannot be read or is damaged. */
-export async function readStateFile(stateDir: string): Promise<Placement | null> {
+/** What was last written; null when nothing was. Throws StateFileError when the file is there but cannot be read or is damaged. */
+export async function readStateFile(stateDir: string): Promise<Remembered | null> {
   const path = stateFilePath(stateDir)
   let text: string
   try {
@@ -43,7 +47,8 @@ export async function readStateFile(stateDir: string): Promise<Placement | null>
   }
   const state = State.safeParse(json)
   if (!state.success) throw new StateFileError(`${path} is damaged: ${z.prettifyError(state.error)}`)
-  return new Map(Object.entries(state.data.placement))
+  const { placement, certificateOrders } = state.data
+  return { placement: new Map(Object.entries(placement)), certificateOrders: new Map(Object.entries(certificateOrders)) }
 }
 
 /** Moves a damaged state file aside, under a name that tells when. Returns the new path. */
@@ -54,14 +59,19 @@ export async function setStateFileAside(stateDir: string, now: Date): Promise<st
   return aside
 }
 
-/** Writes the placement so that after a crash at any moment either the old or the new one is there, whole. */
-export async function writeStateFile(stateDir: string, placement: Placement): Promise<void> {
+/** Writes it so that after a crash at any moment either the old or the new file is there, whole. */
+export async function writeStateFile(stateDir: string, { placement, certificateOrders }: Remembered): Promise<void> {
   const path = stateFilePath(stateDir)
   const temporary = `${path}.new`
   try {
     const file = await open(temporary, 'w', 0o600)
     try {
-      await file.writeFile(`${JSON.stringify({ version: 1, placement: Object.fromEntries(placement) }, null, 1)}\n`)
+      const state = {
+        version: 1,
+        placement: Object.fromEntries(placement),
+        certificateOrders: Object.fromEntries(certificateOrders),
+      }
+      await file.writeFile(`${JSON.stringify(state, null, 1)}\n`)
       await file.sync()
     } finally {
       await file.close()

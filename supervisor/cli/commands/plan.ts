@@ -53,8 +53,9 @@ async function previousOf({ runDir, stateDir }: Settings): Promise<Previous> {
   } finally {
     client.close()
   }
-  const placement = await readStateFile(stateDir)
-  return { source: placement ? 'stateFile' : 'nothing', placement: placement ?? new Map(), specHashes: new Map() }
+  const remembered = await readStateFile(stateDir)
+  const source = remembered ? 'stateFile' : 'nothing'
+  return { source, placement: remembered?.placement ?? new Map(), specHashes: new Map() }
 }
 
 /** The part of WorkerState that a plan needs; a worker of another version may lack the rest. */

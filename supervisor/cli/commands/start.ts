@@ -5,7 +5,7 @@ import { startMetricsServer } from '../../api/metrics.ts'
 import { renderDiagnostics } from '../../config/diagnostic.ts'
 import { type Settings, addSettingsOptions } from '../../config/settings.ts'
 import { defaultPatience } from '../../core/patience.ts'
-import type { Placement } from '../../core/types.ts'
+import { nothingRemembered, type Remembered } from '../../core/types.ts'
 import { adminSocketPath } from '../../effects/adminClient.ts'
 import { systemClock } from '../../effects/clock.ts'
 import { loadConfig } from '../../effects/configFile.ts'
@@ -71,7 +71,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
           post,
         }),
       loadConfig: async () => (await load()).config,
-      savePlacement: (placement) => writeStateFile(settings.stateDir, placement),
+      save: (state) => writeStateFile(settings.stateDir, state),
       authKey: (service, how) => credentials.authKey(service, how),
       hasCredential: (service) => credentials.has(service),
       onTransition: (transition) => {
@@ -80,7 +80,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
     },
     { version, pid: process.pid, configFile },
     config,
-    await lastPlacement(settings.stateDir, output.log),
+    await recall(settings.stateDir, output.log),
     defaultPatience,
   )
   // Metrics before the first worker: an address in use is found before anything runs.
@@ -119,15 +119,15 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
 }
 
 /** What was last written; a damaged file is moved aside, and the workers that answer tell what was in it. */
-async function lastPlacement(stateDir: string, log: Log): Promise<Placement> {
+async function recall(stateDir: string, log: Log): Promise<Remembered> {
   try {
-    return (await readStateFile(stateDir)) ?? new Map<string, number>()
+    return (await readStateFile(stateDir)) ?? nothingRemembered
   } catch (error) {
     if (!(error instanceof StateFileError)) throw error
     log.warn(
       `${error.message}; it is now ${await setStateFileAside(stateDir, new Date())}, and the placement is made anew from what runs`,
     )
-    return new Map()
+    return nothingRemembered
   }
 }
 
