@@ -5,6 +5,9 @@ const forbidden: [from: string, to: string][] = [
   ['internal/node', 'internal/control'],
   ['internal/proxy', 'internal/service'],
   ['internal/node', 'internal/service'],
+  ['internal/forwardauth', 'internal/proxy'],
+  ['internal/access', 'internal/proxy'],
+  ['internal/prefix', 'internal/proxy'],
 ]
 
 /**

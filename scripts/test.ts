@@ -4,6 +4,7 @@
  */
 import { Command, InvalidArgumentError } from 'commander'
 import { buildMissing } from './build.ts'
+import { fuzzLayer } from './fuzzLayer.ts'
 import { goLayer } from './goLayer.ts'
 import { closingLine, type Layer, type Outcome } from './outcome.ts'
 import { staticChecks } from './staticChecks.ts'
@@ -15,6 +16,7 @@ const layers: Layer[] = [
   vitestLayer('nix', { usesBuild: false }),
   vitestLayer('bench', { usesBuild: false }),
   goLayer,
+  fuzzLayer,
   vitestLayer('integration', { usesBuild: true }),
   vitestLayer('e2e', { usesBuild: true }),
 ]

@@ -242,14 +242,8 @@ describe('plan', () => {
   it('compares with the state file when no supervisor runs', async () => {
     write(['a', 'b', 'new'])
     mkdirSync(join(stateDir, '.supervisor'))
-    await writeStateFile(
-      stateDir,
-      new Map([
-        ['a', 1],
-        ['b', 2],
-        ['gone', 2],
-      ]),
-    )
+    const placement = new Map(Object.entries({ a: 1, b: 2, gone: 2 }))
+    await writeStateFile(stateDir, { placement, certificateOrders: new Map() })
     const { stdout } = await plan()
     expect(stdout).toMatch(/Shard 2: 1 of at most 20 services, weight 1\n {2}= b\n {2}- {2}gone {2}stops\n/)
     expect(stdout).toContain('compared with the placement that the last one wrote')

@@ -38,7 +38,7 @@ test('every setting has a flag and a variable that mean the same', () => {
       '--key-api-url',
       'https://k.example',
     ],
-    ...['--prometheus-addr', 'off'],
+    ...['--certificates-per-week', '30', '--prometheus-addr', 'off'],
   )
   const env = {
     TSNSRV_SUP_SHARD_SIZE: '3',
@@ -53,6 +53,7 @@ test('every setting has a flag and a variable that mean the same', () => {
     TSNSRV_SUP_LOG_UPLOAD: 'yes',
     TSNSRV_SUP_PORT_MAPPING: 'no',
     TSNSRV_SUP_SAMPLE_INTERVAL: '2s',
+    TSNSRV_SUP_CERTIFICATES_PER_WEEK: '30',
     TSNSRV_SUP_KEY_API_URL: 'https://k.example',
     TSNSRV_SUP_PROMETHEUS_ADDR: 'off',
   }
@@ -63,6 +64,7 @@ test('every setting has a flag and a variable that mean the same', () => {
     controlURL: 'https://c.example',
     workerBinary: '/here/bin/w',
     startConcurrency: 2,
+    certificatesPerWeek: 30,
     drainTimeoutMs: 60_000,
     gcPercent: 50,
     ignoreInterfaces: ['a*', 'b*'],

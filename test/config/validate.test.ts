@@ -29,7 +29,7 @@ async function validate(...args: string[]) {
 test('a good file: one line, exit code 0', async () => {
   const { stdout, stderr, exitCode } = await validate('accept/everyKey.yaml')
   expect({ stdout, stderr, exitCode }).toEqual({
-    stdout: 'accept/everyKey.yaml: ok: 2 services in 1 shard of at most 4, 0 notes',
+    stdout: 'accept/everyKey.yaml: ok: 6 services in 2 shards of at most 4, 0 notes',
     stderr: '',
     exitCode: 0,
   })

@@ -1,6 +1,7 @@
 /** The loop in a fake world: scheduled races, deaths at any moment, and what must hold whatever happens. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { nothingRemembered } from '../../supervisor/core/types.ts'
 import type { Loop } from '../../supervisor/loop.ts'
 import { World, configOf } from './world.ts'
 
@@ -78,13 +79,63 @@ describe('the loop', () => {
       }),
     ))
 
+  it('has each certificate ordered once, whatever supervisors die meanwhile, and a lost one again', () =>
+    fc.assert(
+      fc.asyncProperty(fc.scheduler(), fc.array(fc.integer({ min: 1, max: 40 }), { maxLength: 3 }), async (scheduler, deaths) => {
+        const world = new World(scheduler)
+        for (const name of names(6)) world.tls.add(name)
+        world.lostOrders.set('s1', 2)
+        let loop = world.start(configOf(names(6), 3))
+        for (const steps of deaths) {
+          await world.settle(steps)
+          world.killSupervisor()
+          loop = world.start(configOf(names(6), 3))
+        }
+        await settled(world)
+        expect([...world.certified].sort()).toEqual(names(6))
+        expect(loop.status().services.every(({ problems }) => problems.length === 0)).toBe(true)
+        for (const name of names(6)) {
+          const made = world.orders.filter((order) => order.name === name).map(({ at }) => at)
+          // An order that a dying supervisor wrote down and did not make is waited for; one that was made is never repeated.
+          expect(made.length).toBe(name === 's1' ? 3 : 1)
+          for (const [i, at] of made.entries()) expect(at - (made[i - 1] ?? -Infinity)).toBeGreaterThanOrEqual(15 * 60_000)
+        }
+        const written = [...world.saved.certificateOrders.values()].reduce((sum, times) => sum + times.length, 0)
+        expect(written).toBeGreaterThanOrEqual(world.orders.length)
+      }),
+      { numRuns: 60 },
+    ))
+
+  it('says why certificates wait, and orders none that could not be written down', () =>
+    inAnyOrder(async (world) => {
+      for (const name of names(3)) world.tls.add(name)
+      const config = configOf(names(3), 3)
+      const limited = { ...config, settings: { ...config.settings, certificatesPerWeek: 2 } }
+      const start = world.now
+      const loop = world.start(limited)
+      await world.settleUntil(
+        () => loop.status().services.filter(({ certificate }) => (certificate?.notAfter ?? 0) > 0).length === 2,
+      )
+      expect(world.orders.length).toBe(2)
+      const [waiting] = loop.status().services.filter(({ problems }) => problems.length > 0)
+      expect(waiting?.problems).toEqual([
+        {
+          part: 'certificate',
+          message: expect.stringContaining('2 certificates of a.ts.net were ordered within a week') as string,
+        },
+      ])
+      await settled(world)
+      expect(world.certified.size).toBe(3)
+      expect(world.now - start).toBeGreaterThanOrEqual(7 * 24 * 3_600_000)
+    }, 10))
+
   it('rebuilds the placement from the workers when the state file is lost', () =>
     inAnyOrder(async (world) => {
       world.start(configOf(names(6), 2))
       await settled(world)
-      const before = new Map(world.saved)
+      const before = world.saved
       world.killSupervisor()
-      world.saved = new Map()
+      world.saved = nothingRemembered
       world.start(configOf(names(6), 2))
       await settled(world)
       expect(world.saved).toEqual(before)
@@ -258,7 +309,7 @@ describe('whatever happens', () => {
                 loop = world.start(config, () => config)
                 break
               case 'loseState':
-                world.saved = new Map()
+                world.saved = nothingRemembered
                 break
               case 'fail':
                 world.faults.set(`s${String(command.which)}`, command.times)

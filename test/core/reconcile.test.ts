@@ -12,6 +12,7 @@ const now = 1_000_000
 
 const wanting = (shards: Record<string, number>, phase: Desired['phase'] = 'run'): Desired => ({
   phase,
+  certificatesPerWeek: 50,
   services: new Map(Object.entries(shards).map(([name, shard]) => [name, { shard, specHash: 'h1', hasCredential: false }])),
 })
 
@@ -19,7 +20,7 @@ const after = (events: readonly Event[], start: Observed = nothingObserved) =>
   events.reduce((observed, event) => observe(observed, event, now, policy), start)
 const found = (id: string, shard: number): Event => ({ type: 'workerFound', workerId: id, shard, process: null })
 function tells(id: string, shard: number, ...services: ServiceStatus[]): Event {
-  const hello = { protocolVersion: 1, workerId: id, shard, pid: 7, startTicks: 1, bootId: 'b', version: 'v' }
+  const hello = { protocolVersion: 2, workerId: id, shard, pid: 7, startTicks: 1, bootId: 'b', version: 'v' }
   return { type: 'workerState', workerId: id, state: { hello, revision: 9, services } }
 }
 const runs = (id: string, shard: number, ...services: ServiceStatus[]) => [found(id, shard), tells(id, shard, ...services)]
@@ -70,7 +71,8 @@ describe('reconcile', () => {
   it('leaves a node that waits for a person alone, unless a key can be had', () => {
     const waiting = after(runs('one', 1, service('a', 'needsLogin')))
     expect(actions(wanting({ a: 1 }), waiting, now + 60_000)).toEqual([])
-    const withKey: Desired = { phase: 'run', services: new Map([['a', { shard: 1, specHash: 'h1', hasCredential: true }]]) }
+    const services = new Map([['a', { shard: 1, specHash: 'h1', hasCredential: true }]])
+    const withKey: Desired = { ...wanting({}), services }
     const [put] = reconcile(withKey, waiting, now + 60_000).actions
     expect(put).toMatchObject({ type: 'putService', retry: true, freshKey: true })
   })

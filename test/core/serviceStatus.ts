@@ -24,6 +24,7 @@ export function serviceStatus(name: string, phase: ServicePhase, fields: Partial
     loginURL: '',
     nodeKey: '',
     udpPort: 0,
+    problems: [],
     counters: { requests: 0, errors: 0, bytesIn: 0, bytesOut: 0, openConnections: 0 },
     ...fields,
   }

@@ -8,7 +8,7 @@ import { stringify } from 'yaml'
 import { type ResolvedConfig, parseConfig } from '../../supervisor/config/parseConfig.ts'
 import { defaultPatience } from '../../supervisor/core/patience.ts'
 import type { Clock, Fleet } from '../../supervisor/core/ports.ts'
-import type { Event, Placement } from '../../supervisor/core/types.ts'
+import { type Event, nothingRemembered, type Remembered } from '../../supervisor/core/types.ts'
 import { Loop } from '../../supervisor/loop.ts'
 import { serviceStatus } from './serviceStatus.ts'
 import type { ServicePhase, ServiceSpec, ServiceStatus } from '../../shared/protocol.ts'
@@ -38,7 +38,13 @@ export class World {
   readonly starts = new Map<string, number>()
   /** Services whose next so many starts fail. */
   readonly faults = new Map<string, number>()
-  saved: Placement = new Map()
+  /** Services that listen with TLS, and those of them whose directory has a certificate. */
+  readonly tls = new Set<string>()
+  readonly certified = new Set<string>()
+  /** Orders of certificates in the order in which workers made them, and how many of each come to nothing. */
+  readonly orders: { name: string; at: number }[] = []
+  readonly lostOrders = new Map<string, number>()
+  saved: Remembered = nothingRemembered
   diskIsFull = false
   now = 1_000_000
   readonly #scheduler: Scheduler
@@ -75,10 +81,10 @@ export class World {
         clock: this.#clock(life),
         createFleet: (post) => this.#fleet(post, life),
         loadConfig: () => Promise.resolve(loadConfig()),
-        savePlacement: (placement) => {
+        save: (state) => {
           if (life.over) return new Promise(() => undefined)
           if (this.diskIsFull) return Promise.reject(new Error('no space left on device'))
-          this.saved = placement
+          this.saved = state
           return Promise.resolve()
         },
         authKey: () => Promise.resolve('tskey-auth-fake'),
@@ -129,6 +135,14 @@ export class World {
     return false
   }
 
+  /** Lets things happen until something holds. */
+  async settleUntil(holds: () => boolean): Promise<void> {
+    for (let steps = 0; !holds(); steps++) {
+      if (steps > 5000) throw new Error('it never came to hold')
+      await this.settle(1)
+    }
+  }
+
   /** Services that answer requests now, with the worker that runs each. */
   serving(): Map<string, FakeWorker> {
     const serving = new Map<string, FakeWorker>()
@@ -167,7 +181,7 @@ export class World {
       workerId: worker.id,
       state: {
         hello: {
-          protocolVersion: 1,
+          protocolVersion: 2,
           workerId: worker.id,
           shard: worker.shard,
           pid: worker.pid,
@@ -247,9 +261,17 @@ export class World {
   #putService(worker: FakeWorker, spec: ServiceSpec): ServiceStatus {
     const running = worker.services.get(spec.name)
     if (running?.phase === 'draining' || worker.draining) throw new Error(`${spec.name} is being removed`)
+    if (spec.orderCertificate === true && running?.certificate?.phase === 'missing') return this.#order(worker, running)
     if (running?.specHash === spec.specHash && running.phase !== 'failed') return running
     const set = (phase: ServicePhase): ServiceStatus => {
-      const status = serviceStatus(spec.name, phase, { specHash: spec.specHash, since: this.now, revision: this.#revision++ })
+      const status = serviceStatus(spec.name, phase, {
+        specHash: spec.specHash,
+        since: this.now,
+        revision: this.#revision++,
+        ...(phase === 'ready' && this.tls.has(spec.name)
+          ? { certificate: certificateOf(spec.name, this.certified.has(spec.name) ? 'valid' : 'missing', this.now) }
+          : {}),
+      })
       worker.services.set(spec.name, status)
       void this.#tell({ type: 'serviceChanged', workerId: worker.id, service: status })
       return status
@@ -273,6 +295,27 @@ export class World {
     return starting
   }
 
+  #order(worker: FakeWorker, running: ServiceStatus): ServiceStatus {
+    const { name } = running
+    this.orders.push({ name, at: this.now })
+    const enter = (phase: 'missing' | 'ordering' | 'valid') => {
+      const certificate = certificateOf(name, phase, this.now)
+      const status: ServiceStatus = { ...running, revision: this.#revision++, certificate }
+      worker.services.set(name, status)
+      void this.#tell({ type: 'serviceChanged', workerId: worker.id, service: status })
+      return status
+    }
+    const ordering = enter('ordering')
+    void this.#scheduler.schedule(Promise.resolve(), `ordered ${name}`).then(() => {
+      const lost = this.lostOrders.get(name) ?? 0
+      this.lostOrders.set(name, lost - 1)
+      if (lost <= 0) this.certified.add(name)
+      if (this.workers.get(worker.id) !== worker || worker.services.get(name) !== ordering) return
+      enter(lost > 0 ? 'missing' : 'valid')
+    })
+    return ordering
+  }
+
   async #drain(worker: FakeWorker, name: string): Promise<void> {
     const status = worker.services.get(name)
     if (!status || status.phase === 'draining') return
@@ -291,6 +334,10 @@ export class World {
     worker.nodes.delete(name)
     void this.#tell({ type: 'serviceRemoved', workerId: worker.id, name, revision: this.#revision++ })
   }
+}
+
+function certificateOf(name: string, phase: 'missing' | 'ordering' | 'valid', now: number): ServiceStatus['certificate'] {
+  return { phase, domain: `${name}.a.ts.net`, notAfter: phase === 'valid' ? now + 90 * 86_400_000 : 0, ordered: 0 }
 }
 
 /** A configuration of plain services; `marks` tells versions of a service apart. */

@@ -20,14 +20,14 @@ const binaries = {
 }
 
 /** A service of the configuration: any keys of tsnsrv's YAML. */
-export type ServiceKeys = { name: string; upstream: string } & Record<string, unknown>
+export type ServiceKeys = { name: string } & Record<string, unknown>
 
 export interface StackOptions {
   upstreams?: number
   labFlags?: readonly string[]
   shardSize?: number
-  /** Environment of the supervisor, beside what it needs to start. */
-  env?: Record<string, string>
+  /** Environment of the supervisor, beside what it needs to start; given the lab where it depends on that. */
+  env?: Record<string, string> | ((lab: Lab) => Record<string, string>)
 }
 
 /** A supervisor process. */
@@ -57,7 +57,7 @@ export class Stack {
     this.runDir = join(directory, 'run')
     this.configFile = join(directory, 'services.yaml')
     this.shardSize = options.shardSize ?? 4
-    this.#env = options.env ?? {}
+    this.#env = typeof options.env === 'function' ? options.env(lab) : (options.env ?? {})
   }
 
   /** Starts the lab. Nothing supervises yet. */

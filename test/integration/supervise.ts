@@ -7,7 +7,7 @@ import type { Status } from '../../shared/api.ts'
 import { type ResolvedConfig, parseConfig } from '../../supervisor/config/parseConfig.ts'
 import { defaultPatience } from '../../supervisor/core/patience.ts'
 import type { Transition } from '../../supervisor/core/transitions.ts'
-import type { Patience } from '../../supervisor/core/types.ts'
+import { nothingRemembered, type Patience } from '../../supervisor/core/types.ts'
 import { systemClock } from '../../supervisor/effects/clock.ts'
 import { createFleet } from '../../supervisor/effects/fleet.ts'
 import { prepareDirectories, readStateFile, writeStateFile } from '../../supervisor/effects/stateFile.ts'
@@ -64,7 +64,7 @@ export class Playground {
             post,
           }),
         loadConfig: () => Promise.resolve(this.config),
-        savePlacement: (placement) => writeStateFile(settings.stateDir, placement),
+        save: (state) => writeStateFile(settings.stateDir, state),
         authKey: () => Promise.resolve(undefined),
         hasCredential: () => false,
         onTransition: (transition) => {
@@ -73,7 +73,7 @@ export class Playground {
       },
       { version: 'test', pid: process.pid, configFile: 'test.yaml' },
       this.config,
-      (await readStateFile(settings.stateDir)) ?? new Map<string, number>(),
+      (await readStateFile(settings.stateDir)) ?? nothingRemembered,
       patience,
     )
     this.loops.push(loop)

@@ -17,6 +17,9 @@ const sound = {
   'internal/service': ['internal/proxy', 'internal/node'],
   'internal/proxy': [],
   'internal/node': [],
+  'internal/forwardauth': [],
+  'internal/access': [],
+  'internal/prefix': [],
 }
 
 test('steering may know what it steers', () => {
@@ -28,6 +31,7 @@ test.each([
   ['internal/node', 'internal/control'],
   ['internal/proxy/rewrite', 'internal/control'],
   ['internal/node', 'internal/service'],
+  ['internal/forwardauth', 'internal/proxy'],
 ])('%s must not import %s', (from, to) => {
   expect(goImportViolations(goList({ ...sound, [from]: [to] }))).toBe(`${module}/${from} must not import ${to}`)
 })

@@ -16,7 +16,7 @@ const stat = readFileSync('/proc/self/stat', 'utf8')
 export const directory = values.dir
 
 export const hello = {
-  protocolVersion: 1,
+  protocolVersion: 2,
   workerId: values.id,
   shard: Number(values.shard),
   pid: process.pid,
@@ -30,7 +30,7 @@ export function writeRecord() {
 }
 
 const counters = { requests: 0, errors: 0, bytesIn: 0, bytesOut: 0, openConnections: 0 }
-const blank = { message: '', dnsName: '', addresses: [], loginURL: '', nodeKey: '', udpPort: 0, counters }
+const blank = { message: '', dnsName: '', addresses: [], loginURL: '', nodeKey: '', udpPort: 0, problems: [], counters }
 const services = new Map()
 let revision = 0
 const streams = new Set()
