@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net"
@@ -58,7 +59,7 @@ func TestTLSAndFunnelWithCertificatesThatEnd(t *testing.T) {
 		if body, err := io.ReadAll(response.Body); err != nil || string(body) != "photo wall" {
 			t.Fatalf("the page is %q %v", body, err)
 		}
-		serials[response.TLS.PeerCertificates[0].SerialNumber.Text(16)] = true
+		serials[hex.EncodeToString(response.TLS.PeerCertificates[0].SerialNumber.Bytes())] = true
 		return true
 	}
 	await(t, "an answer on the tailnet", func() bool { return visit(onTailnet) })

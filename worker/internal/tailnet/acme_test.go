@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"net/http"
 	"os"
 	"strings"
@@ -96,7 +97,7 @@ func ordersAt(t *testing.T, acme *tailnet.ACME) []tailnet.Order {
 	return orders
 }
 
-func hexadecimal(certificate *x509.Certificate) string { return certificate.SerialNumber.Text(16) }
+func hexadecimal(certificate *x509.Certificate) string { return hex.EncodeToString(certificate.SerialNumber.Bytes()) }
 
 func TestACMEServerThatDoesNotStart(t *testing.T) {
 	tn := startTailnet(t, tailnet.Options{})
