@@ -3,11 +3,13 @@ package control
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -80,11 +82,22 @@ func (h *harness) do(method, path, body string) (int, string) {
 	return response.StatusCode, string(text)
 }
 
+// spec is that of the protocol's fixtures under another name, and with a directory that cannot be made.
 func spec(name string) string {
-	return fmt.Sprintf(`{"name":%q,"specHash":"1","node":{"stateDir":"/dev/null/none","hostname":"web","controlURL":"","ephemeral":false,
-"connectTimeoutMs":0,"verbose":false},"listeners":[{"address":":80","scheme":"http","readHeaderTimeoutMs":0}],"proxy":{"upstream":
-"http://127.0.0.1","dialAddress":"","dialUnixPath":"","useTailnetDialer":false,"insecureHTTPS":false,"recommendedProxyHeaders":false,
-"upstreamHeaders":{},"whois":false,"whoisTimeoutMs":0}}`, name)
+	text, err := os.ReadFile("../../../shared/fixtures/protocol/accept/serviceSpec.json")
+	if err != nil {
+		panic(err)
+	}
+	var fixture struct{ Value map[string]any }
+	if err := json.Unmarshal(text, &fixture); err != nil {
+		panic(err)
+	}
+	fixture.Value["name"], fixture.Value["specHash"] = name, "1"
+	fixture.Value["node"].(map[string]any)["stateDir"] = "/dev/null/none"
+	if text, err = json.Marshal(fixture.Value); err != nil {
+		panic(err)
+	}
+	return string(text)
 }
 
 func TestHelloAndState(t *testing.T) {
