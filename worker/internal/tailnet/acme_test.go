@@ -97,7 +97,9 @@ func ordersAt(t *testing.T, acme *tailnet.ACME) []tailnet.Order {
 	return orders
 }
 
-func hexadecimal(certificate *x509.Certificate) string { return hex.EncodeToString(certificate.SerialNumber.Bytes()) }
+func hexadecimal(certificate *x509.Certificate) string {
+	return hex.EncodeToString(certificate.SerialNumber.Bytes())
+}
 
 func TestACMEServerThatDoesNotStart(t *testing.T) {
 	tn := startTailnet(t, tailnet.Options{})
