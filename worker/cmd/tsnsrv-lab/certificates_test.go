@@ -25,6 +25,12 @@ func TestTLSAndFunnelWithCertificatesThatEnd(t *testing.T) {
 	t.Cleanup(http.DefaultClient.CloseIdleConnections) // of the node's calls to the ACME server
 	node := &tsnet.Server{Dir: t.TempDir(), Hostname: "photos", ControlURL: lab.ControlURL, UserLogf: func(string, ...any) {}}
 	t.Cleanup(func() { node.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	// Or ListenFunnel would wait for it without an end.
+	if _, err := node.Up(ctx); err != nil {
+		t.Fatal(err)
+	}
 	listener, err := node.ListenFunnel("tcp", ":443")
 	if err != nil {
 		t.Fatal(err)
