@@ -197,6 +197,15 @@ func (n *Node) HadMap() bool { return n.hadMap }
 // Confirmed is closed when control has accepted the node in this run; it is then telling the node's peers.
 func (n *Node) Confirmed() <-chan struct{} { return n.confirmed }
 
+// ShieldUp has the node drop new connections from now on, without a word: whoever tries one sends its packet again, and
+// finds the node where it runs next. A closed listener would refuse it. Connections that are there stay.
+//
+// The next start is open again: tsnet begins each with fresh preferences.
+func (n *Node) ShieldUp(ctx context.Context) error {
+	_, err := n.local.EditPrefs(ctx, &ipn.MaskedPrefs{Prefs: ipn.Prefs{ShieldsUp: true}, ShieldsUpSet: true})
+	return err
+}
+
 // Close takes the node off the tailnet and frees its port. The directory may be used by another process afterwards.
 func (n *Node) Close() error {
 	n.stop()

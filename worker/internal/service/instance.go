@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
@@ -278,9 +279,29 @@ func (i *instance) retire(server server) {
 	})
 }
 
+// lastAccepts is how long connections that were being made when the shields went up may take to be accepted.
+const lastAccepts = 50 * time.Millisecond
+
+// shieldUp turns no one away who comes now: the next node of this name answers them. Without it, whoever connects between the
+// end of the listeners and that of the node is refused.
+func (i *instance) shieldUp(ctx context.Context) {
+	if i.node == nil || ctx.Err() != nil {
+		return
+	}
+	if err := i.node.ShieldUp(ctx); err != nil {
+		i.log.Warn("cannot shield the node; clients that connect until it is gone are refused", "error", err)
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(lastAccepts):
+	}
+}
+
 // close lets requests end until ctx is done, and then frees node, port and directory, in this order: the lock must be the
 // last, as it promises that no node runs from the directory.
 func (i *instance) close(ctx context.Context) {
+	i.shieldUp(ctx)
 	var drained sync.WaitGroup
 	for _, server := range i.servers {
 		drained.Go(func() { server.Drain(ctx) })

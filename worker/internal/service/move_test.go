@@ -1,0 +1,119 @@
+package service
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/proxy"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/tailnet"
+)
+
+// secondSet stands for another worker: it shares nothing with the first but the directories of the services.
+func (h *harness) secondSet() *Set {
+	h.Helper()
+	set := NewSet(Options{
+		Holder: "w2 1", Interfaces: h.set.options.Interfaces, Metrics: proxy.NewMetrics(), Log: slog.New(slog.DiscardHandler),
+	})
+	h.Cleanup(func() {
+		set.Shutdown(0)
+		<-set.Done()
+	})
+	return set
+}
+
+// clicks is a client that asks 50 times a second, on connections that it keeps.
+type clicks struct {
+	sync.Mutex
+	total   int
+	failed  []error
+	slowest time.Duration
+	answers chan struct{} // one for each request that has ended
+}
+
+// await waits for so many answers.
+func (c *clicks) await(t *testing.T, answers int) {
+	t.Helper()
+	deadline := time.After(patience)
+	for range answers {
+		select {
+		case <-c.answers:
+		case <-deadline:
+			t.Fatalf("there were no %d answers within %v", answers, patience)
+		}
+	}
+}
+
+func click(client visitor, url string) (counted *clicks, stop func()) {
+	counted = &clicks{answers: make(chan struct{}, 1<<16)}
+	asking, over := sync.WaitGroup{}, make(chan struct{})
+	ask := func() {
+		began := time.Now()
+		response, err := client.Get(url)
+		if err == nil {
+			_, err = io.Copy(io.Discard, response.Body)
+			response.Body.Close()
+		}
+		counted.Lock()
+		defer counted.Unlock()
+		counted.total++
+		counted.slowest = max(counted.slowest, time.Since(began))
+		if err != nil {
+			counted.failed = append(counted.failed, err)
+		}
+		counted.answers <- struct{}{}
+	}
+	asking.Go(func() {
+		for tick := time.NewTicker(20 * time.Millisecond); ; {
+			select {
+			case <-tick.C:
+				asking.Go(ask)
+			case <-over:
+				tick.Stop()
+				return
+			}
+		}
+	})
+	return counted, func() {
+		close(over)
+		asking.Wait()
+	}
+}
+
+func TestMoveLosesNoRequest(t *testing.T) {
+	h := newHarness(t, tailnet.Options{}, 0)
+	there := h.secondSet()
+	spec := h.spec("photos", h.text("ok"))
+	h.put(spec)
+	before := h.awaitPhase("photos", protocol.ServiceStatusPhaseReady)
+	client := h.visitor()
+	client.Transport.(*http.Transport).MaxIdleConnsPerHost = 50
+	h.get(client, before)
+	counted, stop := click(client, "http://"+before.Addresses[0]+"/")
+	const moves = 6
+	for range moves {
+		h.set.Delete("photos", patience)
+		h.awaitRemoved("photos")
+		h.set, there = there, h.set
+		h.put(spec)
+		after := h.awaitPhase("photos", protocol.ServiceStatusPhaseReady)
+		if after.NodeKey != before.NodeKey || after.Addresses[0] != before.Addresses[0] || after.UdpPort != before.UdpPort {
+			t.Errorf("it was %+v, and is %+v", before, after)
+		}
+		// It has to be at home before it moves on: its session with the client is made anew on both sides.
+		counted.await(t, 100)
+	}
+	stop()
+	t.Logf("%d requests in %d moves, the slowest %v", counted.total, moves, counted.slowest)
+	if len(counted.failed) > 0 {
+		t.Errorf("%d of %d requests failed: %v", len(counted.failed), counted.total, counted.failed[0])
+	}
+	// A lost packet would be sent again after a second at the earliest.
+	if counted.slowest > time.Second {
+		t.Errorf("the slowest request took %v", counted.slowest)
+	}
+}
