@@ -5,8 +5,11 @@
 import type { ReloadResult, ServiceView, Status } from '../shared/api.ts'
 import type { ResolvedConfig, ResolvedService } from './config/parseConfig.ts'
 import { begin, clearBackoff, forget, observe } from './core/observe.ts'
+import { type MovePolicy, type MoveStep, advanceMoves, openingShards } from './core/moves.ts'
 import { place } from './core/placement.ts'
 import type { Clock, Fleet, Operator } from './core/ports.ts'
+import { type Decision, type RebalancePolicy, defaultRebalancing, rebalance } from './core/rebalance.ts'
+import { forgetServices, queueMoves, snapshotOf, withDecision, withEnded, withMeasured } from './core/rebalancing.ts'
 import { reconcile } from './core/reconcile.ts'
 import { type Transition, transitions } from './core/transitions.ts'
 import {
@@ -16,7 +19,6 @@ import {
   type Event,
   type Observed,
   type Patience,
-  type Placement,
   type Policy,
   type Remembered,
   nothingObserved,
@@ -46,6 +48,12 @@ export interface Identity {
   readonly configFile: string
 }
 
+/** How long a move may wait for its turn, and how long its service may take to be ready once the old worker has let go of it. */
+const QUEUE_TIMEOUT_MS = 120_000
+const READY_TIMEOUT_MS = 60_000
+/** When a journal that could not be written is tried again. */
+const JOURNAL_AGAIN_MS = 5000
+
 /** Which settings a running worker has taken over for good: a change reaches it at its next start. */
 const WORKER_SETTINGS = ['startConcurrency', 'gcPercent', 'ignoreInterfaces', 'logUpload', 'portMapping'] as const
 /** Which settings this process has taken over until its end. */
@@ -67,15 +75,22 @@ export class Loop implements Operator {
   #settle: () => void = () => undefined
   #config: ResolvedConfig
   #services: ReadonlyMap<string, ResolvedService> = new Map()
-  #placement: Placement
   /** What is written, and the writing of it, one after the other. */
   #remembered: Remembered
   #saves: Promise<unknown> = Promise.resolve()
+  /** Changes of what is remembered that depend on it: each begins when the one before has ended. */
+  #changes: Promise<unknown> = Promise.resolve()
   #desired: Desired
   #observed: Observed
   #generation = 0
   #configError = ''
-  #reloads: Promise<unknown> = Promise.resolve()
+  /** Why the journal could not be written, and when it is tried again. */
+  #journal = { problem: '', retryAt: 0, busy: false }
+  /** When something last moved into or out of each shard. */
+  readonly #touchedAt = new Map<number, number>()
+  /** CPU has been sampled since the last decision. */
+  #sampled = false
+  #decision: Decision = { verdict: 'none', reason: 'nothing has been measured yet', moves: [], expected: [] }
   #tickIsDue = false
   #cancelTimer: () => void = () => undefined
 
@@ -86,8 +101,12 @@ export class Loop implements Operator {
     this.#identity = identity
     this.#config = config
     this.#remembered = remembered
-    this.#placement = remembered.placement
-    this.#desired = { phase: 'adopt', services: new Map(), certificatesPerWeek: config.settings.certificatesPerWeek }
+    this.#desired = {
+      phase: 'adopt',
+      services: new Map(),
+      opening: new Set(),
+      certificatesPerWeek: config.settings.certificatesPerWeek,
+    }
     this.#observed = { ...nothingObserved, certificateOrders: remembered.certificateOrders }
     this.#startedAt = ports.clock.now()
     this.done = new Promise((resolve) => {
@@ -101,14 +120,16 @@ export class Loop implements Operator {
   /** Takes in what an effect tells. The answer to it comes in the next tick, together with all that was told meanwhile. */
   post(event: Event): void {
     this.#become(observe(this.#observed, event, this.#ports.clock.now(), this.#policy()))
+    if (event.type === 'usageSampled') this.#sampled = true
     this.#requestTick()
   }
 
   /** Adopts the workers of an earlier supervisor, then runs the first configuration. A reload meanwhile waits for its turn. */
   start(): Promise<ReloadResult> {
-    const first = this.#adopt().then(() => this.#apply(this.#config))
-    this.#reloads = first.catch(() => undefined)
-    return first
+    return this.#change(async () => {
+      await this.#adopt()
+      return this.#apply(this.#config)
+    })
   }
 
   /** Finds the workers of an earlier supervisor and waits until each has said what it runs or has been given up. */
@@ -123,55 +144,62 @@ export class Loop implements Operator {
       })
       this.#requestTick()
     })
-    // Where a service really runs counts more than what was written.
-    const running = new Map(this.#placement)
-    for (const worker of this.#observed.workers.values())
-      for (const name of worker.services.keys()) running.set(name, worker.shard)
-    this.#placement = running
+    // Where a service really runs counts more than what was written; but one that was on its way goes on.
+    const running = new Map(this.#remembered.placement)
+    for (const worker of this.#observed.workers.values()) {
+      for (const name of worker.services.keys()) {
+        if ((this.#remembered.moves.get(name)?.begunAt ?? null) === null) running.set(name, worker.shard)
+      }
+    }
+    this.#remembered = { ...this.#remembered, placement: running }
   }
 
   /** Makes this configuration the desired one. Rejects, and changes nothing, when the placement cannot be written. */
   async #apply(config: ResolvedConfig): Promise<ReloadResult> {
     refuseOtherDirectories(this.#config, config)
     const services = new Map(config.services.map((service) => [service.name, service]))
-    const placement = place(config.services, this.#placement, config.settings)
-    await this.#remember({ placement })
+    const names = new Set(services.keys())
+    const { placement: old, rebalancing } = this.#remembered
+    const placement = place(config.services, old, { shardSize: config.settings.shardSize, closed: rebalancing.cordoned })
+    await this.#remember({ placement, rebalancing: forgetServices(rebalancing, names) })
     const before = this.#services
-    const desired = new Map<string, DesiredService>()
-    for (const [name, shard] of placement) {
-      const service = services.get(name)
-      if (service)
-        desired.set(name, { shard, specHash: service.spec.specHash, hasCredential: this.#ports.hasCredential(service) })
-    }
-    const changed = [...services.keys()].filter((name) => before.has(name) && differs(before.get(name), services.get(name)))
+    const changed = [...names].filter((name) => before.has(name) && differs(before.get(name), services.get(name)))
     const result: ReloadResult = {
       configGeneration: this.#generation + 1,
-      added: [...services.keys()].filter((name) => !before.has(name)),
+      added: [...names].filter((name) => !before.has(name)),
       removed: [...before.keys()].filter((name) => !services.has(name)),
       changed,
-      moved: [...placement]
-        .filter(([name, shard]) => before.has(name) && this.#placement.get(name) !== shard)
-        .map(([name]) => name),
-      unchanged: [...services.keys()].filter((name) => before.has(name)).length - changed.length,
+      moved: [...placement].filter(([name, shard]) => before.has(name) && old.get(name) !== shard).map(([name]) => name),
+      unchanged: [...names].filter((name) => before.has(name)).length - changed.length,
       notes: laterSettings(this.#config, config),
     }
     this.#config = config
     this.#services = services
-    this.#placement = placement
     // A stop that came while the placement was written stays one.
     const phase = this.#desired.phase === 'adopt' ? 'run' : this.#desired.phase
-    this.#desired = { phase, services: desired, certificatesPerWeek: config.settings.certificatesPerWeek }
+    this.#desire(phase)
     this.#generation += 1
     this.#configError = ''
-    const kept = forget(this.#observed, { services: new Set(services.keys()), shards: new Set(placement.values()) })
+    const kept = forget(this.#observed, { services: names, shards: new Set(placement.values()) })
     this.#become(clearBackoff(kept, changed))
     this.#requestTick()
     return result
   }
 
+  /** Makes Desired of the configuration and of what is remembered. */
+  #desire(phase = this.#desired.phase): void {
+    const services = new Map<string, DesiredService>()
+    for (const [name, shard] of this.#remembered.placement) {
+      const service = this.#services.get(name)
+      if (!service) continue
+      services.set(name, { shard, specHash: service.spec.specHash, hasCredential: this.#ports.hasCredential(service) })
+    }
+    const { certificatesPerWeek } = this.#config.settings
+    this.#desired = { phase, services, opening: openingShards(this.#remembered.moves), certificatesPerWeek }
+  }
+
   reload(): Promise<ReloadResult> {
-    // One after the other: each compares with what the one before has made.
-    const next = this.#reloads.then(async () => {
+    return this.#change(async () => {
       try {
         return await this.#apply(await this.#ports.loadConfig())
       } catch (error) {
@@ -180,8 +208,13 @@ export class Loop implements Operator {
         throw error
       }
     })
-    this.#reloads = next.catch(() => undefined)
-    return next
+  }
+
+  /** Runs one change after the other: each compares with what the one before has made. */
+  #change<T>(make: () => Promise<T>): Promise<T> {
+    const made = this.#changes.then(make)
+    this.#changes = made.catch(() => undefined)
+    return made
   }
 
   stop(options: { leaveWorkers: boolean }): void {
@@ -260,10 +293,99 @@ export class Loop implements Operator {
     })
   }
 
+  /** What the journal says next. Null while it is being written, or could not be. */
+  #nextMoves(now: number, wakeAt: (at: number) => void): MoveStep | null {
+    if (this.#desired.phase !== 'run') return null
+    return advanceMoves(this.#remembered, this.#desired, this.#observed, now, this.#movePolicy(), wakeAt)
+  }
+
+  /** Has the moves take their next step: first in the journal, then in Desired. */
+  async #advanceMoves(): Promise<void> {
+    const now = this.#ports.clock.now()
+    const step = this.#nextMoves(now, () => undefined)
+    if (!step) return
+    const { placement, moves, ended } = step
+    await this.#remember({ placement, moves, rebalancing: withEnded(this.#remembered.rebalancing, ended, now) })
+    for (const { from, to } of [...ended, ...step.begun.flatMap((name) => moves.get(name) ?? [])]) {
+      this.#touchedAt.set(from, now).set(to, now)
+    }
+    this.#desire()
+    this.#become(clearBackoff(this.#observed, step.turned))
+  }
+
+  /** Decides on the newest samples, unless something is under way or it is not wanted. */
+  async #rebalance(): Promise<void> {
+    const now = this.#ports.clock.now()
+    const { rebalancing, moves } = this.#remembered
+    const snapshot = this.#snapshot(now)
+    const measured = withMeasured(rebalancing, snapshot, this.#rebalancePolicy().shardCooldownMs, now)
+    const idle = (reason: string): Decision => ({ verdict: 'none', reason, moves: [], expected: [] })
+    if (rebalancing.paused) this.#decision = idle('paused by the operator')
+    else if (moves.size > 0) this.#decision = idle('services are on their way')
+    else this.#decision = rebalance(snapshot, this.#rebalancePolicy(), now)
+    if (this.#decision.moves.length > 0) await this.#take(this.#decision, withDecision(measured, this.#decision, now), now)
+    else if (measured !== rebalancing) await this.#remember({ rebalancing: measured })
+  }
+
+  /** Writes a decision into the journal. */
+  async #take(decision: Pick<Decision, 'moves' | 'reason'>, rebalancing: Remembered['rebalancing'], now: number): Promise<void> {
+    await this.#remember({ rebalancing, moves: queueMoves(this.#remembered.moves, decision, now) })
+    this.#desire()
+  }
+
+  #snapshot(now: number) {
+    return snapshotOf(this.#desired, this.#observed, this.#remembered.rebalancing, this.#services, this.#touchedAt, now)
+  }
+
+  #movePolicy(): MovePolicy {
+    const { shardSize, drainTimeoutMs } = this.#config.settings
+    return { shardSize, queueTimeoutMs: QUEUE_TIMEOUT_MS, moveTimeoutMs: drainTimeoutMs + READY_TIMEOUT_MS }
+  }
+
+  #rebalancePolicy(): RebalancePolicy {
+    const { scaledTo } = this.#remembered.rebalancing
+    const { shardSize } = this.#config.settings
+    return {
+      ...defaultRebalancing,
+      shardSize,
+      ...(scaledTo === null ? {} : { minShards: scaledTo, maxShards: scaledTo }),
+    }
+  }
+
+  /** Begins what concerns the journal, one thing at a time. When it cannot be written, everything stays as it is for a while. */
+  #keepJournal(now: number, wakeAt: (at: number) => void): void {
+    if (this.#journal.busy || this.#desired.phase !== 'run') return
+    const due = this.#nextMoves(now, wakeAt) !== null
+    if (!due && !this.#sampled) return
+    if (now < this.#journal.retryAt) return wakeAt(this.#journal.retryAt)
+    this.#journal.busy = true
+    this.#sampled = false
+    void this.#change(async () => {
+      await (due ? this.#advanceMoves() : this.#rebalance())
+      this.#journal.problem = ''
+    })
+      .catch((error: unknown) => {
+        this.#journal = {
+          ...this.#journal,
+          problem: (error as Error).message,
+          retryAt: this.#ports.clock.now() + JOURNAL_AGAIN_MS,
+        }
+      })
+      .finally(() => {
+        this.#journal.busy = false
+        this.#requestTick()
+      })
+  }
+
   #tick(): void {
     const now = this.#ports.clock.now()
     this.#cancelTimer()
-    const { actions, wakeAt } = reconcile(this.#desired, this.#observed, now)
+    const round = reconcile(this.#desired, this.#observed, now)
+    const { actions } = round
+    let { wakeAt } = round
+    this.#keepJournal(now, (at) => {
+      wakeAt = Math.min(wakeAt ?? at, at)
+    })
     for (const action of actions) {
       // Marked as begun before the first await.
       this.#become(begin(this.#observed, action, now, this.#policy()))

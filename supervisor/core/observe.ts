@@ -1,6 +1,7 @@
 /** Observed as a fold of events: `observe` for what happened, `begin` for what this supervisor has just started to do. */
 import type { ServiceStatus } from '../../shared/protocol.ts'
 import { withOrder } from './certificates.ts'
+import { countWork } from './loads.ts'
 import { backoffMs, noFailures, recordFailure } from './restart.ts'
 import type { Action, Event, Observed, ObservedWorker, Policy, ServiceRecord, ShardRecord } from './types.ts'
 
@@ -13,7 +14,7 @@ const SAMPLE_WEIGHT = 0.3
 /** The state after the event. An event about a worker that is not known (any more) changes nothing. */
 export function observe(observed: Observed, event: Event, now: number, policy: Policy): Observed {
   if (event.type === 'workerFound') return addWorker(observed, event, now, policy)
-  if (event.type === 'usageSampled') return { ...observed, workers: withUsage(observed.workers, event.usage) }
+  if (event.type === 'usageSampled') return { ...observed, workers: withUsage(observed.workers, event.usage, now) }
   const worker = observed.workers.get(event.workerId)
   if (!worker) return observed
   switch (event.type) {
@@ -24,18 +25,24 @@ export function observe(observed: Observed, event: Event, now: number, policy: P
       const services = event.state.services.map((service) => newer(worker.services.get(service.name), service))
       const later = [...worker.services.values()].filter((service) => service.revision > revision)
       const seen = services.reduce((state, service) => foldFailure(state, worker, service, now, policy), observed)
-      return putWorker(seen, {
-        ...worker,
-        // A draining worker keeps its deadline: that it still answers does not make it stay.
-        ...(worker.phase === 'draining' || worker.phase === 'ready'
-          ? {}
-          : { phase: 'ready', since: now, deadline: null, trouble: '' }),
-        heard: true,
-        process: { pid: hello.pid, startTicks: hello.startTicks, bootId: hello.bootId },
-        version: hello.version,
-        services: new Map([...later, ...services].map((service) => [service.name, service])),
-      })
+      return putWorker(
+        { ...seen, works: countWork(observed.works, services, now) },
+        {
+          ...worker,
+          // A draining worker keeps its deadline: that it still answers does not make it stay.
+          ...(worker.phase === 'draining' || worker.phase === 'ready'
+            ? {}
+            : { phase: 'ready', since: now, deadline: null, trouble: '' }),
+          heard: true,
+          process: { pid: hello.pid, startTicks: hello.startTicks, bootId: hello.bootId },
+          version: hello.version,
+          services: new Map([...later, ...services].map((service) => [service.name, service])),
+        },
+      )
     }
+    case 'workerIsAlive':
+      // It says no more because nothing was counted since it last did.
+      return { ...observed, works: countWork(observed.works, worker.services.values(), now) }
     case 'workerLost':
       if (worker.phase === 'unknown' || worker.phase === 'draining') return observed
       return putWorker(observed, {
@@ -124,7 +131,8 @@ export function clearBackoff(observed: Observed, names: Iterable<string>): Obser
 export function forget(observed: Observed, wanted: { services: ReadonlySet<string>; shards: ReadonlySet<number> }): Observed {
   const services = new Map([...observed.services].filter(([name]) => wanted.services.has(name)))
   const shards = new Map([...observed.shards].filter(([shard]) => wanted.shards.has(shard)))
-  return { ...observed, services, shards }
+  const works = new Map([...observed.works].filter(([name]) => wanted.services.has(name)))
+  return { ...observed, services, shards, works }
 }
 
 function addWorker(observed: Observed, event: Extract<Event, { type: 'workerFound' }>, now: number, policy: Policy): Observed {
@@ -202,13 +210,16 @@ function failedOnce(record: ServiceRecord, name: string, now: number, policy: Po
 function withUsage(
   workers: Observed['workers'],
   samples: Extract<Event, { type: 'usageSampled' }>['usage'],
+  now: number,
 ): Observed['workers'] {
   const next = new Map(workers)
   for (const [id, sample] of samples) {
     const worker = next.get(id)
-    if (!worker) continue
+    // What cannot be is left out: the last sample grows old, and what is old decides nothing.
+    if (!worker || !Number.isFinite(sample.cpuPercent) || sample.cpuPercent < 0) continue
     const old = worker.usage?.cpuPercent ?? sample.cpuPercent
-    next.set(id, { ...worker, usage: { ...sample, cpuPercent: old + SAMPLE_WEIGHT * (sample.cpuPercent - old) } })
+    const cpuPercent = old + SAMPLE_WEIGHT * (sample.cpuPercent - old)
+    next.set(id, { ...worker, usage: { cpuPercent, memoryBytes: sample.memoryBytes, at: now } })
   }
   return next
 }

@@ -18,23 +18,26 @@ interface Shard {
 }
 
 /**
- * Places every service. At least ceil(N / shardSize) shards exist afterwards, and no more than that beyond those that kept
+ * Places every service; into `closed` shards nothing new. At least ceil(N / shardSize) shards exist afterwards, and no more than that beyond those that kept
  * a member: emptier shards are merged by rebalancing and never as a side effect of a reload.
  */
 export function place(
   services: readonly PlacedService[],
   previous: Placement,
-  limits: { readonly shardSize: number },
+  { shardSize, closed = new Set() }: { readonly shardSize: number; readonly closed?: ReadonlySet<number> },
 ): Placement {
-  const { shards, homeless } = keepInPlace(services, previous, limits.shardSize)
-  for (let id = 1; shards.size * limits.shardSize < services.length; id++) {
-    if (!shards.has(id)) shards.set(id, { id, members: [], weight: 0 })
+  const { shards, homeless } = keepInPlace(services, previous, shardSize)
+  const isOpen = ({ id }: Shard) => !closed.has(id)
+  const room = () => [...shards.values()].filter(isOpen).reduce((sum, { members }) => sum + shardSize - members.length, 0)
+  for (let id = 1; room() < homeless.length; id++) {
+    if (!shards.has(id) && !closed.has(id)) shards.set(id, { id, members: [], weight: 0 })
   }
+  const open = new Map([...shards].filter(([, shard]) => isOpen(shard)))
   for (const unit of unitsOf(homeless)) {
-    const whole = bestShard(shards, unit, limits.shardSize)
+    const whole = bestShard(open, unit, shardSize)
     if (whole) add(whole, unit)
     // A group that fits nowhere whole is split, each member as near to the others as there is room.
-    else for (const service of unit) add(bestShard(shards, [service], limits.shardSize), [service])
+    else for (const service of unit) add(bestShard(open, [service], shardSize), [service])
   }
   const placement = new Map<string, number>()
   for (const shard of shards.values()) for (const service of shard.members) placement.set(service.name, shard.id)

@@ -56,6 +56,19 @@ export interface RebalancePolicy {
   readonly windowMs: number
 }
 
+/** What is not said in the configuration. Chosen with the simulator (bench/sim). */
+export const defaultRebalancing: Omit<RebalancePolicy, 'shardSize'> = {
+  hotPercent: 80,
+  coldPercent: 30,
+  tolerance: 0.1,
+  minShards: 1,
+  maxShards: 0,
+  serviceCooldownMs: 10 * 60_000,
+  shardCooldownMs: 60_000,
+  movesPerWindow: 10,
+  windowMs: 10 * 60_000,
+}
+
 export interface Snapshot {
   readonly shards: readonly LoadedShard[]
   /** Epoch ms of each move begun within the last window. */

@@ -28,7 +28,7 @@ export function reconcile(desired: Desired, observed: Observed, now: number): Re
   }
   const workers = [...observed.workers.values()]
   const primaries = primaryWorkers(workers)
-  const shards = new Set([...desired.services.values()].map((service) => service.shard))
+  const shards = new Set([...[...desired.services.values()].map((service) => service.shard), ...desired.opening])
   for (const shard of shards) if (!primaries.has(shard)) spawn(shard, observed, round)
   for (const worker of workers) {
     if (worker.phase !== 'ready') continue

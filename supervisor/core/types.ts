@@ -5,6 +5,9 @@
 import type { WorkerPhase } from '../../shared/api.ts'
 import type { ServiceStatus, WorkerState } from '../../shared/protocol.ts'
 import type { CertificateOrders } from './certificates.ts'
+import type { Works } from './loads.ts'
+import type { Moves } from './moves.ts'
+import { notRebalanced, type Rebalancing } from './rebalancing.ts'
 import type { BackoffPolicy, FailureCount } from './restart.ts'
 
 /** Which shard each service belongs to. Shards are numbered from 1; a shard that holds nothing does not exist. */
@@ -25,6 +28,8 @@ export interface DesiredService {
 export interface Desired {
   readonly phase: 'adopt' | 'run' | 'stop' | 'leave'
   readonly services: ReadonlyMap<string, DesiredService>
+  /** Shards that need a worker before the first service comes to them. */
+  readonly opening: ReadonlySet<number>
   /** How many nodes of a tailnet may get a first certificate within a week. */
   readonly certificatesPerWeek: number
 }
@@ -42,6 +47,8 @@ interface WorkerUsage {
   /** Per cent of one core, exponentially averaged. */
   readonly cpuPercent: number
   readonly memoryBytes: number
+  /** Epoch ms of the newest sample. */
+  readonly at: number
 }
 
 export interface ObservedWorker {
@@ -91,12 +98,16 @@ export interface Observed {
   readonly services: ReadonlyMap<string, ServiceRecord>
   readonly shards: ReadonlyMap<number, ShardRecord>
   readonly certificateOrders: CertificateOrders
+  /** What the services do, as far as their counters tell. */
+  readonly works: Works
 }
 
 /** What has to outlive the supervisor. */
 export interface Remembered {
   readonly placement: Placement
   readonly certificateOrders: CertificateOrders
+  readonly moves: Moves
+  readonly rebalancing: Rebalancing
 }
 
 /** Something that happened, told by an effect. Each carries whole states, so a repeated one does no harm. */
@@ -104,6 +115,7 @@ export type Event =
   | { readonly type: 'workerFound'; readonly workerId: string; readonly shard: number; readonly process: ProcessIdentity | null }
   | { readonly type: 'workerSpawned'; readonly workerId: string; readonly process: ProcessIdentity }
   | { readonly type: 'workerState'; readonly workerId: string; readonly state: WorkerState }
+  | { readonly type: 'workerIsAlive'; readonly workerId: string }
   | { readonly type: 'workerLost'; readonly workerId: string; readonly message: string }
   | { readonly type: 'workerExited'; readonly workerId: string; readonly message: string }
   | { readonly type: 'serviceChanged'; readonly workerId: string; readonly service: ServiceStatus }
@@ -151,11 +163,17 @@ export interface Policy extends Patience {
   readonly drainMs: number
 }
 
-export const nothingRemembered: Remembered = { placement: new Map(), certificateOrders: new Map() }
+export const nothingRemembered: Remembered = {
+  placement: new Map(),
+  certificateOrders: new Map(),
+  moves: new Map(),
+  rebalancing: notRebalanced,
+}
 
 export const nothingObserved: Observed = {
   workers: new Map(),
   services: new Map(),
   shards: new Map(),
   certificateOrders: new Map(),
+  works: new Map(),
 }

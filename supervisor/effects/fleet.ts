@@ -120,6 +120,8 @@ export function createFleet(options: FleetOptions): Fleet {
       options.post({ type: 'serviceChanged', workerId, service: event.service })
     } else if (event.type === 'removed' && event.name !== undefined && event.revision !== undefined) {
       options.post({ type: 'serviceRemoved', workerId, name: event.name, revision: event.revision })
+    } else if (event.type === 'alive') {
+      options.post({ type: 'workerIsAlive', workerId })
     }
   }
 

@@ -1,17 +1,54 @@
 /**
- * What must survive the supervisor: placement and orders of certificates. Written to a temporary name, fsynced and renamed; a damaged file is moved
- * aside with a warning, and the truth is then what the living workers say.
+ * What must survive the supervisor: placement, the journal of moves, orders of certificates, and what rebalancing remembers.
+ * Written to a temporary name, fsynced and renamed; a damaged file is moved aside with a warning, and the truth is then what
+ * the living workers say.
  */
 import { constants } from 'node:fs'
 import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
+import { notRebalanced } from '../core/rebalancing.ts'
 import type { Remembered } from '../core/types.ts'
+
+const Shard = z.number().int().min(1)
+const EpochMs = z.number()
+
+/** A map with text keys is an object in the file. */
+const mapOf = <T extends z.ZodType>(value: T) => z.record(z.string(), value).transform((found) => new Map(Object.entries(found)))
+
+const Move = z.object({
+  from: Shard,
+  to: Shard,
+  why: z.string(),
+  queuedAt: EpochMs,
+  begunAt: EpochMs.nullable(),
+  problem: z.string(),
+})
+
+const Decision = z.object({
+  at: EpochMs,
+  verdict: z.enum(['relieve', 'scale', 'level', 'merge', 'none']),
+  reason: z.string(),
+  moves: z.array(z.object({ name: z.string(), from: Shard, to: Shard })),
+  expected: z.array(z.object({ shard: Shard, beforePercent: z.number(), afterPercent: z.number() })),
+  measured: z.array(z.object({ shard: Shard, percent: z.number() })).nullable(),
+  problems: z.array(z.string()),
+})
+
+const Rebalancing = z.object({
+  paused: z.boolean(),
+  cordoned: z.array(Shard).transform((shards) => new Set(shards)),
+  scaledTo: z.number().int().min(1).nullable(),
+  movedAt: mapOf(EpochMs),
+  decisions: z.array(Decision),
+})
 
 const State = z.object({
   version: z.literal(1),
-  placement: z.record(z.string(), z.number().int().min(1)),
-  certificateOrders: z.record(z.string(), z.array(z.number())).default({}).describe('When, by name; epoch ms.'),
+  placement: mapOf(Shard),
+  certificateOrders: mapOf(z.array(EpochMs)).prefault({}),
+  moves: mapOf(Move).prefault({}),
+  rebalancing: Rebalancing.optional(),
 })
 
 /** Where the supervisor keeps its own things: no service can be called that, a name has no dots. */
@@ -47,8 +84,8 @@ export async function readStateFile(stateDir: string): Promise<Remembered | null
   }
   const state = State.safeParse(json)
   if (!state.success) throw new StateFileError(`${path} is damaged: ${z.prettifyError(state.error)}`)
-  const { placement, certificateOrders } = state.data
-  return { placement: new Map(Object.entries(placement)), certificateOrders: new Map(Object.entries(certificateOrders)) }
+  const { placement, certificateOrders, moves, rebalancing = notRebalanced } = state.data
+  return { placement, certificateOrders, moves, rebalancing }
 }
 
 /** Moves a damaged state file aside, under a name that tells when. Returns the new path. */
@@ -60,18 +97,13 @@ export async function setStateFileAside(stateDir: string, now: Date): Promise<st
 }
 
 /** Writes it so that after a crash at any moment either the old or the new file is there, whole. */
-export async function writeStateFile(stateDir: string, { placement, certificateOrders }: Remembered): Promise<void> {
+export async function writeStateFile(stateDir: string, state: Remembered): Promise<void> {
   const path = stateFilePath(stateDir)
   const temporary = `${path}.new`
   try {
     const file = await open(temporary, 'w', 0o600)
     try {
-      const state = {
-        version: 1,
-        placement: Object.fromEntries(placement),
-        certificateOrders: Object.fromEntries(certificateOrders),
-      }
-      await file.writeFile(`${JSON.stringify(state, null, 1)}\n`)
+      await file.writeFile(`${JSON.stringify({ version: 1, ...state }, plain, 1)}\n`)
       await file.sync()
     } finally {
       await file.close()
@@ -88,6 +120,12 @@ export async function writeStateFile(stateDir: string, { placement, certificateO
     await rm(temporary, { force: true }).catch(() => undefined)
     throw new StateFileError(`cannot write ${path}: ${(error as Error).message}. Nothing was changed`)
   }
+}
+
+/** Maps as objects, and sets as lists. */
+function plain(_key: string, value: unknown): unknown {
+  if (value instanceof Map) return Object.fromEntries(value as Map<string, unknown>)
+  return value instanceof Set ? [...(value as Set<unknown>)] : value
 }
 
 /** Makes the directories of the supervisor, 0700, and checks that it can write in them. Throws UnusableDirectoryError. */

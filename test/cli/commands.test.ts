@@ -9,6 +9,7 @@ import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type AdminServer, startAdminServer } from '../../supervisor/api/adminServer.ts'
 import { adminSocketPath } from '../../supervisor/effects/adminClient.ts'
+import { nothingRemembered } from '../../supervisor/core/types.ts'
 import { writeStateFile } from '../../supervisor/effects/stateFile.ts'
 import { FakeOperator, refusedConfig, serviceView, shardView, statusOf } from './fakeOperator.ts'
 import { result, run } from './terminal.ts'
@@ -243,7 +244,7 @@ describe('plan', () => {
     write(['a', 'b', 'new'])
     mkdirSync(join(stateDir, '.supervisor'))
     const placement = new Map(Object.entries({ a: 1, b: 2, gone: 2 }))
-    await writeStateFile(stateDir, { placement, certificateOrders: new Map() })
+    await writeStateFile(stateDir, { ...nothingRemembered, placement })
     const { stdout } = await plan()
     expect(stdout).toMatch(/Shard 2: 1 of at most 20 services, weight 1\n {2}= b\n {2}- {2}gone {2}stops\n/)
     expect(stdout).toContain('compared with the placement that the last one wrote')

@@ -13,6 +13,7 @@ const now = 1_000_000
 const wanting = (shards: Record<string, number>, phase: Desired['phase'] = 'run'): Desired => ({
   phase,
   certificatesPerWeek: 50,
+  opening: new Set(),
   services: new Map(Object.entries(shards).map(([name, shard]) => [name, { shard, specHash: 'h1', hasCredential: false }])),
 })
 

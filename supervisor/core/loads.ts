@@ -1,0 +1,54 @@
+/**
+ * Loads: what each service costs its worker. A worker's CPU is measured; of the services in it only their counters are known.
+ * So each gets a part of the CPU as large as its part of the work that was counted. Pure.
+ */
+import type { ServiceStatus } from '../../shared/protocol.ts'
+
+/** The work of a service, as known from its counters. */
+export interface Work {
+  readonly requests: number
+  readonly bytes: number
+  /** Epoch ms of the last look at the counters. */
+  readonly at: number
+  /** Moving average, in small requests a second. */
+  readonly perSecond: number
+}
+
+export type Works = ReadonlyMap<string, Work>
+
+/** Bytes that cost as much CPU as a small request: measured with 1 GiB through a worker of two cores, up and down. */
+const BYTES_PER_REQUEST = 16 * 1024
+
+/** What an idle node costs, in small requests a second: no service weighs nothing. */
+const IDLE_PER_SECOND = 0.2
+
+/** Time after which an old rate counts for a third (1/e). As long as a few samples of CPU, which it is compared with. */
+const MEMORY_MS = 20_000
+
+/** Takes in the counters of one worker. `services` are all that it runs. */
+export function countWork(works: Works, services: Iterable<ServiceStatus>, now: number): Works {
+  const next = new Map(works)
+  for (const { name, counters } of services) next.set(name, counted(works.get(name), counters, now))
+  return next
+}
+
+function counted(before: Work | undefined, counters: ServiceStatus['counters'], now: number): Work {
+  const requests = counters.requests
+  const bytes = counters.bytesIn + counters.bytesOut
+  if (!before) return { requests, bytes, at: now, perSecond: 0 }
+  const elapsedMs = now - before.at
+  // Two tellings of one moment, or a clock that was set back.
+  if (elapsedMs <= 0) return { ...before, requests, bytes, at: now }
+  // Counters begin again when the service has moved or its worker was replaced.
+  const since = (count: number, then: number) => (count >= then ? count - then : count)
+  const work = since(requests, before.requests) + since(bytes, before.bytes) / BYTES_PER_REQUEST
+  const keep = Math.exp(-elapsedMs / MEMORY_MS)
+  return { requests, bytes, at: now, perSecond: keep * before.perSecond + (1 - keep) * ((1000 * work) / elapsedMs) }
+}
+
+/** The part of a worker's CPU, in per cent of one core, that each of its services has. They add up to the whole. */
+export function shareCPU(cpuPercent: number, names: readonly string[], works: Works): ReadonlyMap<string, number> {
+  const weights = names.map((name) => IDLE_PER_SECOND + (works.get(name)?.perSecond ?? 0))
+  const total = weights.reduce((sum, weight) => sum + weight, 0)
+  return new Map(names.map((name, i) => [name, (cpuPercent * (weights[i] ?? 0)) / total]))
+}
