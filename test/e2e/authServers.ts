@@ -23,6 +23,8 @@ export interface AuthServer {
   variable: string
   /** What the upstream is to be told of alice. */
   identity: Record<string, string>
+  /** By which headers a program says that it is alice, if the server takes any. */
+  password?: Record<string, string>
   /** Headers that only the auth server may set, and those that upstreams are known to believe. */
   forged: string[]
   /** Makes it ready to be started, with its files in a directory. `upstream` is host and port. */
@@ -56,6 +58,7 @@ export const authServers: AuthServer[] = [
       'remote-email': 'alice@example.com',
       'remote-groups': 'editors,readers',
     },
+    password: { authorization: `Basic ${Buffer.from('alice:secret').toString('base64')}` },
     forged: ['Remote-User', 'remote_user', 'Remote-Groups', 'Remote-Email', 'Remote-Name', 'X-Forwarded-User'],
     prepare: prepareAuthelia,
   },

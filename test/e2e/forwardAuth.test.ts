@@ -14,7 +14,7 @@ import { Stack } from './stack.ts'
 
 const BUILD_AND_TEST_MS = 600_000
 
-describe.for(authServers)('$name', ({ variable, identity, forged, prepare }) => {
+describe.for(authServers)('$name', ({ variable, identity, password, forged, prepare }) => {
   it(
     'logs people in, tells the upstream who they are, and closes this service alone when it is gone',
     async ({ skip }) => {
@@ -46,6 +46,11 @@ describe.for(authServers)('$name', ({ variable, identity, forged, prepare }) => 
       expect([status, location && server.readLoginPage(location)]).toEqual([302, server.loginPage(target)])
       expect((await stranger.ask(target, { headers: { ...lies, accept: 'application/json' } })).status).toBe(401)
       expect(seen).toEqual([])
+      if (password) {
+        const script = new Browser(stack.lab)
+        expect((await script.ask(target, { headers: { ...lies, ...password } })).status).toBe(200)
+        expect(seen.at(-1)?.headers).toMatchObject(identity)
+      }
 
       const alice = new Browser(stack.lab)
       const page = await server.logIn(alice, await alice.visit(target))
