@@ -3,11 +3,12 @@ import { join, resolve } from 'node:path'
 import * as z from 'zod'
 import { ConfigFile, ServiceConfig, type ServiceDefaults, type SupervisorConfig } from '../../shared/config.ts'
 import type { Diagnostic } from './diagnostic.ts'
+import { filesOf, type NamedFiles } from './namedFiles.ts'
 import { readAs } from './readAs.ts'
 import { Report } from './report.ts'
 import { type ResolvedService, resolveService } from './resolveService.ts'
 import { presentSchema } from './scalar.ts'
-import { checkServices, type WrittenService } from './serviceRules.ts'
+import { checkServices, type RuleContext, type WrittenService } from './serviceRules.ts'
 import { type Overrides, resolveSettings, type Settings } from './settings.ts'
 import { readYaml } from './yamlDocument.ts'
 
@@ -24,6 +25,8 @@ export interface ParsedConfig {
   readonly config: ResolvedConfig
   /** What is worth knowing and refuses nothing. */
   readonly notes: readonly Diagnostic[]
+  /** Files that the services name; nobody has looked into them. */
+  readonly files: readonly NamedFiles[]
 }
 
 /** What readAs makes of a ConfigFile: what was written and is right by itself. A hole is a service that is no mapping. */
@@ -62,18 +65,20 @@ export function parseConfig(text: string, file: string, overrides: Overrides): P
     const ownDir = keys.name && join(settings.stateDir, keys.name.toLowerCase())
     return [{ index, keys, said: new Set(Object.keys(said)), stateDir: keys.stateDir ? resolve(cwd, keys.stateDir) : ownDir }]
   })
-  checkServices(services, join(settings.stateDir, '.supervisor'), {
+  const context: RuleContext = {
     report,
     place: (index, key) =>
       document.place(['services', index, key]) ??
       document.place(['defaults', key]) ??
       document.place(['services', index, 'name']) ??
       document.place(['services', index]),
-  })
+  }
+  checkServices(services, join(settings.stateDir, '.supervisor'), context)
   if (report.failed) throw report.refusal()
   return {
     config: { settings, services: services.map(({ keys, stateDir }) => resolveService(keys, stateDir, settings, cwd)) },
     notes: report.diagnostics,
+    files: filesOf(services, context, cwd),
   }
 }
 

@@ -7,6 +7,9 @@ export interface Range {
   readonly end: number
 }
 
+/** Where something stands, as a Diagnostic says it. */
+export type Place = Pick<Diagnostic, 'file' | 'line' | 'column' | 'length'>
+
 /** So many errors are no configuration; looking for more would only take time. */
 const MOST_ERRORS = 20_000
 const LONGEST_QUOTE = 60
@@ -14,6 +17,12 @@ const LONGEST_QUOTE = 60
 /** A text in quotes for a message, cut when it is long. */
 export function quote(text: string): string {
   return JSON.stringify(text.length > LONGEST_QUOTE ? `${text.slice(0, LONGEST_QUOTE)}…` : text)
+}
+
+/** Diagnostics in the order of the text, nothing twice. */
+export function inOrder(diagnostics: readonly Diagnostic[]): readonly Diagnostic[] {
+  const distinct = new Map(diagnostics.map((diagnostic) => [JSON.stringify(diagnostic), diagnostic]))
+  return [...distinct.values()].sort((a, b) => a.line - b.line || a.column - b.column)
 }
 
 export class Report {
@@ -58,8 +67,7 @@ export class Report {
 
   /** Everything found, in the order of the text, nothing twice. */
   get diagnostics(): readonly Diagnostic[] {
-    const distinct = new Map(this.#found.map((found) => [JSON.stringify(found), found]))
-    return [...distinct.values()].sort((a, b) => a.line - b.line || a.column - b.column)
+    return inOrder(this.#found)
   }
 
   /** What a failed reading throws: everything that is wrong. */
@@ -72,9 +80,13 @@ export class Report {
     return this.#locate(range).line
   }
 
+  /** A range of undefined is the file as a whole. */
+  placeOf(range: Range | undefined): Place {
+    return { file: this.file, ...(range === undefined ? { line: 0, column: 0, length: 1 } : this.#locate(range)) }
+  }
+
   #add(severity: Diagnostic['severity'], range: Range | undefined, message: string, hint: string | undefined): void {
-    const place = range === undefined ? { line: 0, column: 0, length: 1 } : this.#locate(range)
-    this.#found.push({ severity, file: this.file, ...place, message, ...(hint !== undefined && { hint }) })
+    this.#found.push({ severity, ...this.placeOf(range), message, ...(hint !== undefined && { hint }) })
   }
 
   #locate({ start, end }: Range): Pick<Diagnostic, 'line' | 'column' | 'length'> {

@@ -1,14 +1,16 @@
-/** Reads the configuration file. Whatever is wrong with it is one ConfigError, as for its text. */
+/** Reads the configuration file, and looks into those that it names. Whatever is wrong with it is one ConfigError, as for its text. */
 import { open } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { ConfigError } from '../config/diagnostic.ts'
 import { type ParsedConfig, parseConfig } from '../config/parseConfig.ts'
+import { inOrder } from '../config/report.ts'
 import type { Overrides } from '../config/settings.ts'
+import { noteFiles } from './namedFiles.ts'
 
 /** No configuration comes near this; what is bigger is the wrong file, and parsing it would take minutes. */
 const MOST_BYTES = 16 * 1024 * 1024
 
-export interface LoadedConfig extends ParsedConfig {
+export interface LoadedConfig extends Pick<ParsedConfig, 'config' | 'notes'> {
   /** The text, for showing the notes. */
   readonly text: string
 }
@@ -20,7 +22,8 @@ export interface LoadedConfig extends ParsedConfig {
 export async function loadConfig(path: string, overrides: Overrides): Promise<LoadedConfig> {
   const text = await readConfigText(path)
   const ambient = { env: process.env, cwd: process.cwd(), home: homedir(), isRoot: process.geteuid?.() === 0 }
-  return { ...parseConfig(text, path, { ...ambient, ...overrides }), text }
+  const { config, notes, files } = parseConfig(text, path, { ...ambient, ...overrides })
+  return { config, notes: inOrder([...notes, ...(await noteFiles(files))]), text }
 }
 
 /** The text of the file. Rejects with a ConfigError when there is none. */

@@ -27,9 +27,9 @@ async function validate(...args: string[]) {
 }
 
 test('a good file: one line, exit code 0', async () => {
-  const { stdout, stderr, exitCode } = await validate('accept/everyKey.yaml')
+  const { stdout, stderr, exitCode } = await validate('accept/defaults.yaml')
   expect({ stdout, stderr, exitCode }).toEqual({
-    stdout: 'accept/everyKey.yaml: ok: 6 services in 2 shards of at most 4, 0 notes',
+    stdout: 'accept/defaults.yaml: ok: 3 services in 1 shard of at most 20, 0 notes',
     stderr: '',
     exitCode: 0,
   })
@@ -61,7 +61,17 @@ test('--json: an array of all of them on standard output', async () => {
     message: 'unknown key "shardsize"',
     hint: 'did you mean shardSize?',
   })
-  expect(JSON.parse((await validate('accept/everyKey.yaml', '--json')).stdout)).toEqual([])
+  expect(JSON.parse((await validate('accept/defaults.yaml', '--json')).stdout)).toEqual([])
+})
+
+test('files that it names and that are of no use are notes, and the exit code is 0', async () => {
+  const { stdout, stderr, exitCode } = await validate('accept/everyKey.yaml')
+  expect({ stdout, exitCode }).toEqual({
+    stdout: 'accept/everyKey.yaml: ok: 6 services in 2 shards of at most 4, 3 notes',
+    exitCode: 0,
+  })
+  expect(stderr).toContain(`note: certificateFile: ${join(fixtures, 'shop.crt')} does not exist`)
+  expect(stderr).toMatch(/\n +\d+ \| +certificateFile: shop\.crt\n[ |]+\^{8}\n += put it there, or correct the path/)
 })
 
 test('no file and a missing file: exit code 2', async () => {

@@ -1,7 +1,7 @@
 /** TLS, funnel, redirects, raw TCP, forward auth and access rules, over real nodes with certificates from a real ACME server. */
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
+import { mkdir, readFile } from 'node:fs/promises'
 import { type Server as HttpServer, createServer, request as httpRequest } from 'node:http'
 import type { IncomingMessage, RequestListener } from 'node:http'
 import { type AddressInfo, type Server, createServer as createTcpServer } from 'node:net'
@@ -145,6 +145,8 @@ describe('TLS', () => {
       /^CertificateFile .*cert\.pem and keyFile .* cannot be used: .*no such file/,
     )
     expect(problem.services[0]?.ready).toBe(true)
+    const log = await readFile(join(stack.stateDir, '.supervisor', 'logs', 'supervisor.log'), 'utf8')
+    expect(log).toContain(`note: certificateFile: ${crt} does not exist`)
 
     const served = async () => {
       const { certificate } = await askSecurely({ ...stack.lab, acmeRootFile: crt }, `https://own.${DOMAIN}/`, 'tailnet')

@@ -1,15 +1,12 @@
 /** Certificates in the lab: the ACME server that issues them, and clients that believe it and nobody else. */
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { type IncomingMessage, request as httpRequest } from 'node:http'
+import { type IncomingHttpHeaders, type IncomingMessage, request as httpRequest } from 'node:http'
 import { type Socket, connect } from 'node:net'
-import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { type PeerCertificate, connect as connectTLS } from 'node:tls'
-import { execa } from 'execa'
 import type { Answer } from '../../demo/lab.ts'
-
-const module = join(import.meta.dirname, '..', 'pebble')
+import { buildGoTool } from './goTool.ts'
 
 /** What a lab with --acme-server says of it, and with --funnel of that. */
 export interface SecureLab {
@@ -20,10 +17,7 @@ export interface SecureLab {
 }
 
 /** Builds Pebble, which Go keeps for the next time, and gives its path for the lab's flag --acme-server. */
-export async function buildPebble(): Promise<string> {
-  const { stdout } = await execa('go', ['tool', '-n', 'pebble'], { cwd: module, env: { CGO_ENABLED: '0' } })
-  return stdout.trim()
-}
+export const buildPebble = (): Promise<string> => buildGoTool('pebble')
 
 /** Environment of a process whose nodes are to get their certificates from the lab. */
 export function acmeEnvironment({ acmeDirectoryURL = '', acmeRootFile = '' }: SecureLab): Record<string, string> {
@@ -31,18 +25,29 @@ export function acmeEnvironment({ acmeDirectoryURL = '', acmeRootFile = '' }: Se
 }
 
 export interface SecureAnswer extends Answer {
+  headers: IncomingHttpHeaders
   certificate: PeerCertificate
+}
+
+export interface Question {
+  method?: string
+  headers?: Record<string, string>
+  body?: string
+  timeoutMs?: number
 }
 
 /** Which way a client comes: as a node of the tailnet, or from the internet with an address of loopback as its own. */
 export type Way = 'tailnet' | { funnelFrom: string }
 
-/** GET of an https URL with the service's own name, such as https://photos.tail-lab.ts.net/. Rejects a certificate that is not the lab's. */
+/**
+ * Asks for an https URL with the service's own name, such as https://photos.tail-lab.ts.net/. Follows no redirect, and rejects
+ * a certificate that is not the lab's.
+ */
 export async function askSecurely(
   lab: SecureLab,
   url: string,
   way: Way,
-  { headers = {}, timeoutMs = 20_000 }: { headers?: Record<string, string>; timeoutMs?: number } = {},
+  { method = 'GET', headers = {}, body = '', timeoutMs = 20_000 }: Question = {},
 ): Promise<SecureAnswer> {
   const { host, hostname, port, pathname, search } = new URL(url)
   const signal = AbortSignal.timeout(timeoutMs)
@@ -53,10 +58,12 @@ export async function askSecurely(
     const secured = connectTLS({ socket: raw, servername: hostname, ca: await readFile(lab.acmeRootFile ?? '') })
     await once(secured, 'secureConnect', { signal })
     // An agent would look the name up, which is on no public name server.
-    const asked = httpRequest({ createConnection: () => secured, path: pathname + search, headers: { host, ...headers }, signal })
-    asked.end()
+    const path = pathname + search
+    const asked = httpRequest({ createConnection: () => secured, method, path, headers: { host, ...headers }, signal })
+    asked.end(body)
     const [response] = (await once(asked, 'response')) as [IncomingMessage]
-    return { status: response.statusCode ?? 0, body: await text(response), certificate: secured.getPeerCertificate() }
+    const certificate = secured.getPeerCertificate()
+    return { status: response.statusCode ?? 0, headers: response.headers, body: await text(response), certificate }
   } finally {
     raw.destroy()
   }

@@ -20,7 +20,9 @@ export function validateCommand(streams: Streams = process): Command {
     .addHelpText(
       'after',
       `
-Exit codes: 0 the configuration may run, 2 it is refused.
+Looks into the files of certificateFile, keyFile and upstreamCAFile too. What is wrong there is a note.
+
+Exit codes: 0 the configuration may run, with notes or without; 2 it is refused.
 
 Examples:
   $ tsnsrv-sup validate services.yaml

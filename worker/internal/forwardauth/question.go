@@ -14,7 +14,8 @@ import (
 
 const maxBodyBytes = 1 << 20 // a login page; all of it is read before a byte of it goes to the client
 
-// credentials are the headers by which a client says who it is. Authelia reads the last by default.
+// credentials are the headers by which a client says who it is. Authelia reads the first two by default, and the last, which
+// does not go on to the upstream, when it is told to.
 var credentials = []string{"Cookie", "Authorization", "Proxy-Authorization"}
 
 // fromTheClient are the other headers of the client that a service looks at: by Accept and X-Requested-With, Authelia tells a

@@ -14,8 +14,9 @@ import (
 // The servers here decide as the real ones do, as far as a proxy can see: by the same headers and cookies, and with the same
 // status codes and headers in their answers. People, passwords and sessions are one word each.
 
-// newAuthelia is Authelia 4.39 (internal/handlers/handler_authz*.go), asked at /api/authz/forward-auth. It knows alice, who
-// is an administrator, and bob; a session is a cookie authelia_session with the name. Its rules: /public is open, and so is
+// newAuthelia is Authelia 4.39 (internal/handlers/handler_authz*.go), asked at /api/authz/forward-auth. It takes passwords in
+// Authorization, as is its default, and in Proxy-Authorization, as it can be told. It knows alice, who is an administrator, and
+// bob; a session is a cookie authelia_session with the name. Its rules: /public is open, and so is
 // all to 10.0.0.0/8; /admin is for administrators.
 func newAuthelia(t *testing.T) *httptest.Server {
 	groups := map[string]string{"alice": "admins,users", "bob": "users"}
@@ -34,11 +35,21 @@ func newAuthelia(t *testing.T) *httptest.Server {
 		if cookie, err := r.Cookie("authelia_session"); err == nil {
 			user = cookie.Value
 		}
-		if basic, ok := strings.CutPrefix(r.Header.Get("Proxy-Authorization"), "Basic "); ok {
+		for _, way := range []struct {
+			asked, demanded string
+			refused         int
+		}{
+			{"Authorization", "WWW-Authenticate", http.StatusUnauthorized},
+			{"Proxy-Authorization", "Proxy-Authenticate", http.StatusProxyAuthRequired},
+		} {
+			basic, ok := strings.CutPrefix(r.Header.Get(way.asked), "Basic ")
+			if !ok {
+				continue
+			}
 			password, _ := base64.StdEncoding.DecodeString(basic)
 			if user, _, _ = strings.Cut(string(password), ":"); !strings.HasSuffix(string(password), ":secret") {
-				w.Header().Set("Proxy-Authenticate", `Basic realm="Authorization Required"`)
-				w.WriteHeader(http.StatusProxyAuthRequired)
+				w.Header().Set(way.demanded, `Basic realm="Authorization Required"`)
+				w.WriteHeader(way.refused)
 				return
 			}
 		}

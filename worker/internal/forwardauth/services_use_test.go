@@ -14,6 +14,7 @@ import (
 const browser = "text/html,application/xhtml+xml,*/*;q=0.8"
 
 func TestAuthelia(t *testing.T) {
+	const right, wrong = "Basic YWxpY2U6c2VjcmV0", "Basic YWxpY2U6ZXZpbA=="
 	f := serve(t, protocol.ForwardAuthSpec{
 		URL:         newAuthelia(t).URL + "/api/authz/forward-auth?authelia_url=https://auth.example.com/",
 		CopyHeaders: []string{"Remote-User", "Remote-Groups", "Remote-Email", "Remote-Name"},
@@ -43,10 +44,12 @@ func TestAuthelia(t *testing.T) {
 		{what: "nor does its header", target: "/", status: 302, location: portal("/", "GET"),
 			send: http.Header{"Accept": {browser}, "X-Authelia-Url": {"https://evil.example/"}}},
 		{what: "a session lets in", target: "/page", send: http.Header{"Cookie": {"authelia_session=bob"}}, status: 200, user: "bob"},
-		{what: "a password lets in", target: "/page", send: http.Header{"Proxy-Authorization": {"Basic YWxpY2U6c2VjcmV0"}},
+		{what: "a password lets in", target: "/page", send: http.Header{"Authorization": {right}}, status: 200, user: "alice"},
+		{what: "a wrong password is asked for again", target: "/page", status: 401, send: http.Header{"Authorization": {wrong}}},
+		{what: "a password for us alone lets in", target: "/page", send: http.Header{"Proxy-Authorization": {right}},
 			status: 200, user: "alice"},
-		{what: "a wrong password is asked for again", target: "/page", status: 407,
-			send: http.Header{"Proxy-Authorization": {"Basic YWxpY2U6ZXZpbA=="}}},
+		{what: "a wrong password for us alone is asked for again", target: "/page", status: 407,
+			send: http.Header{"Proxy-Authorization": {wrong}}},
 		{what: "a rule keeps out", target: "/admin", send: http.Header{"Cookie": {"authelia_session=bob"}}, status: 403},
 		{what: "and is not got around by the path of another", target: "/public/../admin", status: 400,
 			send: http.Header{"Cookie": {"authelia_session=bob"}}},
@@ -78,9 +81,12 @@ func TestAuthelia(t *testing.T) {
 			}
 		})
 	}
-	got := f.send("/page", http.Header{"Proxy-Authorization": {"Basic YWxpY2U6ZXZpbA=="}})
-	if got.Header.Get("Proxy-Authenticate") == "" {
-		t.Error("a client that is to give a password does not learn of it")
+	for sent, demanded := range map[string]string{
+		"Authorization": "WWW-Authenticate", "Proxy-Authorization": "Proxy-Authenticate",
+	} {
+		if f.send("/page", http.Header{sent: {wrong}}).Header.Get(demanded) == "" {
+			t.Errorf("a client that is to give a password in %s does not learn of it", sent)
+		}
 	}
 }
 
