@@ -7,6 +7,12 @@
  * | GET /v1/watch | one Status a line (NDJSON): now, and after each change (at most 4 a second) |
  * | POST /v1/reload | ReloadResult; 422 with ErrorReply when the config was refused (what runs stays) |
  * | POST /v1/stop?leaveWorkers=true|false | 202; the process exits when done |
+ * | POST /v1/move?service=NAME&to=SHARD|new | Decision: the move is in the journal; 409 when it cannot be |
+ * | POST /v1/rebalance?dryRun=true|false | Decision, on the newest samples and without regard to cooldowns |
+ * | POST /v1/drain?shard=SHARD | Decision: the shard is cordoned, and its services move to others |
+ * | POST /v1/cordon?shard=SHARD&cordoned=true|false | 200 |
+ * | POST /v1/scale?shards=COUNT|auto | 200 |
+ * | POST /v1/pause?paused=true|false | 200; while paused, nothing moves unless the operator says so |
  */
 import * as z from 'zod'
 import { ServicePhase, ServiceProblem, ServiceReason } from './protocol.ts'
@@ -58,6 +64,45 @@ export const ShardView = z.object({
   cpuPercent: z.number().nullable().describe('per cent of one core, moving average; null before two samples'),
   memoryBytes: z.number().nullable().describe('resident set'),
   version: z.string(),
+  cordoned: z.boolean().describe('it gets nothing new'),
+})
+
+const Shard = z.number().int().min(1)
+const Percent = z.number().describe('of one core')
+
+export const PlannedMove = z.object({ name: z.string(), from: Shard, to: Shard })
+
+/** What was decided, why, and what it is expected to do. */
+export const Decision = z.object({
+  verdict: z.enum(['relieve', 'scale', 'level', 'merge', 'manual', 'none']),
+  reason: z.string().describe('for the operator, in a sentence; with "none", why not'),
+  moves: z.array(PlannedMove),
+  expected: z.array(z.object({ shard: Shard, beforePercent: Percent, afterPercent: Percent })),
+})
+
+/** A decision that moved something, and what became of it. */
+export const DecisionRecord = Decision.extend({
+  at: z.number().describe('epoch ms'),
+  measured: z
+    .array(z.object({ shard: Shard, percent: Percent }))
+    .nullable()
+    .describe('what its shards had once they had come to rest; null until then'),
+  problems: z.array(z.string()).describe('moves that came to nothing'),
+})
+
+export const MoveView = PlannedMove.extend({
+  phase: z.enum(['queued', 'moving', 'returning']),
+  why: z.string(),
+  since: z.number().describe('epoch ms'),
+  problem: z.string().describe('why it is on its way back; empty otherwise'),
+})
+
+export const RebalancingView = z.object({
+  paused: z.boolean(),
+  scaledTo: z.number().int().nullable().describe('how many shards there are to be; null for as many as the load wants'),
+  verdict: Decision.shape.verdict.describe('of the latest look'),
+  reason: z.string(),
+  decisions: z.array(DecisionRecord).describe('the latest first'),
 })
 
 export const Status = z.object({
@@ -73,6 +118,9 @@ export const Status = z.object({
   shardSize: z.number().int(),
   services: z.array(ServiceView),
   shards: z.array(ShardView),
+  moves: z.array(MoveView).describe('on their way or waiting for their turn'),
+  rebalancing: RebalancingView,
+  journalError: z.string().describe('why the state file cannot be written, and nothing moves; empty otherwise'),
 })
 
 export const ReloadResult = z.object({
@@ -85,6 +133,11 @@ export const ReloadResult = z.object({
   notes: z.array(z.string()).describe('e.g. settings that take effect only at a restart'),
 })
 
+export type PlannedMove = z.infer<typeof PlannedMove>
+export type Decision = z.infer<typeof Decision>
+export type DecisionRecord = z.infer<typeof DecisionRecord>
+export type MoveView = z.infer<typeof MoveView>
+export type RebalancingView = z.infer<typeof RebalancingView>
 export type ServiceView = z.infer<typeof ServiceView>
 export type ShardView = z.infer<typeof ShardView>
 export type WorkerPhase = z.infer<typeof WorkerPhase>

@@ -2,14 +2,27 @@
  * The loop: events -> observe -> reconcile -> execute. The only owner of state. One tick at a time, one timer, and between
  * two events nothing runs.
  */
-import type { ReloadResult, ServiceView, Status } from '../shared/api.ts'
+import type { Decision, ReloadResult, ServiceView, Status } from '../shared/api.ts'
 import type { ResolvedConfig, ResolvedService } from './config/parseConfig.ts'
 import { begin, clearBackoff, forget, observe } from './core/observe.ts'
 import { type MovePolicy, type MoveStep, advanceMoves, openingShards } from './core/moves.ts'
 import { place } from './core/placement.ts'
 import type { Clock, Fleet, Operator } from './core/ports.ts'
-import { type Decision, type RebalancePolicy, defaultRebalancing, rebalance } from './core/rebalance.ts'
-import { forgetServices, queueMoves, snapshotOf, withDecision, withEnded, withMeasured } from './core/rebalancing.ts'
+import { type RebalancePolicy, type Snapshot, defaultRebalancing, rebalance } from './core/rebalance.ts'
+import {
+  OrderError,
+  type Rebalancing,
+  forgetServices,
+  orderDrain,
+  orderMove,
+  queueMoves,
+  snapshotOf,
+  viewMoves,
+  viewRebalancing,
+  withDecision,
+  withEnded,
+  withMeasured,
+} from './core/rebalancing.ts'
 import { reconcile } from './core/reconcile.ts'
 import { type Transition, transitions } from './core/transitions.ts'
 import {
@@ -217,6 +230,74 @@ export class Loop implements Operator {
     return made
   }
 
+  move(name: string, to: number | 'new'): Promise<Decision> {
+    return this.#order((snapshot) => orderMove(snapshot, name, to, this.#config.settings))
+  }
+
+  drain(shard: number): Promise<Decision> {
+    return this.#change(async () => {
+      const decision = orderDrain(this.#snapshot(this.#ports.clock.now()), shard, this.#config.settings)
+      const { rebalancing } = this.#remembered
+      await this.#take(decision, { ...rebalancing, cordoned: new Set(rebalancing.cordoned).add(shard) })
+      return decision
+    })
+  }
+
+  rebalance({ dryRun }: { dryRun: boolean }): Promise<Decision> {
+    const impatient = { serviceCooldownMs: 0, shardCooldownMs: 0, movesPerWindow: Number.POSITIVE_INFINITY }
+    const decide = () => {
+      const now = this.#ports.clock.now()
+      return rebalance(this.#snapshot(now), { ...this.#rebalancePolicy(), ...impatient }, now)
+    }
+    return dryRun ? Promise.resolve(decide()) : this.#order(decide)
+  }
+
+  cordon(shard: number, cordoned: boolean): Promise<void> {
+    return this.#change(async () => {
+      const { rebalancing } = this.#remembered
+      const closed = new Set(rebalancing.cordoned)
+      if (cordoned && !this.status().shards.some((known) => known.shard === shard))
+        throw new OrderError(`there is no shard ${String(shard)}`)
+      if (cordoned) closed.add(shard)
+      else closed.delete(shard)
+      await this.#remember({ rebalancing: { ...rebalancing, cordoned: closed } })
+      this.#requestTick()
+    })
+  }
+
+  scale(shards: number | null): Promise<void> {
+    return this.#change(async () => {
+      const least = Math.ceil(this.#services.size / this.#config.settings.shardSize)
+      if (shards !== null && shards < least) {
+        throw new OrderError(
+          `${String(this.#services.size)} services need at least ${String(least)} shards of ${String(this.#config.settings.shardSize)}`,
+        )
+      }
+      await this.#remember({ rebalancing: { ...this.#remembered.rebalancing, scaledTo: shards } })
+      this.#sampled = true
+      this.#requestTick()
+    })
+  }
+
+  pause(paused: boolean): Promise<void> {
+    return this.#change(async () => {
+      await this.#remember({ rebalancing: { ...this.#remembered.rebalancing, paused } })
+      this.#sampled = true
+      this.#requestTick()
+    })
+  }
+
+  /** Takes a decision of the operator's. */
+  #order(decide: (snapshot: Snapshot) => Decision): Promise<Decision> {
+    return this.#change(async () => {
+      const decision = decide(this.#snapshot(this.#ports.clock.now()))
+      const travelling = decision.moves.find(({ name }) => this.#remembered.moves.has(name))
+      if (travelling) throw new OrderError(`${travelling.name} is on its way already; "status" shows where to`)
+      if (decision.moves.length > 0) await this.#take(decision, this.#remembered.rebalancing)
+      return decision
+    })
+  }
+
   stop(options: { leaveWorkers: boolean }): void {
     this.#desired = { ...this.#desired, phase: options.leaveWorkers ? 'leave' : 'stop' }
     this.#requestTick()
@@ -260,7 +341,10 @@ export class Loop implements Operator {
       prometheusAddr: settings.prometheusAddr,
       shardSize: settings.shardSize,
       services,
-      shards: viewShards(this.#desired, this.#observed),
+      shards: viewShards(this.#desired, this.#observed, this.#remembered.rebalancing.cordoned),
+      moves: viewMoves(this.#remembered.moves),
+      rebalancing: viewRebalancing(this.#remembered.rebalancing, this.#decision),
+      journalError: this.#journal.problem,
     }
   }
 
@@ -323,17 +407,22 @@ export class Loop implements Operator {
     if (rebalancing.paused) this.#decision = idle('paused by the operator')
     else if (moves.size > 0) this.#decision = idle('services are on their way')
     else this.#decision = rebalance(snapshot, this.#rebalancePolicy(), now)
-    if (this.#decision.moves.length > 0) await this.#take(this.#decision, withDecision(measured, this.#decision, now), now)
+    if (this.#decision.moves.length > 0) await this.#take(this.#decision, measured)
     else if (measured !== rebalancing) await this.#remember({ rebalancing: measured })
   }
 
-  /** Writes a decision into the journal. */
-  async #take(decision: Pick<Decision, 'moves' | 'reason'>, rebalancing: Remembered['rebalancing'], now: number): Promise<void> {
-    await this.#remember({ rebalancing, moves: queueMoves(this.#remembered.moves, decision, now) })
+  /** Writes a decision into the journal, with what else has changed of rebalancing. */
+  async #take(decision: Decision, rebalancing: Rebalancing): Promise<void> {
+    const now = this.#ports.clock.now()
+    await this.#remember({
+      rebalancing: withDecision(rebalancing, decision, now),
+      moves: queueMoves(this.#remembered.moves, decision, now),
+    })
     this.#desire()
+    this.#requestTick()
   }
 
-  #snapshot(now: number) {
+  #snapshot(now: number): Snapshot {
     return snapshotOf(this.#desired, this.#observed, this.#remembered.rebalancing, this.#services, this.#touchedAt, now)
   }
 

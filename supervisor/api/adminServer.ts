@@ -9,6 +9,7 @@ import { dirname } from 'node:path'
 import type { ErrorReply } from '../../shared/protocol.ts'
 import { ConfigError } from '../config/diagnostic.ts'
 import type { Operator } from '../core/ports.ts'
+import { OrderError } from '../core/rebalancing.ts'
 import { createWatchFeed } from './watchFeed.ts'
 
 export interface AdminServer {
@@ -41,7 +42,8 @@ export async function startAdminServer({
   })
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const [path = '', query = ''] = (request.url ?? '').split('?', 2)
+    const [path = '', queryText = ''] = (request.url ?? '').split('?', 2)
+    const query = new URLSearchParams(queryText)
     const call = `${request.method ?? ''} ${path}`
     switch (call) {
       case 'GET /v1/status':
@@ -53,15 +55,33 @@ export async function startAdminServer({
       case 'POST /v1/reload':
         sendJSON(response, 200, await operator.reload())
         return
+      case 'POST /v1/move': {
+        const to = readText(query, 'to') === 'new' ? 'new' : readCount(query, 'to')
+        sendJSON(response, 200, await operator.move(readText(query, 'service'), to))
+        return
+      }
+      case 'POST /v1/rebalance':
+        sendJSON(response, 200, await operator.rebalance({ dryRun: readFlag(query, 'dryRun') }))
+        return
+      case 'POST /v1/drain':
+        sendJSON(response, 200, await operator.drain(readCount(query, 'shard')))
+        return
+      case 'POST /v1/cordon':
+        await operator.cordon(readCount(query, 'shard'), readFlag(query, 'cordoned'))
+        sendJSON(response, 200, {})
+        return
+      case 'POST /v1/scale':
+        await operator.scale(readText(query, 'shards') === 'auto' ? null : readCount(query, 'shards'))
+        sendJSON(response, 200, {})
+        return
+      case 'POST /v1/pause':
+        await operator.pause(readFlag(query, 'paused'))
+        sendJSON(response, 200, {})
+        return
       case 'POST /v1/stop': {
-        const leaveWorkers = new URLSearchParams(query).get('leaveWorkers') ?? 'false'
-        if (leaveWorkers !== 'true' && leaveWorkers !== 'false') {
-          const message = `leaveWorkers is true or false, not "${leaveWorkers}"`
-          sendJSON(response, 400, { reason: 'BadRequest', message } satisfies ErrorReply)
-          return
-        }
+        const leaveWorkers = readFlag(query, 'leaveWorkers')
         sendJSON(response, 202, {})
-        operator.stop({ leaveWorkers: leaveWorkers === 'true' })
+        operator.stop({ leaveWorkers })
         return
       }
       default: {
@@ -144,8 +164,35 @@ function sendJSON(response: ServerResponse, status: number, body: unknown): void
   response.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) }).end(text)
 }
 
-/** A refused configuration is the caller's to mend (422); anything else is a fault of ours (500). */
+/** A query that does not say what it should. */
+class BadRequestError extends Error {
+  override readonly name = 'BadRequest'
+}
+
+function readText(query: URLSearchParams, key: string): string {
+  const text = query.get(key)
+  if (text === null || text === '') throw new BadRequestError(`${key} is missing`)
+  return text
+}
+
+/** True or false; absent is false. */
+function readFlag(query: URLSearchParams, key: string): boolean {
+  const text = query.get(key) ?? 'false'
+  if (text !== 'true' && text !== 'false') throw new BadRequestError(`${key} is true or false, not "${text}"`)
+  return text === 'true'
+}
+
+/** A whole number from 1. */
+function readCount(query: URLSearchParams, key: string): number {
+  const text = readText(query, key)
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new BadRequestError(`${key} is a whole number from 1, not "${text}"`)
+  return Number(text)
+}
+
+/** A refused configuration (422), an order that cannot be (409) and a bad query (400) are the caller's; all else is ours (500). */
 function sendError(response: ServerResponse, error: unknown): void {
   const { name, message } = error instanceof Error ? error : new Error(String(error))
-  sendJSON(response, error instanceof ConfigError ? 422 : 500, { reason: name, message } satisfies ErrorReply)
+  const status =
+    error instanceof ConfigError ? 422 : error instanceof OrderError ? 409 : error instanceof BadRequestError ? 400 : 500
+  sendJSON(response, status, { reason: name, message } satisfies ErrorReply)
 }

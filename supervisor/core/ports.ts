@@ -1,5 +1,5 @@
 /** What the pure core and the loop ask of the outside. Effects implement these; tests put fakes in their place. */
-import type { ReloadResult, Status } from '../../shared/api.ts'
+import type { Decision, ReloadResult, Status } from '../../shared/api.ts'
 import type { ServiceSpec, ServiceStatus } from '../../shared/protocol.ts'
 
 /** The running supervisor as the admin API, the metrics endpoint and the signal handlers see it. */
@@ -10,6 +10,18 @@ export interface Operator {
   onChange(listener: () => void): () => void
   /** Reads the config again and applies what changed. Rejects with a ConfigError, and changes nothing, when it is refused. */
   reload(): Promise<ReloadResult>
+  /** Moves one service. This and what follows reject with an OrderError when it cannot be, and then change nothing. */
+  move(name: string, to: number | 'new'): Promise<Decision>
+  /** Decides at once, without regard to cooldowns and budget; with `dryRun`, moves nothing. */
+  rebalance(options: { dryRun: boolean }): Promise<Decision>
+  /** Cordons a shard and moves its services to others. */
+  drain(shard: number): Promise<Decision>
+  /** Whether a shard gets anything new. */
+  cordon(shard: number, cordoned: boolean): Promise<void>
+  /** How many shards there are to be; null for as many as the load wants. */
+  scale(shards: number | null): Promise<void>
+  /** Whether rebalancing does anything by itself. */
+  pause(paused: boolean): Promise<void>
   /** Begins to stop: drains and ends all workers, or leaves them serving for the next supervisor. Returns at once. */
   stop(options: { leaveWorkers: boolean }): void
   /** Prometheus text of every worker that answers in time. */

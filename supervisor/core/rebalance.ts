@@ -10,6 +10,7 @@
  * Why it comes to rest under constant load: a step must lower the busier shard by `leastGain`; merging never fills a shard
  * beyond what levelling and relieving leave alone; and a service that has moved stays for `serviceCooldownMs`.
  */
+import type { Decision, PlannedMove } from '../../shared/api.ts'
 
 /** A service as rebalancing sees it. */
 export interface LoadedService {
@@ -73,28 +74,6 @@ export interface Snapshot {
   readonly shards: readonly LoadedShard[]
   /** Epoch ms of each move begun within the last window. */
   readonly recentMoves: readonly number[]
-}
-
-/** One service to another shard. A shard that does not exist yet is opened. */
-export interface PlannedMove {
-  readonly name: string
-  readonly from: number
-  readonly to: number
-}
-
-/** What a decision expects of a shard. */
-export interface Expectation {
-  readonly shard: number
-  readonly beforePercent: number
-  readonly afterPercent: number
-}
-
-export interface Decision {
-  readonly verdict: 'relieve' | 'scale' | 'level' | 'merge' | 'none'
-  /** For the operator, in a sentence; with `none`, why not. */
-  readonly reason: string
-  readonly moves: readonly PlannedMove[]
-  readonly expected: readonly Expectation[]
 }
 
 /** A step that lowers the busier of two shards by less is not worth a move; points of one core. */

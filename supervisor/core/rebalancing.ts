@@ -1,9 +1,11 @@
 /**
  * What rebalancing needs of the past and of the operator, and the picture of the present that it decides on. Pure.
  */
+import type { Decision, DecisionRecord, MoveView, RebalancingView } from '../../shared/api.ts'
 import { shareCPU } from './loads.ts'
 import type { EndedMove, Moves } from './moves.ts'
-import type { Decision, Expectation, LoadedShard, Snapshot } from './rebalance.ts'
+import { place } from './placement.ts'
+import type { LoadedShard, Snapshot } from './rebalance.ts'
 import { primaryWorkers } from './reconcile.ts'
 import type { Desired, Observed, ObservedWorker } from './types.ts'
 
@@ -19,15 +21,6 @@ export interface Rebalancing {
   readonly movedAt: ReadonlyMap<string, number>
   /** Latest first. */
   readonly decisions: readonly DecisionRecord[]
-}
-
-/** A decision that moved something, and what became of it. */
-export interface DecisionRecord extends Decision {
-  readonly at: number
-  /** What its shards had when they had come to rest; null until then. */
-  readonly measured: readonly { readonly shard: number; readonly percent: number }[] | null
-  /** Moves that came to nothing, in words. */
-  readonly problems: readonly string[]
 }
 
 export const notRebalanced: Rebalancing = {
@@ -126,7 +119,7 @@ export function withEnded(rebalancing: Rebalancing, ended: readonly EndedMove[],
 export function withMeasured(rebalancing: Rebalancing, { shards }: Snapshot, quietMs: number, now: number): Rebalancing {
   const [latest, ...earlier] = rebalancing.decisions
   if (!latest || latest.measured !== null) return rebalancing
-  const found = latest.expected.map(({ shard }: Expectation) => shards.find((candidate) => candidate.shard === shard))
+  const found = latest.expected.map(({ shard }) => shards.find((candidate) => candidate.shard === shard))
   // One that was emptied is gone.
   const left = found.flatMap((shard) => (shard ? [shard] : []))
   if (left.some(({ cpuPercent, settledAt }) => cpuPercent === null || now - settledAt < quietMs)) return rebalancing
@@ -138,4 +131,79 @@ export function withMeasured(rebalancing: Rebalancing, { shards }: Snapshot, qui
 export function forgetServices(rebalancing: Rebalancing, services: ReadonlySet<string>): Rebalancing {
   const movedAt = new Map([...rebalancing.movedAt].filter(([name]) => services.has(name)))
   return { ...rebalancing, movedAt }
+}
+
+/** What the operator wants to see of it. */
+export function viewRebalancing(
+  { paused, scaledTo, decisions }: Rebalancing,
+  { verdict, reason }: Pick<Decision, 'verdict' | 'reason'>,
+): RebalancingView {
+  return { paused, scaledTo, verdict, reason, decisions: [...decisions] }
+}
+
+/** The journal, sorted by name. */
+export function viewMoves(moves: Moves): MoveView[] {
+  return [...moves]
+    .map(([name, { from, to, why, queuedAt, begunAt, problem }]): MoveView => {
+      const phase = begunAt === null ? 'queued' : problem === '' ? 'moving' : 'returning'
+      return { name, from, to, phase, why, since: begunAt ?? queuedAt, problem }
+    })
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+/** An order that cannot be carried out, in words for whoever gave it. */
+export class OrderError extends Error {
+  override readonly name = 'OrderError'
+}
+
+/** Where one service is to go by the operator's word. Throws OrderError. */
+export function orderMove(
+  { shards }: Snapshot,
+  name: string,
+  to: number | 'new',
+  { shardSize }: { shardSize: number },
+): Decision {
+  const source = shards.find(({ services }) => services.some((service) => service.name === name))
+  if (!source) throw new OrderError(`there is no service ${name}`)
+  const target = to === 'new' ? freeId(shards) : to
+  if (target === source.shard) throw new OrderError(`${name} is in shard ${String(target)} already`)
+  const there = shards.find(({ shard }) => shard === target)
+  if (!there && to !== 'new') {
+    throw new OrderError(
+      `there is no shard ${String(to)}; there are ${shards.map(({ shard }) => String(shard)).join(', ')}, and "new"`,
+    )
+  }
+  if (there && there.services.length >= shardSize) {
+    throw new OrderError(
+      `shard ${String(target)} is full: it has ${String(there.services.length)} of ${String(shardSize)} services`,
+    )
+  }
+  return manual(`moved by the operator`, [{ name, from: source.shard, to: target }])
+}
+
+/** Where the services of a shard are to go, so that it ends. It has to be closed already. Throws OrderError. */
+export function orderDrain({ shards }: Snapshot, shard: number, { shardSize }: { shardSize: number }): Decision {
+  const source = shards.find((candidate) => candidate.shard === shard)
+  if (!source)
+    throw new OrderError(`there is no shard ${String(shard)}; there are ${shards.map((known) => String(known.shard)).join(', ')}`)
+  const all = shards.flatMap(({ services }) =>
+    services.map(({ name, cpuPercent, group }) => ({ name, weight: cpuPercent, group })),
+  )
+  const rest = new Map(
+    shards.filter((other) => other !== source).flatMap(({ shard: id, services }) => services.map(({ name }) => [name, id])),
+  )
+  const closed = new Set(shards.filter(({ cordoned }) => cordoned).map(({ shard: id }) => id)).add(shard)
+  const placement = place(all, rest, { shardSize, closed })
+  const moves = source.services.map(({ name }) => ({ name, from: shard, to: placement.get(name) ?? shard }))
+  return manual(`shard ${String(shard)} is drained by the operator`, moves)
+}
+
+const manual = (reason: string, moves: Decision['moves']): Decision => ({ verdict: 'manual', reason, moves, expected: [] })
+
+/** The lowest number that no shard has. */
+function freeId(shards: Snapshot['shards']): number {
+  const taken = new Set(shards.map(({ shard }) => shard))
+  let id = 1
+  while (taken.has(id)) id++
+  return id
 }

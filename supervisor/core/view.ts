@@ -118,8 +118,8 @@ function pendingReason(
 }
 
 /** One row for each shard that ought to exist or still has a worker. Sorted by number. */
-export function viewShards(desired: Desired, observed: Observed): ShardView[] {
-  const wanted = new Map<number, number>()
+export function viewShards(desired: Desired, observed: Observed, cordoned: ReadonlySet<number>): ShardView[] {
+  const wanted = new Map<number, number>([...desired.opening].map((shard) => [shard, 0]))
   for (const service of desired.services.values()) wanted.set(service.shard, (wanted.get(service.shard) ?? 0) + 1)
   const workers = [...observed.workers.values()]
   const shards = [...new Set([...wanted.keys(), ...workers.map((worker) => worker.shard)])].sort((a, b) => a - b)
@@ -142,6 +142,7 @@ export function viewShards(desired: Desired, observed: Observed): ShardView[] {
       cpuPercent: worker?.usage?.cpuPercent ?? null,
       memoryBytes: worker?.usage?.memoryBytes ?? null,
       version: worker?.version ?? '',
+      cordoned: cordoned.has(shard),
     }
   })
 }

@@ -1,6 +1,6 @@
 /** The client side of the admin API: what the commands of the CLI talk to a running supervisor with. */
 import { join } from 'node:path'
-import { ReloadResult, Status } from '../../shared/api.ts'
+import { Decision, ReloadResult, Status } from '../../shared/api.ts'
 import { ErrorReply } from '../../shared/protocol.ts'
 import { createSocketClient, SocketError } from './socketClient.ts'
 
@@ -38,6 +38,13 @@ export interface AdminClient {
   /** Hands over the status now and after each change. Resolves when the supervisor ends or `signal` is aborted. */
   watch(onStatus: (status: Status) => void, signal: AbortSignal): Promise<void>
   reload(): Promise<ReloadResult>
+  /** These order something, and reject with a RefusedError of status 409 when it cannot be. */
+  move(name: string, to: number | 'new'): Promise<Decision>
+  rebalance(options: { dryRun: boolean }): Promise<Decision>
+  drain(shard: number): Promise<Decision>
+  cordon(shard: number, cordoned: boolean): Promise<void>
+  scale(shards: number | null): Promise<void>
+  pause(paused: boolean): Promise<void>
   /** Asks it to stop; it has exited when `watch` resolves. */
   stop(options: { leaveWorkers: boolean }): Promise<void>
   close(): void
@@ -63,6 +70,11 @@ export function createAdminClient(runDir: string): AdminClient {
     throw new SocketError('BAD_REPLY', `${socketPath} answered ${method} ${path} with status ${status} and no reason`)
   }
 
+  const order = (what: string, query: Record<string, string | number | boolean>) => {
+    const text = Object.entries(query).map(([key, value]): [string, string] => [key, String(value)])
+    return call('POST', `/v1/${what}?${new URLSearchParams(text).toString()}`)
+  }
+
   function explain(error: unknown): never {
     const absent = error instanceof SocketError && (error.code === 'ENOENT' || error.code === 'ECONNREFUSED')
     throw absent ? new NoSupervisorError(socketPath, { cause: error }) : error
@@ -75,6 +87,12 @@ export function createAdminClient(runDir: string): AdminClient {
       return client.lines('/v1/watch', onLine, signal, { maxLineBytes: MAX_STATUS_BYTES }).catch(explain)
     },
     reload: async () => ReloadResult.parse(await call('POST', '/v1/reload', RELOAD_TIMEOUT_MS)),
+    move: async (name, to) => Decision.parse(await order('move', { service: name, to })),
+    rebalance: async ({ dryRun }) => Decision.parse(await order('rebalance', { dryRun })),
+    drain: async (shard) => Decision.parse(await order('drain', { shard })),
+    cordon: async (shard, cordoned) => void (await order('cordon', { shard, cordoned })),
+    scale: async (shards) => void (await order('scale', { shards: shards ?? 'auto' })),
+    pause: async (paused) => void (await order('pause', { paused })),
     stop: async ({ leaveWorkers }) => {
       await call('POST', `/v1/stop?leaveWorkers=${String(leaveWorkers)}`)
     },

@@ -7,6 +7,7 @@ import { constants } from 'node:fs'
 import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
+import { DecisionRecord } from '../../shared/api.ts'
 import { notRebalanced } from '../core/rebalancing.ts'
 import type { Remembered } from '../core/types.ts'
 
@@ -25,22 +26,12 @@ const Move = z.object({
   problem: z.string(),
 })
 
-const Decision = z.object({
-  at: EpochMs,
-  verdict: z.enum(['relieve', 'scale', 'level', 'merge', 'none']),
-  reason: z.string(),
-  moves: z.array(z.object({ name: z.string(), from: Shard, to: Shard })),
-  expected: z.array(z.object({ shard: Shard, beforePercent: z.number(), afterPercent: z.number() })),
-  measured: z.array(z.object({ shard: Shard, percent: z.number() })).nullable(),
-  problems: z.array(z.string()),
-})
-
 const Rebalancing = z.object({
   paused: z.boolean(),
   cordoned: z.array(Shard).transform((shards) => new Set(shards)),
   scaledTo: z.number().int().min(1).nullable(),
   movedAt: mapOf(EpochMs),
-  decisions: z.array(Decision),
+  decisions: z.array(DecisionRecord),
 })
 
 const State = z.object({

@@ -1,5 +1,5 @@
 /** An Operator in memory: what the admin API and the metrics endpoint are tested on. */
-import type { ReloadResult, ServiceView, ShardView, Status } from '../../shared/api.ts'
+import type { Decision, ReloadResult, ServiceView, ShardView, Status } from '../../shared/api.ts'
 import { ConfigError } from '../../supervisor/config/diagnostic.ts'
 import type { Operator } from '../../supervisor/core/ports.ts'
 
@@ -45,6 +45,7 @@ export function shardView(shard: number, fields: Partial<ShardView> = {}): Shard
     cpuPercent: 1.25,
     memoryBytes: 104_000_000,
     version: '0.1.0',
+    cordoned: false,
     ...fields,
   }
 }
@@ -63,6 +64,9 @@ export function statusOf(services: ServiceView[], fields: Partial<Status> = {}):
     shardSize: 20,
     services,
     shards: [shardView(1)],
+    moves: [],
+    rebalancing: { paused: false, scaledTo: null, verdict: 'none', reason: '', decisions: [] },
+    journalError: '',
     ...fields,
   }
 }
@@ -96,6 +100,22 @@ export class FakeOperator implements Operator {
   reload(): Promise<ReloadResult> {
     return this.onReload()
   }
+
+  /** Orders in the order in which they came, as "<what> <arguments>"; `onOrder` answers them. */
+  readonly orders: string[] = []
+  onOrder: () => Promise<Decision> = () => Promise.resolve({ verdict: 'manual', reason: 'asked for', moves: [], expected: [] })
+
+  #order(what: string, ...details: unknown[]): Promise<Decision> {
+    this.orders.push([what, ...details].join(' '))
+    return this.onOrder()
+  }
+
+  move = (name: string, to: number | 'new') => this.#order('move', name, to)
+  rebalance = ({ dryRun }: { dryRun: boolean }) => this.#order('rebalance', dryRun)
+  drain = (shard: number) => this.#order('drain', shard)
+  cordon = async (shard: number, cordoned: boolean) => void (await this.#order('cordon', shard, cordoned))
+  scale = async (shards: number | null) => void (await this.#order('scale', shards))
+  pause = async (paused: boolean) => void (await this.#order('pause', paused))
 
   stop(options: { leaveWorkers: boolean }): void {
     this.onStop(options)

@@ -1,4 +1,5 @@
 /** A steady load on services over the tailnet, by way of the lab's gateway. */
+import { EventEmitter, once } from 'node:events'
 import { Agent, request } from 'node:http'
 import { type Lab, serviceURL } from '../../demo/lab.ts'
 
@@ -9,14 +10,21 @@ export interface LoadResult {
   readonly slowestMs: number
 }
 
+export interface Load {
+  /** Resolves once so many more requests have been answered, whatever the answer. */
+  answers(count: number): Promise<void>
+  stop(): Promise<LoadResult>
+}
+
 /** Sends `perSecond` requests to the services in turn until stop() is called, which settles when the last has ended. */
-export function startLoad(lab: Lab, services: readonly string[], perSecond: number): { stop(): Promise<LoadResult> } {
+export function startLoad(lab: Lab, services: readonly string[], perSecond: number): Load {
   const agent = new Agent({ keepAlive: true, maxSockets: 200 })
   const pending = new Set<Promise<void>>()
   const failed: { service: string; problem: string }[] = []
   let ok = 0
   let slowestMs = 0
   let sent = 0
+  const answered = new EventEmitter()
   const timer = setInterval(() => {
     const service = services[sent++ % services.length] ?? ''
     const startedAt = performance.now()
@@ -31,10 +39,14 @@ export function startLoad(lab: Lab, services: readonly string[], perSecond: numb
       .finally(() => {
         slowestMs = Math.max(slowestMs, performance.now() - startedAt)
         pending.delete(one)
+        answered.emit('one')
       })
     pending.add(one)
   }, 1000 / perSecond)
   return {
+    async answers(count) {
+      for (let i = 0; i < count; i++) await once(answered, 'one', { signal: AbortSignal.timeout(60_000) })
+    },
     async stop() {
       clearInterval(timer)
       await Promise.all(pending)

@@ -1,0 +1,25 @@
+import type { Command } from 'commander'
+import { clientCommand, withAdminClient } from '../clientCommand.ts'
+import { followMoves } from '../followMoves.ts'
+import { readShard } from '../readCount.ts'
+import type { Streams } from '../terminal.ts'
+
+/** `tsnsrv-sup move SERVICE --to SHARD|new` */
+export function moveCommand(streams: Streams): Command {
+  return clientCommand('move', 'Move a service to another shard, keeping its node: same key, address, port and certificate.')
+    .argument('<service>', 'its name')
+    .requiredOption('--to <shard>', 'number of the shard, or "new"', (text) => (text === 'new' ? text : readShard(text)))
+    .addHelpText(
+      'after',
+      `
+Open requests end first, as long as the drain time-out allows; whoever connects meanwhile waits. If the service does not come
+up on the other side, it goes back.
+
+Examples:
+  $ tsnsrv-sup move photos --to 2
+  $ tsnsrv-sup move photos --to new`,
+    )
+    .action((service: string, { to }: { to: number | 'new' }, command: Command) =>
+      withAdminClient(command, async (client) => followMoves(client, await client.move(service, to), streams)),
+    )
+}
