@@ -273,6 +273,18 @@ export const SupervisorConfig = withNotes(
     sampleInterval: durationWithin(100, 3_600_000, 'want 100ms to 1h')
       .default('5s')
       .describe('How often CPU and memory of the workers are read.'),
+    rebalance: z
+      .boolean()
+      .default(true)
+      .describe('Move services between shards, open and merge shards, by CPU. Orders like "tsnsrv-sup move" are always taken.'),
+    hotPercent: whole(10, 100_000)
+      .default(80)
+      .describe('A worker above it, in per cent of one core, moving average, gives services to other shards or to a new one.'),
+    coldPercent: whole(0, 100_000)
+      .default(30)
+      .describe('A shard below it is merged into others that have room; 0 never merges. Less than hotPercent.'),
+    minShards: whole(1, 10_000).default(1).describe('At least so many shards, if there are as many services.'),
+    maxShards: whole(0, 10_000).default(0).describe('At most so many shards, if shardSize allows; 0 for no limit.'),
     certificatesPerWeek: whole(1, 10_000)
       .default(50)
       .describe("How many nodes of a tailnet may get a first certificate within a week: Let's Encrypt's limit."),

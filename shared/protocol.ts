@@ -8,7 +8,7 @@
  * | GET /v1/state | | WorkerState |
  * | PUT /v1/services/{name} | ServiceSpec | 200 ServiceStatus, as soon as the change has begun (idempotent) |
  * | DELETE /v1/services/{name}?drainMs=N | | 202; "removed" follows on the event stream. 404 when unknown |
- * | GET /v1/events | | one WorkerEvent a line (NDJSON), a "state" first, then what changes |
+ * | GET /v1/events?everyMs=N | | one WorkerEvent a line (NDJSON), a "state" first, then what changes; counters every N ms |
  * | GET /metrics | | Prometheus text |
  * | POST /v1/shutdown?drainMs=N | | 202; the worker drains all services and exits 0 |
  *

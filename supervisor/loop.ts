@@ -404,7 +404,8 @@ export class Loop implements Operator {
     const snapshot = this.#snapshot(now)
     const measured = withMeasured(rebalancing, snapshot, this.#rebalancePolicy().shardCooldownMs, now)
     const idle = (reason: string): Decision => ({ verdict: 'none', reason, moves: [], expected: [] })
-    if (rebalancing.paused) this.#decision = idle('paused by the operator')
+    if (!this.#config.settings.rebalance) this.#decision = idle('switched off by the configuration')
+    else if (rebalancing.paused) this.#decision = idle('paused by the operator')
     else if (moves.size > 0) this.#decision = idle('services are on their way')
     else this.#decision = rebalance(snapshot, this.#rebalancePolicy(), now)
     if (this.#decision.moves.length > 0) await this.#take(this.#decision, measured)
@@ -433,10 +434,14 @@ export class Loop implements Operator {
 
   #rebalancePolicy(): RebalancePolicy {
     const { scaledTo } = this.#remembered.rebalancing
-    const { shardSize } = this.#config.settings
+    const { shardSize, hotPercent, coldPercent, minShards, maxShards } = this.#config.settings
     return {
       ...defaultRebalancing,
       shardSize,
+      hotPercent,
+      coldPercent,
+      minShards,
+      maxShards,
       ...(scaledTo === null ? {} : { minShards: scaledTo, maxShards: scaledTo }),
     }
   }

@@ -27,6 +27,13 @@ export interface Settings {
   readonly logUpload: boolean
   readonly portMapping: boolean
   readonly sampleIntervalMs: number
+  readonly rebalance: boolean
+  /** Per cent of one core. */
+  readonly hotPercent: number
+  readonly coldPercent: number
+  readonly minShards: number
+  /** 0 for no limit. */
+  readonly maxShards: number
   readonly certificatesPerWeek: number
   readonly keyAPIURL: string
   /** host:port, an empty host being all interfaces; empty for no metrics. */
@@ -70,6 +77,11 @@ const SOURCES: Readonly<Record<SettingKey, Source>> = {
   logUpload: { flag: '--log-upload', value: '[boolean]', env: 'TSNSRV_SUP_LOG_UPLOAD' },
   portMapping: { flag: '--port-mapping', value: '[boolean]', env: 'TSNSRV_SUP_PORT_MAPPING' },
   sampleInterval: { flag: '--sample-interval', value: '<duration>', env: 'TSNSRV_SUP_SAMPLE_INTERVAL' },
+  rebalance: { flag: '--rebalance', value: '[boolean]', env: 'TSNSRV_SUP_REBALANCE' },
+  hotPercent: { flag: '--hot-percent', value: '<percent>', env: 'TSNSRV_SUP_HOT_PERCENT' },
+  coldPercent: { flag: '--cold-percent', value: '<percent>', env: 'TSNSRV_SUP_COLD_PERCENT' },
+  minShards: { flag: '--min-shards', value: '<count>', env: 'TSNSRV_SUP_MIN_SHARDS' },
+  maxShards: { flag: '--max-shards', value: '<count>', env: 'TSNSRV_SUP_MAX_SHARDS' },
   certificatesPerWeek: { flag: '--certificates-per-week', value: '<count>', env: 'TSNSRV_SUP_CERTIFICATES_PER_WEEK' },
   keyAPIURL: { flag: '--key-api-url', value: '<url>', env: 'TSNSRV_SUP_KEY_API_URL', fallbacks: ['TS_BASE_URL'] },
   prometheusAddr: { flag: '--prometheus-addr', value: '<host:port>', env: 'TSNSRV_SUP_PROMETHEUS_ADDR' },
@@ -135,6 +147,18 @@ export function resolveSettings(
       `give one of at most ${limit} bytes with --run-dir, as in /run/tsnsrv-sup`,
     )
   }
+  if (settings.coldPercent >= settings.hotPercent) {
+    const message = `coldPercent (${settings.coldPercent}) is not below hotPercent (${settings.hotPercent}): shards would be merged and split again`
+    report.error(
+      place('coldPercent') ?? place('hotPercent'),
+      message,
+      'leave a wide gap between the two, as the defaults 30 and 80 do',
+    )
+  }
+  if (settings.maxShards > 0 && settings.minShards > settings.maxShards) {
+    const message = `minShards (${settings.minShards}) is more than maxShards (${settings.maxShards})`
+    report.error(place('minShards') ?? place('maxShards'), message, 'let minShards be at most maxShards')
+  }
   return {
     shardSize: settings.shardSize,
     stateDir,
@@ -142,6 +166,11 @@ export function resolveSettings(
     controlURL: settings.controlURL,
     workerBinary: settings.workerBinary && absolute(settings.workerBinary),
     startConcurrency: settings.startConcurrency,
+    rebalance: settings.rebalance,
+    hotPercent: settings.hotPercent,
+    coldPercent: settings.coldPercent,
+    minShards: settings.minShards,
+    maxShards: settings.maxShards,
     certificatesPerWeek: settings.certificatesPerWeek,
     drainTimeoutMs: durationMs(settings.drainTimeout),
     gcPercent: settings.gcPercent,

@@ -174,5 +174,5 @@ function problemOf(
   status: { phase: string; message: string } | undefined,
 ): string {
   if (!worker || worker.phase === 'unknown') return `the worker of shard ${String(shard)} has ended or is silent`
-  return status?.phase === 'failed' || status?.phase === 'needsLogin' ? status.message : ''
+  return status?.phase === 'failed' || status?.phase === 'needsLogin' ? status.message || `it is ${status.phase} there` : ''
 }

@@ -30,6 +30,8 @@ export interface FleetOptions {
   readonly runDir: string
   /** Arguments beside identity and paths: how each worker is tuned. Read at each spawn. */
   readonly workerArguments: () => readonly string[]
+  /** How often a worker tells what its services have counted, at most. */
+  readonly reportMs: number
   /** The supervisor's environment; workers are given only what is on their list. */
   readonly env: NodeJS.ProcessEnv
   readonly post: (event: Event) => void
@@ -83,7 +85,7 @@ export function createFleet(options: FleetOptions): Fleet {
       let problem = 'ended the event stream'
       try {
         await link.client.lines(
-          '/v1/events',
+          `/v1/events?everyMs=${options.reportMs}`,
           (line) => {
             stream.heard = true
             pauseMs = 20

@@ -344,3 +344,107 @@ async function reloaded(world: World, loop: Loop) {
   await settled(world)
   return result
 }
+
+describe('moves', () => {
+  const shardOf = (loop: Loop, name: string) => loop.status().services.find((service) => service.name === name)?.shard
+  const elsewhere = (loop: Loop, name: string) => (shardOf(loop, name) === 1 ? 2 : 1)
+
+  it('take a service to another worker, and have its node run once at a time', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(5), 4))
+      await settled(world)
+      const to = elsewhere(loop, 's0')
+      void loop.move('s0', to)
+      await settled(world)
+      expect(world.serving().get('s0')?.shard).toBe(to)
+      expect(servingNames(world)).toEqual(names(5))
+      expect(world.starts.get('s0')).toBe(2)
+      expect([...world.starts.values()].reduce((sum, count) => sum + count)).toBe(6)
+      expect(world.saved.moves.size).toBe(0)
+      expect(world.saved.placement.get('s0')).toBe(to)
+    }))
+
+  it('go back when the service does not come up on the other side, and say why', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(5), 4))
+      await settled(world)
+      const home = shardOf(loop, 's0')
+      world.faults.set('s0', 1)
+      void loop.move('s0', elsewhere(loop, 's0'))
+      await settled(world)
+      expect(world.serving().get('s0')?.shard).toBe(home)
+      expect(loop.status().rebalancing.decisions[0]?.problems).toEqual([expect.stringMatching(/^s0 returned: /) as string])
+      expect(loop.status().moves).toEqual([])
+    }))
+
+  it(
+    'are finished or undone by the next supervisor, whenever the last one died, and with whichever workers',
+    () =>
+      fc.assert(
+        fc.asyncProperty(
+          fc.scheduler(),
+          fc.array(fc.record({ steps: fc.integer({ min: 0, max: 25 }), worker: fc.boolean() }), { minLength: 1, maxLength: 4 }),
+          async (scheduler, deaths) => {
+            const world = new World(scheduler)
+            let loop = world.start(configOf(names(6), 4))
+            await settled(world)
+            for (const name of ['s0', 's1', 's2']) void loop.move(name, 'new').catch(() => undefined)
+            for (const { steps, worker } of deaths) {
+              await world.settle(steps)
+              if (worker) world.killWorker(workerIds(world)[steps % world.workers.size] ?? '')
+              world.killSupervisor()
+              loop = world.start(configOf(names(6), 4))
+            }
+            await settled(world)
+            expect(world.conflicts).toEqual([])
+            expect(servingNames(world)).toEqual(names(6))
+            expect(loop.status().moves).toEqual([])
+            for (const [name, worker] of world.serving()) expect(worker.shard).toBe(world.saved.placement.get(name))
+          },
+        ),
+        { numRuns: 60 },
+      ),
+    20_000,
+  )
+
+  it('do not begin while the journal cannot be written, and begin once it can', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(5), 4))
+      await settled(world)
+      const [home, to] = [shardOf(loop, 's0'), elsewhere(loop, 's0')]
+      const ordered = loop.move('s0', to)
+      await world.settleUntil(() => loop.status().moves.length > 0)
+      await ordered
+      world.diskIsFull = true
+      await world.settle(50)
+      if (loop.status().moves[0]?.phase === 'queued') {
+        expect(world.serving().get('s0')?.shard).toBe(home)
+        expect(loop.status().journalError).toContain('no space left')
+      }
+      world.diskIsFull = false
+      await settled(world)
+      expect(world.serving().get('s0')?.shard).toBe(to)
+      expect(loop.status().journalError).toBe('')
+    }))
+
+  it('relieve a hot shard by opening another, tell what came of it, and merge it again when it is cold', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(4), 4))
+      await settled(world)
+      const sampleUntil = async (cpu: Record<number, number>, holds: () => boolean) => {
+        for (let i = 0; i < 400 && !holds(); i++) {
+          world.pass(5000)
+          world.sample(cpu)
+          await world.settle(40)
+        }
+        await settled(world)
+      }
+      await sampleUntil({ 1: 100 }, () => loop.status().shards.length === 2)
+      expect(servingNames(world)).toEqual(names(4))
+      await sampleUntil({ 1: 50, 2: 50 }, () => loop.status().rebalancing.decisions[0]?.measured !== null)
+      expect(loop.status().rebalancing.decisions[0]).toMatchObject({ verdict: 'relieve', measured: [{ shard: 1 }, { shard: 2 }] })
+      await sampleUntil({ 1: 1, 2: 1 }, () => loop.status().shards.length === 1)
+      expect(loop.status().rebalancing.decisions[0]).toMatchObject({ verdict: 'merge', problems: [] })
+      expect(servingNames(world)).toEqual(names(4))
+    }, 20))
+})

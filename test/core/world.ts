@@ -125,6 +125,20 @@ export class World {
     void this.#tell(this.#stateOf(worker))
   }
 
+  /** CPU of the workers is sampled: per cent of one core, by shard. */
+  sample(cpuPercent: Readonly<Record<number, number>>): void {
+    const usage = [...this.workers.values()].flatMap(({ id, shard }) => {
+      const percent = cpuPercent[shard]
+      return percent === undefined ? [] : [[id, { cpuPercent: percent, memoryBytes: 1 }] as const]
+    })
+    this.#post?.({ type: 'usageSampled', usage: new Map(usage) })
+  }
+
+  /** Time passes in which nothing happens. */
+  pass(ms: number): void {
+    this.now += ms
+  }
+
   /** Lets events and timers happen until nothing more can, or the number of steps is used up. Returns whether it is quiet. */
   async settle(steps = 5000): Promise<boolean> {
     for (let i = 0; i < steps; i++) {

@@ -60,6 +60,7 @@ export class Playground {
             stateDir: settings.stateDir,
             runDir: settings.runDir,
             workerArguments: () => [],
+            reportMs: 1000,
             env: process.env,
             post,
           }),

@@ -67,6 +67,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
           stateDir: settings.stateDir,
           runDir: settings.runDir,
           workerArguments: () => tuningOf(loop.settings),
+          reportMs: settings.sampleIntervalMs,
           env: process.env,
           post,
         }),

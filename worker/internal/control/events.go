@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
@@ -11,7 +12,8 @@ import (
 )
 
 const (
-	aliveInterval = 10 * time.Second
+	aliveInterval = 10 * time.Second // a reader that hears nothing for longer knows that something is wrong
+	shortestEvery = 100 * time.Millisecond
 	writeTimeout  = 10 * time.Second // a reader that takes nothing for so long is dropped; it may come back
 )
 
@@ -25,7 +27,11 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	if stream.sendState() != nil {
 		return
 	}
-	alive := time.NewTicker(aliveInterval)
+	every := aliveInterval
+	if wanted, err := strconv.Atoi(r.URL.Query().Get("everyMs")); err == nil {
+		every = min(max(time.Duration(wanted)*time.Millisecond, shortestEvery), aliveInterval)
+	}
+	alive := time.NewTicker(every)
 	defer alive.Stop()
 	for {
 		var err error
@@ -58,6 +64,7 @@ type eventStream struct {
 	encoder  *json.Encoder
 	control  *http.ResponseController
 	counters map[string]protocol.ServiceCounters // as last sent
+	sent     time.Time                           // when, of the last line
 }
 
 func (e *eventStream) send(event protocol.WorkerEvent) error {
@@ -67,6 +74,7 @@ func (e *eventStream) send(event protocol.WorkerEvent) error {
 	if err := e.encoder.Encode(event); err != nil {
 		return err
 	}
+	e.sent = time.Now()
 	return e.control.Flush()
 }
 
@@ -90,11 +98,15 @@ func (e *eventStream) sendChange(change service.Change) error {
 	return e.send(protocol.WorkerEvent{Type: protocol.WorkerEventTypeService, Service: &status})
 }
 
-// sendAlive says that the worker is there; with all states when requests were counted since the last time.
+// sendAlive sends all states when requests were counted since the last time. If not, it says that the worker is there, but not
+// more often than it has to.
 func (e *eventStream) sendAlive() error {
 	state := e.server.workerState()
 	counters := countersOf(state)
 	if maps.Equal(counters, e.counters) {
+		if time.Since(e.sent) < aliveInterval*9/10 {
+			return nil
+		}
 		return e.send(protocol.WorkerEvent{Type: protocol.WorkerEventTypeAlive})
 	}
 	e.counters = counters
