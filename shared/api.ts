@@ -12,6 +12,7 @@
  * | POST /v1/drain?shard=SHARD | Decision: the shard is cordoned, and its services move to others |
  * | POST /v1/cordon?shard=SHARD&cordoned=true|false | 200 |
  * | POST /v1/scale?shards=COUNT|auto | 200 |
+ * | POST /v1/upgrade-workers?all=true|false | {shards}: those whose workers will be replaced; with all, also those of this version |
  * | POST /v1/pause?paused=true|false | 200; while paused, nothing moves unless the operator says so |
  */
 import * as z from 'zod'
@@ -100,6 +101,14 @@ export const MoveView = PlannedMove.extend({
 export const RebalancingView = z.object({
   paused: z.boolean(),
   scaledTo: z.number().int().nullable().describe('how many shards there are to be; null for as many as the load wants'),
+  upgrade: z
+    .object({
+      waiting: z.array(Shard).readonly(),
+      current: Shard.nullable(),
+      halted: z.string().describe('why it does not go on; empty while it does'),
+    })
+    .nullable()
+    .describe('workers that are being replaced'),
   verdict: Decision.shape.verdict.describe('of the latest look'),
   reason: z.string(),
   decisions: z.array(DecisionRecord).describe('the latest first'),
@@ -132,6 +141,8 @@ export const ReloadResult = z.object({
   unchanged: z.number().int(),
   notes: z.array(z.string()).describe('e.g. settings that take effect only at a restart'),
 })
+
+export const UpgradeResult = z.object({ shards: z.array(Shard) })
 
 export type PlannedMove = z.infer<typeof PlannedMove>
 export type Decision = z.infer<typeof Decision>

@@ -36,6 +36,7 @@ import {
   type Remembered,
   nothingObserved,
 } from './core/types.ts'
+import { nextUpgradeStep } from './core/upgrade.ts'
 import { viewServices, viewShards } from './core/view.ts'
 
 /** What the loop needs from outside. */
@@ -50,6 +51,8 @@ export interface LoopPorts {
   /** The auth key of a service; undefined when it has none and a person has to log the node in. Rejects with the reason. */
   readonly authKey: (service: ResolvedService, options: { fresh: boolean }) => Promise<string | undefined>
   readonly hasCredential: (service: ResolvedService) => boolean
+  /** Version of the worker binary that is installed now. */
+  readonly workerVersion: () => Promise<string>
   /** Called once for each change of a worker or a service. */
   readonly onTransition: (transition: Transition) => void
 }
@@ -287,6 +290,19 @@ export class Loop implements Operator {
     })
   }
 
+  upgradeWorkers({ all }: { all: boolean }): Promise<number[]> {
+    return this.#change(async () => {
+      const installed = await this.#ports.workerVersion()
+      const shards = this.status().shards.flatMap(({ shard, version, workerPhase }) =>
+        all || (workerPhase !== null && version !== installed) ? [shard] : [],
+      )
+      const upgrade = shards.length > 0 ? { waiting: shards, current: null, halted: '' } : null
+      await this.#remember({ rebalancing: { ...this.#remembered.rebalancing, upgrade } })
+      this.#requestTick()
+      return shards
+    })
+  }
+
   /** Takes a decision of the operator's. */
   #order(decide: (snapshot: Snapshot) => Decision): Promise<Decision> {
     return this.#change(async () => {
@@ -407,9 +423,19 @@ export class Loop implements Operator {
     if (!this.#config.settings.rebalance) this.#decision = idle('switched off by the configuration')
     else if (rebalancing.paused) this.#decision = idle('paused by the operator')
     else if (moves.size > 0) this.#decision = idle('services are on their way')
+    else if (rebalancing.upgrade) this.#decision = idle('workers are being replaced')
     else this.#decision = rebalance(snapshot, this.#rebalancePolicy(), now)
     if (this.#decision.moves.length > 0) await this.#take(this.#decision, measured)
     else if (measured !== rebalancing) await this.#remember({ rebalancing: measured })
+  }
+
+  /** Replaces the next worker, or halts, or is done with it. */
+  async #upgradeNext(): Promise<void> {
+    const { rebalancing } = this.#remembered
+    if (!rebalancing.upgrade) return
+    const { upgrade, decision } = nextUpgradeStep(rebalancing.upgrade, this.#snapshot(this.#ports.clock.now()))
+    if (decision) await this.#take(decision, { ...rebalancing, upgrade })
+    else await this.#remember({ rebalancing: { ...rebalancing, upgrade } })
   }
 
   /** Writes a decision into the journal, with what else has changed of rebalancing. */
@@ -449,13 +475,24 @@ export class Loop implements Operator {
   /** Begins what concerns the journal, one thing at a time. When it cannot be written, everything stays as it is for a while. */
   #keepJournal(now: number, wakeAt: (at: number) => void): void {
     if (this.#journal.busy || this.#desired.phase !== 'run') return
-    const due = this.#nextMoves(now, wakeAt) !== null
-    if (!due && !this.#sampled) return
-    if (now < this.#journal.retryAt) return wakeAt(this.#journal.retryAt)
+    const { moves, rebalancing } = this.#remembered
+    const step =
+      this.#nextMoves(now, wakeAt) !== null
+        ? () => this.#advanceMoves()
+        : moves.size === 0 && rebalancing.upgrade?.halted === ''
+          ? () => this.#upgradeNext()
+          : this.#sampled
+            ? () => this.#rebalance()
+            : null
+    if (!step) return
+    if (now < this.#journal.retryAt) {
+      wakeAt(this.#journal.retryAt)
+      return
+    }
     this.#journal.busy = true
     this.#sampled = false
     void this.#change(async () => {
-      await (due ? this.#advanceMoves() : this.#rebalance())
+      await step()
       this.#journal.problem = ''
     })
       .catch((error: unknown) => {

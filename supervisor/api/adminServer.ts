@@ -74,6 +74,9 @@ export async function startAdminServer({
         await operator.scale(readText(query, 'shards') === 'auto' ? null : readCount(query, 'shards'))
         sendJSON(response, 200, {})
         return
+      case 'POST /v1/upgrade-workers':
+        sendJSON(response, 200, { shards: await operator.upgradeWorkers({ all: readFlag(query, 'all') }) })
+        return
       case 'POST /v1/pause':
         await operator.pause(readFlag(query, 'paused'))
         sendJSON(response, 200, {})

@@ -14,6 +14,8 @@ const PHASES: Status['services'][number]['phase'][] = [
   'failed',
 ]
 
+const MOVE_PHASES: Status['moves'][number]['phase'][] = ['queued', 'moving', 'returning']
+
 /**
  * Renders a status as Prometheus text. The process metrics are the few that cost nothing between scrapes; prom-client's
  * own set keeps an event-loop timer and a GC observer running.
@@ -49,6 +51,15 @@ export function createSupervisorMetrics(): (status: Status) => Promise<string> {
     'Workers of the shard that ended without being told to.',
     'shard',
   )
+  const shardCordoned = gauge('tsnsrv_sup_shard_cordoned', '1 while the shard gets nothing new.', 'shard')
+  const moves = gauge('tsnsrv_sup_moves', 'Services on their way to another shard, by phase.', 'phase')
+  const paused = gauge('tsnsrv_sup_rebalancing_paused', '1 while nothing moves by itself.')
+  const decidedAt = gauge(
+    'tsnsrv_sup_rebalancing_last_decision_timestamp_seconds',
+    'When services were last told to move; 0 for never.',
+  )
+  const upgradeHalted = gauge('tsnsrv_sup_upgrade_halted', '1 while an upgrade of the workers has halted.')
+  const journalFailed = gauge('tsnsrv_sup_journal_failed', '1 while the state file cannot be written, and so nothing moves.')
   const generation = gauge('tsnsrv_sup_config_generation', 'Configurations accepted since the supervisor started.')
   const reloadFailed = gauge(
     'tsnsrv_sup_config_reload_failed',
@@ -78,9 +89,15 @@ export function createSupervisorMetrics(): (status: Status) => Promise<string> {
       shardServices.set(labels, shard.services)
       shardReady.set(labels, shard.ready)
       shardRestarts.inc(labels, shard.restarts)
+      shardCordoned.set(labels, Number(shard.cordoned))
       if (shard.cpuPercent !== null) shardCpu.set(labels, shard.cpuPercent)
       if (shard.memoryBytes !== null) shardMemory.set(labels, shard.memoryBytes)
     }
+    for (const phase of MOVE_PHASES) moves.set({ phase }, status.moves.filter((move) => move.phase === phase).length)
+    paused.set(Number(status.rebalancing.paused))
+    decidedAt.set((status.rebalancing.decisions[0]?.at ?? 0) / 1000)
+    upgradeHalted.set(Number((status.rebalancing.upgrade?.halted ?? '') !== ''))
+    journalFailed.set(Number(status.journalError !== ''))
     generation.set(status.configGeneration)
     reloadFailed.set(Number(status.configError !== ''))
     buildInfo.set({ version: status.version, nodejs: process.version }, 1)

@@ -1,5 +1,5 @@
 /** A Status as people read it. Pure: what is shown depends on nothing but the arguments. */
-import type { ServiceView, ShardView, Status } from '../../shared/api.ts'
+import type { DecisionRecord, ServiceView, ShardView, Status } from '../../shared/api.ts'
 import { type Cell, count, formatDuration, formatMegabytes, formatTable } from './format.ts'
 import { type Colors, plain } from './terminal.ts'
 
@@ -14,7 +14,14 @@ export interface StatusViewOptions {
 
 /** Header, login URLs, shards, services; services that need attention first when not all of them fit. */
 export function renderStatus(status: Status, options: StatusViewOptions): string {
-  const head = [...header(status, options), ...logins(status.services, options), '', ...shardTable(status.shards, options), '']
+  const head = [
+    ...header(status, options),
+    ...movement(status, options),
+    ...logins(status.services, options),
+    '',
+    ...shardTable(status.shards, options),
+    '',
+  ]
   const services = serviceTable(status.services, options)
   const room = options.rows === undefined ? services.length : Math.max(4, options.rows - head.length - 1)
   if (services.length <= room) return [...head, ...services].join('\n')
@@ -83,6 +90,36 @@ function header(status: Status, { colors, now }: StatusViewOptions): string[] {
   return lines
 }
 
+/** What moves, and why; what was decided last, and what came of it. */
+function movement({ moves, rebalancing, journalError }: Status, { colors, now }: StatusViewOptions): string[] {
+  const { paused, scaledTo, upgrade, reason, decisions } = rebalancing
+  const [latest] = decisions
+  const lines = moves.map(({ name, from, to, phase, why, problem }) => {
+    const way = phase === 'returning' ? `back to shard ${from}: ${problem}` : `from shard ${from} to ${to}: ${why}`
+    return colors.yellow(plain(`${phase} ${name} ${way}`))
+  })
+  if (journalError !== '') lines.unshift(colors.red(plain(`Nothing moves, as it cannot be written down: ${journalError}`)))
+  if (upgrade) {
+    const rest = `${count(upgrade.waiting.length, 'more worker')} to replace`
+    lines.push(
+      upgrade.halted === '' ? colors.yellow(rest) : colors.red(plain(`The upgrade has halted: ${upgrade.halted} (${rest})`)),
+    )
+  }
+  const mode = [...(paused ? ['paused'] : []), ...(scaledTo === null ? [] : [`to ${count(scaledTo, 'shard')}`])]
+  lines.push(colors.dim(plain(`rebalancing${mode.length > 0 ? ` (${mode.join(', ')})` : ''}: ${reason}`)))
+  if (latest) lines.push(colors.dim(plain(`last moved ${formatDuration(now - latest.at)} ago: ${describeDecision(latest)}`)))
+  return lines
+}
+
+/** A decision with what it expected and what it did: "shard 1 is hot (95 %): 2 services; shard 1 95 % -> 50 %, is 48 %". */
+function describeDecision({ reason, moves, expected, measured, problems }: DecisionRecord): string {
+  const effects = expected.map(({ shard, beforePercent, afterPercent }) => {
+    const found = measured?.find((other) => other.shard === shard)
+    return `shard ${shard} ${beforePercent.toFixed(0)} % -> ${afterPercent.toFixed(0)} %${found ? `, is ${found.percent.toFixed(0)} %` : ''}`
+  })
+  return [`${reason}: ${count(moves.length, 'service')}`, ...effects, ...problems].join('; ')
+}
+
 /** A node that waits for a person is the one thing nobody else can fix: its URL stands on top, never cut. */
 function logins(services: readonly ServiceView[], { colors }: StatusViewOptions): string[] {
   const waiting = services.filter((service) => service.loginURL !== '')
@@ -95,7 +132,10 @@ function shardTable(shards: readonly ShardView[], { colors, now, columns }: Stat
   const rows = shards.map((shard): (string | Cell)[] => [
     String(shard.shard),
     shard.workerPid === null ? '-' : String(shard.workerPid),
-    { text: shard.workerPhase ?? 'none', paint: shard.workerPhase === 'ready' ? colors.green : colors.yellow },
+    {
+      text: `${shard.workerPhase ?? 'none'}${shard.cordoned ? ', cordoned' : ''}`,
+      paint: shard.workerPhase === 'ready' && !shard.cordoned ? colors.green : colors.yellow,
+    },
     `${shard.ready}/${shard.services}`,
     shard.cpuPercent === null ? '-' : `${shard.cpuPercent.toFixed(1)}%`,
     shard.memoryBytes === null ? '-' : formatMegabytes(shard.memoryBytes),

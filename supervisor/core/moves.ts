@@ -132,18 +132,25 @@ class MoveRound {
 
   begin(name: string, move: Move): void {
     const wanted = this.#desired.services.get(name)
-    const drop = (problem: string) => this.#end(name, { ...move, problem }, 'dropped')
-    if (!wanted) return drop('the service was removed')
-    if (wanted.shard !== move.from) return drop(`it is in shard ${String(wanted.shard)} by now`)
-    if (this.#now >= move.queuedAt + this.#policy.queueTimeoutMs)
-      return drop(`shard ${String(move.to)} was not ready for it in time`)
+    const members = [...this.#placement.values()].filter((shard) => shard === move.to).length
+    const obstacle = !wanted
+      ? 'the service was removed'
+      : wanted.shard !== move.from
+        ? `it is in shard ${String(wanted.shard)} by now`
+        : members >= this.#policy.shardSize
+          ? `shard ${String(move.to)} is full`
+          : this.#now >= move.queuedAt + this.#policy.queueTimeoutMs
+            ? `shard ${String(move.to)} was not ready for it in time`
+            : ''
+    if (obstacle !== '') {
+      this.#end(name, { ...move, problem: obstacle }, 'dropped')
+      return
+    }
     const source = this.#primaries.get(move.from)
     const target = this.#primaries.get(move.to)
     // A source of unknown fate still has the service, and cannot be told to let it go.
     if (target?.phase !== 'ready' || source?.phase === 'unknown' || source?.services.get(name)?.phase === 'starting') return
     if (this.#isBusy(move)) return
-    const members = [...this.#placement.values()].filter((shard) => shard === move.to).length
-    if (members >= this.#policy.shardSize) return drop(`shard ${String(move.to)} is full`)
     this.#placement.set(name, move.to)
     this.#set(name, { ...move, begunAt: this.#now })
     this.#begun.push(name)

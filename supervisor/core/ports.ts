@@ -20,6 +20,8 @@ export interface Operator {
   cordon(shard: number, cordoned: boolean): Promise<void>
   /** How many shards there are to be; null for as many as the load wants. */
   scale(shards: number | null): Promise<void>
+  /** Replaces workers, one after the other, that are not of the installed version; with `all`, every one. Gives their shards. */
+  upgradeWorkers(options: { all: boolean }): Promise<number[]>
   /** Whether rebalancing does anything by itself. */
   pause(paused: boolean): Promise<void>
   /** Begins to stop: drains and ends all workers, or leaves them serving for the next supervisor. Returns at once. */

@@ -8,6 +8,7 @@ import { place } from './placement.ts'
 import type { LoadedShard, Snapshot } from './rebalance.ts'
 import { primaryWorkers } from './reconcile.ts'
 import type { Desired, Observed, ObservedWorker } from './types.ts'
+import type { Upgrade } from './upgrade.ts'
 
 /** What has to outlive the supervisor, beside placement and journal. */
 export interface Rebalancing {
@@ -19,6 +20,8 @@ export interface Rebalancing {
   readonly scaledTo: number | null
   /** Epoch ms of each service's last move. */
   readonly movedAt: ReadonlyMap<string, number>
+  /** Workers that are being replaced; null when none are. */
+  readonly upgrade: Upgrade | null
   /** Latest first. */
   readonly decisions: readonly DecisionRecord[]
 }
@@ -28,6 +31,7 @@ export const notRebalanced: Rebalancing = {
   cordoned: new Set(),
   scaledTo: null,
   movedAt: new Map(),
+  upgrade: null,
   decisions: [],
 }
 
@@ -118,7 +122,7 @@ export function withEnded(rebalancing: Rebalancing, ended: readonly EndedMove[],
 /** Writes beside the latest decision what its shards have now, once all of them have come to rest. */
 export function withMeasured(rebalancing: Rebalancing, { shards }: Snapshot, quietMs: number, now: number): Rebalancing {
   const [latest, ...earlier] = rebalancing.decisions
-  if (!latest || latest.measured !== null) return rebalancing
+  if (latest?.measured !== null) return rebalancing
   const found = latest.expected.map(({ shard }) => shards.find((candidate) => candidate.shard === shard))
   // One that was emptied is gone.
   const left = found.flatMap((shard) => (shard ? [shard] : []))
@@ -135,10 +139,10 @@ export function forgetServices(rebalancing: Rebalancing, services: ReadonlySet<s
 
 /** What the operator wants to see of it. */
 export function viewRebalancing(
-  { paused, scaledTo, decisions }: Rebalancing,
+  { paused, scaledTo, upgrade, decisions }: Rebalancing,
   { verdict, reason }: Pick<Decision, 'verdict' | 'reason'>,
 ): RebalancingView {
-  return { paused, scaledTo, verdict, reason, decisions: [...decisions] }
+  return { paused, scaledTo, upgrade, verdict, reason, decisions: [...decisions] }
 }
 
 /** The journal, sorted by name. */
@@ -165,7 +169,7 @@ export function orderMove(
 ): Decision {
   const source = shards.find(({ services }) => services.some((service) => service.name === name))
   if (!source) throw new OrderError(`there is no service ${name}`)
-  const target = to === 'new' ? freeId(shards) : to
+  const target = to === 'new' ? freeShard(shards) : to
   if (target === source.shard) throw new OrderError(`${name} is in shard ${String(target)} already`)
   const there = shards.find(({ shard }) => shard === target)
   if (!there && to !== 'new') {
@@ -201,7 +205,7 @@ export function orderDrain({ shards }: Snapshot, shard: number, { shardSize }: {
 const manual = (reason: string, moves: Decision['moves']): Decision => ({ verdict: 'manual', reason, moves, expected: [] })
 
 /** The lowest number that no shard has. */
-function freeId(shards: Snapshot['shards']): number {
+export function freeShard(shards: Snapshot['shards']): number {
   const taken = new Set(shards.map(({ shard }) => shard))
   let id = 1
   while (taken.has(id)) id++

@@ -1,6 +1,6 @@
 /** The client side of the admin API: what the commands of the CLI talk to a running supervisor with. */
 import { join } from 'node:path'
-import { Decision, ReloadResult, Status } from '../../shared/api.ts'
+import { Decision, ReloadResult, Status, UpgradeResult } from '../../shared/api.ts'
 import { ErrorReply } from '../../shared/protocol.ts'
 import { createSocketClient, SocketError } from './socketClient.ts'
 
@@ -44,6 +44,7 @@ export interface AdminClient {
   drain(shard: number): Promise<Decision>
   cordon(shard: number, cordoned: boolean): Promise<void>
   scale(shards: number | null): Promise<void>
+  upgradeWorkers(options: { all: boolean }): Promise<number[]>
   pause(paused: boolean): Promise<void>
   /** Asks it to stop; it has exited when `watch` resolves. */
   stop(options: { leaveWorkers: boolean }): Promise<void>
@@ -90,9 +91,16 @@ export function createAdminClient(runDir: string): AdminClient {
     move: async (name, to) => Decision.parse(await order('move', { service: name, to })),
     rebalance: async ({ dryRun }) => Decision.parse(await order('rebalance', { dryRun })),
     drain: async (shard) => Decision.parse(await order('drain', { shard })),
-    cordon: async (shard, cordoned) => void (await order('cordon', { shard, cordoned })),
-    scale: async (shards) => void (await order('scale', { shards: shards ?? 'auto' })),
-    pause: async (paused) => void (await order('pause', { paused })),
+    cordon: async (shard, cordoned) => {
+      await order('cordon', { shard, cordoned })
+    },
+    scale: async (shards) => {
+      await order('scale', { shards: shards ?? 'auto' })
+    },
+    upgradeWorkers: async ({ all }) => UpgradeResult.parse(await order('upgrade-workers', { all })).shards,
+    pause: async (paused) => {
+      await order('pause', { paused })
+    },
     stop: async ({ leaveWorkers }) => {
       await call('POST', `/v1/stop?leaveWorkers=${String(leaveWorkers)}`)
     },

@@ -7,7 +7,7 @@ import { constants } from 'node:fs'
 import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
-import { DecisionRecord } from '../../shared/api.ts'
+import { DecisionRecord, RebalancingView } from '../../shared/api.ts'
 import { notRebalanced } from '../core/rebalancing.ts'
 import type { Remembered } from '../core/types.ts'
 
@@ -31,6 +31,7 @@ const Rebalancing = z.object({
   cordoned: z.array(Shard).transform((shards) => new Set(shards)),
   scaledTo: z.number().int().min(1).nullable(),
   movedAt: mapOf(EpochMs),
+  upgrade: RebalancingView.shape.upgrade,
   decisions: z.array(DecisionRecord),
 })
 

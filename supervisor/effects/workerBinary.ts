@@ -1,5 +1,6 @@
 import { accessSync, constants } from 'node:fs'
 import { join } from 'node:path'
+import { execa } from 'execa'
 
 /** Where tsnsrv-worker is, seen from the source tree and from dist/. */
 const BESIDE_THIS_PROGRAM = ['../../bin/tsnsrv-worker', '../../../bin/tsnsrv-worker']
@@ -12,6 +13,12 @@ export function findWorkerBinary(configured: string): string {
   throw new Error(
     `no worker binary at ${candidates.join(' or ')}: build it with "npm run build", or name it with --worker-binary`,
   )
+}
+
+/** The version that the binary says it is. Rejects when it cannot be run. */
+export async function readWorkerVersion(binary: string): Promise<string> {
+  const { stdout } = await execa(binary, ['--version'], { timeout: 10_000, extendEnv: false, stdin: 'ignore' })
+  return stdout.trim()
 }
 
 function isExecutable(path: string): boolean {

@@ -65,7 +65,7 @@ export function statusOf(services: ServiceView[], fields: Partial<Status> = {}):
     services,
     shards: [shardView(1)],
     moves: [],
-    rebalancing: { paused: false, scaledTo: null, verdict: 'none', reason: '', decisions: [] },
+    rebalancing: { paused: false, scaledTo: null, upgrade: null, verdict: 'none', reason: '', decisions: [] },
     journalError: '',
     ...fields,
   }
@@ -113,9 +113,19 @@ export class FakeOperator implements Operator {
   move = (name: string, to: number | 'new') => this.#order('move', name, to)
   rebalance = ({ dryRun }: { dryRun: boolean }) => this.#order('rebalance', dryRun)
   drain = (shard: number) => this.#order('drain', shard)
-  cordon = async (shard: number, cordoned: boolean) => void (await this.#order('cordon', shard, cordoned))
-  scale = async (shards: number | null) => void (await this.#order('scale', shards))
-  pause = async (paused: boolean) => void (await this.#order('pause', paused))
+  cordon = async (shard: number, cordoned: boolean) => {
+    await this.#order('cordon', shard, cordoned)
+  }
+  scale = async (shards: number | null) => {
+    await this.#order('scale', shards)
+  }
+  upgradeWorkers = async ({ all }: { all: boolean }) => {
+    await this.#order('upgrade-workers', all)
+    return [1]
+  }
+  pause = async (paused: boolean) => {
+    await this.#order('pause', paused)
+  }
 
   stop(options: { leaveWorkers: boolean }): void {
     this.onStop(options)

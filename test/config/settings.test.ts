@@ -38,10 +38,16 @@ test('every setting has a flag and a variable that mean the same', () => {
       '--key-api-url',
       'https://k.example',
     ],
-    ...['--certificates-per-week', '30', '--prometheus-addr', 'off'],
+    ...['--certificates-per-week', '30', '--prometheus-addr', 'off', '--rebalance', 'no', '--hot-percent', '70'],
+    ...['--cold-percent', '20', '--min-shards', '2', '--max-shards', '9'],
   )
   const env = {
     TSNSRV_SUP_SHARD_SIZE: '3',
+    TSNSRV_SUP_REBALANCE: 'no',
+    TSNSRV_SUP_HOT_PERCENT: '70',
+    TSNSRV_SUP_COLD_PERCENT: '20',
+    TSNSRV_SUP_MIN_SHARDS: '2',
+    TSNSRV_SUP_MAX_SHARDS: '9',
     TSNSRV_SUP_STATE_DIR: 'state',
     TSNSRV_SUP_RUN_DIR: '/run/x',
     TSNSRV_SUP_CONTROL_URL: 'https://c.example',

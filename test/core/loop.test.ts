@@ -447,4 +447,40 @@ describe('moves', () => {
       expect(loop.status().rebalancing.decisions[0]).toMatchObject({ verdict: 'merge', problems: [] })
       expect(servingNames(world)).toEqual(names(4))
     }, 20))
+
+  it('replace the workers one after the other in an upgrade, with one start of each service', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(6), 2))
+      await settled(world)
+      expect(await loop.upgradeWorkers({ all: false })).toEqual([])
+      world.installed = 'next'
+      expect(await loop.upgradeWorkers({ all: false })).toEqual([1, 2, 3])
+      let most = 0
+      loop.onChange(() => {
+        most = Math.max(most, loop.status().shards.length)
+      })
+      await settled(world)
+      expect([...world.workers.values()].map(({ version }) => version)).toEqual(['next', 'next', 'next'])
+      expect(servingNames(world)).toEqual(names(6))
+      expect([...world.starts.values()]).toEqual(names(6).map(() => 2))
+      expect(most).toBeLessThanOrEqual(5)
+      expect(loop.status().rebalancing.upgrade).toBe(null)
+    }, 30))
+
+  it('halt an upgrade at the first shard that does not come back, over supervisors', () =>
+    inAnyOrder(async (world) => {
+      world.start(configOf(names(4), 2))
+      await settled(world)
+      world.killSupervisor()
+      world.installed = 'next'
+      const loop = world.start(configOf(names(4), 2))
+      await settled(world)
+      world.faults.set('s1', 1)
+      world.faults.set('s0', 1)
+      await loop.upgradeWorkers({ all: false })
+      await settled(world)
+      expect(loop.status().rebalancing.upgrade?.halted).toMatch(/did not come up/)
+      expect(servingNames(world)).toEqual(names(4))
+      expect([...world.workers.values()].filter(({ version }) => version === 'test').length).toBeGreaterThanOrEqual(1)
+    }, 30))
 })

@@ -17,6 +17,7 @@ interface FakeWorker {
   readonly id: string
   readonly shard: number
   readonly pid: number
+  readonly version: string
   readonly services: Map<string, ServiceStatus>
   /** Services whose node runs here, and whose directory is locked: until the last moment of draining, and not once failed. */
   readonly nodes: Set<string>
@@ -46,6 +47,8 @@ export class World {
   readonly lostOrders = new Map<string, number>()
   saved: Remembered = nothingRemembered
   diskIsFull = false
+  /** Version of the workers that are started from now on. */
+  installed = 'test'
   now = 1_000_000
   readonly #scheduler: Scheduler
   readonly #timers = new Set<{ at: number; callback: () => void }>()
@@ -89,6 +92,7 @@ export class World {
         },
         authKey: () => Promise.resolve('tskey-auth-fake'),
         hasCredential: () => true,
+        workerVersion: () => Promise.resolve(this.installed),
         onTransition: () => undefined,
       },
       { version: 'test', pid: 1, configFile: 'test.yaml' },
@@ -201,7 +205,7 @@ export class World {
           pid: worker.pid,
           startTicks: 1,
           bootId: 'boot',
-          version: 'test',
+          version: worker.version,
         },
         revision: this.#revision++,
         services: [...worker.services.values()],
@@ -236,6 +240,7 @@ export class World {
           id,
           shard,
           pid: this.#nextPid++,
+          version: this.installed,
           services: new Map(),
           nodes: new Set(),
           draining: false,

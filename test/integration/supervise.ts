@@ -67,6 +67,7 @@ export class Playground {
         loadConfig: () => Promise.resolve(this.config),
         save: (state) => writeStateFile(settings.stateDir, state),
         authKey: () => Promise.resolve(undefined),
+        workerVersion: () => Promise.resolve('test'),
         hasCredential: () => false,
         onTransition: (transition) => {
           this.transitions.push(transition)

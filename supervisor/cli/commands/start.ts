@@ -23,7 +23,7 @@ import {
   writeStateFile,
 } from '../../effects/stateFile.ts'
 import type { Log } from '../../effects/supervisorLog.ts'
-import { findWorkerBinary } from '../../effects/workerBinary.ts'
+import { findWorkerBinary, readWorkerVersion } from '../../effects/workerBinary.ts'
 import { Loop } from '../../loop.ts'
 import { createStartOutput } from '../startOutput.ts'
 import { version } from '../version.ts'
@@ -75,6 +75,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
       save: (state) => writeStateFile(settings.stateDir, state),
       authKey: (service, how) => credentials.authKey(service, how),
       hasCredential: (service) => credentials.has(service),
+      workerVersion: () => readWorkerVersion(binary),
       onTransition: (transition) => {
         output.transition(transition)
       },
