@@ -3,10 +3,18 @@ import { EventEmitter, once } from 'node:events'
 import { Agent, request } from 'node:http'
 import { type Lab, serviceURL } from '../../demo/lab.ts'
 
+export interface Failure {
+  readonly service: string
+  readonly problem: string
+  /** Epoch ms. */
+  readonly from: number
+  readonly to: number
+}
+
 export interface LoadResult {
   readonly ok: number
   /** What went wrong, one line each: transport errors and answers other than 200. */
-  readonly failed: readonly { readonly service: string; readonly problem: string }[]
+  readonly failed: readonly Failure[]
   readonly slowestMs: number
 }
 
@@ -20,7 +28,7 @@ export interface Load {
 export function startLoad(lab: Lab, services: readonly string[], perSecond: number): Load {
   const agent = new Agent({ keepAlive: true, maxSockets: 200 })
   const pending = new Set<Promise<void>>()
-  const failed: { service: string; problem: string }[] = []
+  const failed: Failure[] = []
   let ok = 0
   let slowestMs = 0
   let sent = 0
@@ -28,13 +36,17 @@ export function startLoad(lab: Lab, services: readonly string[], perSecond: numb
   const timer = setInterval(() => {
     const service = services[sent++ % services.length] ?? ''
     const startedAt = performance.now()
+    const fail = (problem: string) => {
+      const to = Date.now()
+      failed.push({ service, problem, from: to - (performance.now() - startedAt), to })
+    }
     const one = get(lab, service, agent)
       .then((status) => {
         if (status === 200) ok++
-        else failed.push({ service, problem: `status ${String(status)}` })
+        else fail(`status ${String(status)}`)
       })
       .catch((error: unknown) => {
-        failed.push({ service, problem: String(error) })
+        fail(String(error))
       })
       .finally(() => {
         slowestMs = Math.max(slowestMs, performance.now() - startedAt)

@@ -38,12 +38,13 @@ export interface SupervisorProcess {
   kill(signal: NodeJS.Signals): void
 }
 
+const Sessions = z.array(z.object({ nodeKey: z.string(), live: z.number(), starts: z.number(), twice: z.number() }))
 const Nodes = z.array(z.looseObject({ hostname: z.string(), nodeKey: z.string() }))
 
 export class Stack {
   readonly directory: string
   readonly lab: Lab
-  readonly stateDir: string
+  stateDir: string
   readonly runDir: string
   readonly configFile: string
   shardSize: number
@@ -181,6 +182,11 @@ export class Stack {
   /** The nodes as the control server sees them. */
   async nodes() {
     return Nodes.parse(await this.labAPI('nodes'))
+  }
+
+  /** How often each node has run, and how often twice at the same time, as the control server has seen it. */
+  async sessions() {
+    return Sessions.parse(await this.labAPI('live'))
   }
 
   /** A call of the lab's own API: see worker/cmd/tsnsrv-lab/admin.go. */

@@ -1,0 +1,223 @@
+/**
+ * Everything that can go wrong, at random and for minutes, over real nodes and under load. What must hold: in the end every
+ * service answers, no node was ever live twice, no request failed that had nothing to do with what was broken, and nothing is
+ * left behind. TSNSRV_CHAOS_SECONDS and TSNSRV_CHAOS_SEED ask for a longer or for the same one again.
+ */
+import { execFile } from 'node:child_process'
+import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import fc from 'fast-check'
+import { afterEach, expect, it } from 'vitest'
+import { type Failure, startLoad } from './load.ts'
+import { type ServiceKeys, Stack, type SupervisorProcess, allReady } from './stack.ts'
+
+const SECONDS = Number(process.env.TSNSRV_CHAOS_SECONDS ?? 300)
+const SEED = Number(process.env.TSNSRV_CHAOS_SEED ?? 1)
+/** What is broken may be felt so long after it is mended: a client's packet is sent again after 1, 3 and 7 s. */
+const AFTERMATH_MS = 8000
+
+const run = promisify(execFile)
+const names = Array.from({ length: 9 }, (_, i) => `svc${String(i)}`)
+
+let stack: Stack
+let disk: string | undefined
+afterEach(async () => {
+  await stack.end()
+  if (disk !== undefined) {
+    await run('umount', [disk])
+    await rm(disk, { recursive: true })
+    disk = undefined
+  }
+})
+
+/** Services that may fail for a while, as something was done to them. */
+interface Excuse {
+  readonly services: readonly string[]
+  readonly from: number
+  to: number
+}
+
+class Chaos {
+  readonly excuses: Excuse[] = []
+  readonly done: string[] = []
+  supervisor: SupervisorProcess
+
+  constructor(supervisor: SupervisorProcess) {
+    this.supervisor = supervisor
+  }
+
+  /** Does one thing; what it breaks is whole again, or about to be, when it resolves. */
+  async strike(what: Blow, ms: number, pick: number): Promise<void> {
+    this.done.push(`${what} ${ms} ${pick}`)
+    await this[what](ms, pick)
+  }
+
+  async killWorker(_ms: number, pick: number): Promise<void> {
+    await this.#withWorker(pick, (pid) => {
+      process.kill(pid, 'SIGKILL')
+      return Promise.resolve()
+    })
+  }
+
+  async stopWorker(ms: number, pick: number): Promise<void> {
+    await this.#withWorker(pick, async (pid) => {
+      process.kill(pid, 'SIGSTOP')
+      await delay(ms)
+      process.kill(pid, 'SIGCONT')
+    })
+  }
+
+  async killSupervisor(ms: number): Promise<void> {
+    this.supervisor.kill('SIGKILL')
+    await this.supervisor.ended
+    await delay(ms / 4)
+    this.supervisor = stack.start()
+  }
+
+  async stopSupervisor(ms: number): Promise<void> {
+    this.supervisor.kill('SIGSTOP')
+    await delay(ms)
+    this.supervisor.kill('SIGCONT')
+  }
+
+  async breakStateFile(ms: number, pick: number): Promise<void> {
+    this.supervisor.kill('SIGKILL')
+    await this.supervisor.ended
+    const file = join(stack.stateDir, '.supervisor', 'state.json')
+    const text = await readFile(file, 'utf8').catch(() => '')
+    if (pick % 3 === 0) await truncate(file, Math.floor(text.length / 2)).catch(() => undefined)
+    else if (pick % 3 === 1) await writeFile(file, text.replaceAll(/\d/g, 'x'))
+    else await rm(file, { force: true })
+    await delay(ms / 10)
+    this.supervisor = stack.start()
+  }
+
+  async pauseControl(ms: number): Promise<void> {
+    await stack.labAPI('pause', 'POST')
+    await delay(ms)
+    await stack.labAPI('resume', 'POST')
+  }
+
+  async fillDisk(ms: number): Promise<void> {
+    if (disk === undefined) return
+    const filler = join(disk, 'filler')
+    await run('dd', ['if=/dev/zero', `of=${filler}`, 'bs=1M']).catch(() => undefined)
+    await delay(ms)
+    await rm(filler)
+  }
+
+  /** Reloads in a row: services come and go, and change; svc0 to svc5 stay as they are. */
+  async reload(_ms: number, pick: number): Promise<void> {
+    const excuse = this.#excuse(names.slice(6))
+    for (let i = 0; i < 10; i++) {
+      const variant = stack.services(9).filter((_, n) => n < 6 || (pick + i + n) % 3 !== 0)
+      await stack.configure(
+        variant.map((service, n): ServiceKeys => (n === 6 ? { ...service, suppressWhois: i % 2 === 0 } : service)),
+      )
+      await stack.cli('reload', '--config', stack.configFile)
+    }
+    await stack.configure(stack.services(9))
+    await stack.cli('reload', '--config', stack.configFile)
+    await stack.until(({ services }) => services.length === 9, 'all services are wanted').catch(() => undefined)
+    excuse.to = Date.now() + AFTERMATH_MS
+  }
+
+  async order(_ms: number, pick: number): Promise<void> {
+    const orders = [
+      ['move', names[pick % 9] ?? '', '--to', 'new'],
+      ['move', names[pick % 9] ?? '', '--to', String(1 + (pick % 3))],
+      ['drain', String(1 + (pick % 3))],
+      ['uncordon', String(1 + (pick % 3))],
+      ['scale', '--shards', pick % 2 === 0 ? '4' : 'auto'],
+      ['rebalance'],
+      ['upgrade-workers', '--all'],
+    ]
+    // It may be refused, and the supervisor may be away.
+    await stack.cli(...(orders[pick % orders.length] ?? []), '--config', stack.configFile)
+  }
+
+  async #withWorker(pick: number, act: (pid: number) => Promise<void>): Promise<void> {
+    const status = await stack.status().catch(() => undefined)
+    const shard = status?.shards[pick % status.shards.length]
+    if (!status || !shard?.workerPid) return
+    const { workerPid } = shard
+    // Where a service is going, it is hit as well.
+    const moving = status.moves.filter(({ from, to }) => from === shard.shard || to === shard.shard).map(({ name }) => name)
+    const own = status.services.filter((service) => service.shard === shard.shard).map(({ name }) => name)
+    const excuse = this.#excuse([...own, ...moving])
+    await act(workerPid)
+    await stack.until((now) => allReady(now), 'all are back', 90_000).catch(() => undefined)
+    excuse.to = Date.now() + AFTERMATH_MS
+  }
+
+  #excuse(services: readonly string[]): Excuse {
+    const excuse = { services, from: Date.now(), to: Number.POSITIVE_INFINITY }
+    this.excuses.push(excuse)
+    return excuse
+  }
+
+  isExcused(failure: Failure): boolean {
+    return this.excuses.some(
+      ({ services, from, to }) => services.includes(failure.service) && failure.from < to && failure.to > from,
+    )
+  }
+}
+
+const BLOWS = [
+  'killWorker',
+  'stopWorker',
+  'killSupervisor',
+  'stopSupervisor',
+  'breakStateFile',
+  'pauseControl',
+  'fillDisk',
+  'reload',
+  'order',
+] as const
+type Blow = (typeof BLOWS)[number]
+
+/** The same numbers for the same seed. */
+function blows(): [Blow, number, number][] {
+  const blow = fc.tuple(fc.constantFrom(...BLOWS, 'order' as const), fc.integer({ min: 200, max: 6000 }), fc.nat(1000))
+  return fc.sample(blow, { numRuns: 10_000, seed: SEED })
+}
+
+it(
+  `survives ${String(SECONDS)} s of everything (seed ${String(SEED)})`,
+  async () => {
+    stack = await Stack.create({ upstreams: 9, shardSize: 4 })
+    if (process.geteuid?.() === 0) {
+      // A disk that can be filled without harm.
+      disk = await mkdtemp(join(tmpdir(), 'tsnsrv-chaos-'))
+      await run('mount', ['-t', 'tmpfs', '-o', 'size=64m', 'tmpfs', disk])
+      stack.stateDir = join(disk, 'state')
+    }
+    await stack.configure(stack.services(9))
+    const chaos = new Chaos(await stack.startReady())
+    const load = startLoad(stack.lab, names, 50)
+    const end = Date.now() + SECONDS * 1000
+    for (const [what, ms, pick] of blows()) {
+      if (Date.now() > end) break
+      await chaos.strike(what, ms, pick)
+    }
+    for (const shard of [1, 2, 3, 4, 5]) await stack.cli('uncordon', String(shard), '--config', stack.configFile)
+    const calm = (status: Parameters<typeof allReady>[0]) =>
+      allReady(status) && status.services.length === 9 && status.moves.length === 0
+    await stack.until(calm, 'everything is calm', 120_000)
+    await load.answers(100)
+    const { failed, ok } = await load.stop()
+    console.log(`${chaos.done.length} blows, ${ok} requests answered, ${failed.length} failed`)
+    for (const name of names) await stack.whoAnswers(name)
+    const unexcused = failed.filter((failure) => !chaos.isExcused(failure))
+    expect(unexcused, chaos.done.join('\n')).toEqual([])
+    const sessions = await stack.sessions()
+    expect(sessions.filter(({ twice }) => twice > 0)).toEqual([])
+    expect((await stack.nodes()).filter(({ hostname }) => /-\d+$/.test(hostname))).toEqual([])
+    const { shards } = await stack.status()
+    expect(shards.length).toBeLessThanOrEqual(6)
+  },
+  (SECONDS + 600) * 1000,
+)
