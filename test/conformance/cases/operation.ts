@@ -1,0 +1,50 @@
+/** What is there beside the services. */
+import type { Case } from '../case.ts'
+
+export const operation: readonly Case[] = [
+  {
+    id: 'listen-addr-default',
+    statement: 'listenAddr is :443, with plaintext too',
+    keys: 'listenAddr: ""',
+    send: { to: 443 },
+    ours: { status: 200, 'upstream x-forwarded-proto': 'http' },
+  },
+  {
+    id: 'listen-addr',
+    statement: 'listenAddr may be any port',
+    keys: 'listenAddr: ":8080"',
+    send: { to: 8080 },
+    ours: { status: 200 },
+  },
+  {
+    id: 'metrics',
+    statement: 'prometheusAddr serves /metrics',
+    send: { to: 'metrics' },
+    ours: { '/metrics': 200 },
+  },
+  {
+    id: 'pprof',
+    statement: 'prometheusAddr does not serve pprof',
+    send: { to: 'metrics' },
+    ours: { '/debug/pprof/': 404, '/debug/pprof/cmdline': 404 },
+    theirs: { '/debug/pprof/': 200, '/debug/pprof/cmdline': 200 },
+    why: 'it shows memory and command line to whoever asks',
+  },
+  {
+    id: 'log-query',
+    statement: 'Queries are not logged',
+    send: { path: '/?token=s3cret-query' },
+    ours: { status: 200, 'log s3cret-query': null },
+    theirs: { status: 200, 'log s3cret-query': 'written' },
+    why: 'they carry tokens; accessLogQuery is there for who wants them',
+  },
+  {
+    id: 'log-query-denied',
+    statement: 'Queries are not logged when a request is denied',
+    keys: 'prefixes: [/default]',
+    send: { path: '/?token=s3cret-denied' },
+    ours: { status: 404, 'log s3cret-denied': null },
+    theirs: { status: 404, 'log s3cret-denied': 'written' },
+    why: 'they carry tokens',
+  },
+]
