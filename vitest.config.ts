@@ -32,7 +32,7 @@ export default defineConfig({
           name: 'conformance',
           include: ['test/conformance/**/*.test.ts'],
           maxWorkers: 1,
-          testTimeout: 120_000,
+          testTimeout: 180_000,
           hookTimeout: 60_000,
           ...leaveNothing,
         },

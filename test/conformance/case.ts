@@ -6,12 +6,14 @@
  * A text is what it says of the file: "accepted", "accepted: <notes>" or "refused: <errors>". Otherwise the file is run, the
  * request is sent, and each key names one thing that is looked at:
  *
- * - `status`, `body`: of the answer that the client got; a body that breaks off is "(cut off)"
+ * - `status`, `body`: of the answer that the client got; null when nobody listens, "(cut off)" for a body that breaks off
  * - `client <header>`: of that answer
+ * - `certificate`: who issued that of the service
  * - `upstream`, `auth`: the URLs that the upstream, the auth server were asked for, in order
  * - `upstream <header>`, `auth <header>`: of the last such request; `x-*` lists the names of all headers that begin so
  * - `/path`: a GET of its own, with the URL that the upstream was asked for, or the status when it was not asked
  * - `log <text>`: whether that stands in the log afterwards
+ * - `minted`: what the API that mints auth keys was asked to make while the system started
  *
  * null is nothing: not there, not asked.
  */
@@ -24,8 +26,11 @@ export interface Asked {
   readonly body?: string
   /** Beside Host, which is the service's own name unless it is one of these. */
   readonly headers?: Readonly<Record<string, string>>
-  /** Where it goes: to the service on this port of its node (80), or to the listener of prometheusAddr. */
-  readonly to?: number | 'metrics'
+  /**
+   * Where it goes: to the service, without TLS on this port of its node (80), with TLS on port 443, or by funnel from the
+   * internet; or to the listener of prometheusAddr.
+   */
+  readonly to?: number | 'https' | 'funnel' | 'metrics'
 }
 
 /** What the upstream or the auth server answers; 200 and "hello" when nothing is said. */
@@ -46,6 +51,11 @@ export interface Case {
    * `listenAddr: ":80"` are there without saying. May have names such as <auth> in it (see Names).
    */
   readonly keys?: string
+  /**
+   * Keys of a second service, which cannot start. The two run without all the others; the request is sent when one is up or
+   * the system has ended.
+   */
+  readonly failing?: string
   /** The whole file instead. Only for cases that are about what a file may say. */
   readonly file?: string
   readonly send?: Asked

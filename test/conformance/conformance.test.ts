@@ -32,30 +32,32 @@ beforeAll(async () => {
 
 afterAll(async () => {
   for (const stage of stages.values()) await (await stage).stop()
-  await (await world)?.end()
+  for (const world of worlds.values()) await (await world).end()
   await rm(directory, { recursive: true })
 })
 
-/** Made by the first cases that need them: those that only ask about a file need neither. */
-let world: Promise<World> | undefined
-const stages = new Map<Subject, Promise<Stage>>()
+/** Made by the first case that needs them: those that only ask about a file need none. By what fails there: mostly nothing. */
+const worlds = new Map<string, Promise<World>>()
+const stages = new Map<string, Promise<Stage>>()
 
-async function stageOf(subject: Subject): Promise<Stage> {
-  const started = stages.get(subject) ?? start(subject)
-  stages.set(subject, started)
-  return started
+function stageOf(subject: Subject, failing = ''): Promise<Stage> {
+  return once(stages, `${subject.name} ${failing}`, async () => {
+    const world = await once(worlds, failing, () => World.create())
+    const run = cases.filter((each) => typeof expectedOf[subject.name](each) !== 'string' && each.failing === undefined)
+    return world.start(subject, failing === '' ? [...new Set(run.map(({ keys = '' }) => keys))] : [], failing)
+  })
 }
 
-async function start(subject: Subject): Promise<Stage> {
-  world ??= World.create()
-  const run = cases.filter((each) => typeof expectedOf[subject.name](each) !== 'string')
-  return (await world).start(subject, [...new Set(run.map(({ keys = '' }) => keys))])
+function once<T>(made: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {
+  const value = made.get(key) ?? make()
+  made.set(key, value)
+  return value
 }
 
 async function observe(subject: Subject, each: Case): Promise<Observed> {
   const expected = expectedOf[subject.name](each)
   if (typeof expected === 'string') return subject.judge(fill(fileOf(each), { metrics: `127.0.0.1:${await freePort()}` }))
-  return (await stageOf(subject)).observe(each, Object.keys(expected))
+  return (await stageOf(subject, each.failing)).observe(each, Object.keys(expected))
 }
 
 describe.each(Object.keys(areas))('%s', (area) => {

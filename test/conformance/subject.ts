@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { execa } from 'execa'
 import type { Diagnostic } from '../../supervisor/config/diagnostic.ts'
+import type { Status } from '../../shared/api.ts'
 import { result } from '../cli/terminal.ts'
 import type { Stack } from '../e2e/stack.ts'
 
@@ -12,7 +13,7 @@ export interface Subject {
   readonly name: 'ours' | 'tsnsrv'
   /** What it says of a file, without running it for longer than that takes: "accepted" or "refused: ...", see Observed. */
   judge(file: string): Promise<string>
-  /** Runs a file with so many services. Resolves when all of them are up. */
+  /** Runs a file. Resolves when so many services are up; rejects with its last words when it ends before. */
   start(place: Place, file: string, count: number): Promise<Running>
 }
 
@@ -32,9 +33,15 @@ export interface Running {
 export const ours: Subject = {
   name: 'ours',
   judge: judgeOurs,
-  async start({ stack }, file) {
+  async start({ stack }, file, count) {
     await writeFile(stack.configFile, file)
-    const supervisor = await stack.startReady('--state-dir', stack.stateDir, '--run-dir', stack.runDir)
+    const supervisor = stack.start('--state-dir', stack.stateDir, '--run-dir', stack.runDir)
+    const up = ({ services }: Status) => services.filter(({ ready }) => ready).length >= count
+    const ended = supervisor.ended.then(({ stderr }) => {
+      throw new Error(`the supervisor has ended:\n${stderr}`)
+    })
+    await Promise.race([stack.until(up, `${count} services up`), ended])
+    ended.catch(() => undefined) // from now on it is told to
     return {
       async log() {
         const { shards } = await stack.status()
@@ -83,11 +90,9 @@ export function tsnsrv(binary: string): Subject {
         await rm(directory, { recursive: true })
       }
       const up = await process.until((log) => (log.match(/ INFO Serving /g)?.length ?? 0) >= count)
-      if (!up) {
-        await stop()
-        throw new Error(`tsnsrv ended or did not bring up ${count} services:\n${process.log().slice(-4000)}`)
-      }
-      return { log: () => Promise.resolve(process.log()), stop }
+      if (up) return { log: () => Promise.resolve(process.log()), stop }
+      await stop()
+      throw new Error(`tsnsrv has ended, or has not ${count} services up:\n${process.log().slice(-4000)}`)
     },
   }
 }

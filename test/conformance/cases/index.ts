@@ -1,6 +1,7 @@
 /** All cases, by area. */
 import type { Case } from '../case.ts'
 import { forwardAuth } from './auth.ts'
+import { exposure } from './exposure.ts'
 import { headers } from './headers.ts'
 import { operation } from './operation.ts'
 import { prefixes } from './prefixes.ts'
@@ -15,5 +16,6 @@ export const areas: Readonly<Record<string, readonly Case[]>> = {
   prefixes,
   upstream,
   auth: forwardAuth,
+  exposure,
   operation,
 }

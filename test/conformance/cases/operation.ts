@@ -3,6 +3,14 @@ import type { Case } from '../case.ts'
 
 export const operation: readonly Case[] = [
   {
+    id: 'isolation',
+    statement: 'A service that cannot start disturbs no other',
+    failing: 'stateDir: <directory>/cert.pem/not-a-directory',
+    ours: { status: 200 },
+    theirs: { status: null },
+    why: 'one mistake would take all services down',
+  },
+  {
     id: 'listen-addr-default',
     statement: 'listenAddr is :443, with plaintext too',
     keys: 'listenAddr: ""',
@@ -15,6 +23,12 @@ export const operation: readonly Case[] = [
     keys: 'listenAddr: ":8080"',
     send: { to: 8080 },
     ours: { status: 200 },
+  },
+  {
+    id: 'oauth-client-secret',
+    statement: 'With an OAuth client secret in the file of authkeyPath, a key for one use is made with the tags of the service',
+    keys: 'authkeyPath: <directory>/client-secret, tags: ["tag:web", "tag:home"], ephemeral: true',
+    ours: { status: 200, minted: 'ephemeral true, preauthorized false, reusable false, tags tag:web,tag:home' },
   },
   {
     id: 'metrics',
