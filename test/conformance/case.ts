@@ -12,6 +12,7 @@
  * - `upstream`, `auth`: the URLs that the upstream, the auth server were asked for, in order
  * - `upstream <header>`, `auth <header>`: of the last such request; `x-*` lists the names of all headers that begin so
  * - `/path`: a GET of its own, with the URL that the upstream was asked for, or the status when it was not asked
+ * - `metrics <name>`: whether there is such a metric afterwards
  * - `log <text>`: whether that stands in the log afterwards
  * - `minted`: what the API that mints auth keys was asked to make while the system started
  *

@@ -17,7 +17,7 @@ export interface Subject {
   start(place: Place, file: string, count: number): Promise<Running>
 }
 
-export interface Place {
+interface Place {
   readonly stack: Stack
   /** By which nodes join the lab. */
   readonly environment: Readonly<Record<string, string>>
@@ -100,12 +100,15 @@ export function tsnsrv(binary: string): Subject {
 const PATIENCE_MS = 60_000
 const LOOK_MS = 10
 
+/** The host has no way to Tailscale's log server; and as its NixOS module starts it. */
+const QUIET = { TS_NO_LOGS_NO_SUPPORT: 'true', TS_DEBUG_DISABLE_PORTLIST: 'true' }
+
 /** A process of tsnsrv with this file. */
 async function run(binary: string, directory: string, file: string, environment: Readonly<Record<string, string>>) {
   const path = join(directory, 'tsnsrv.yaml')
   await writeFile(path, file)
   const child = execa(binary, ['-config', path], {
-    env: { PATH: process.env.PATH ?? '', HOME: directory, TS_NO_LOGS_NO_SUPPORT: 'true', ...environment },
+    env: { ...QUIET, PATH: process.env.PATH ?? '', HOME: directory, ...environment },
     extendEnv: false,
     cwd: directory,
     stdin: 'ignore',

@@ -89,6 +89,13 @@ export class World {
     }
   }
 
+  /** Has the client meet all nodes at once, as a first handshake may take seconds; not all of them listen there. */
+  async #greet(hosts: readonly string[]): Promise<void> {
+    const signal = AbortSignal.timeout(20_000)
+    const connections = hosts.map((host) => connectByProxy(this.stack.lab, `${host}:80`, signal))
+    for (const greeted of await Promise.allSettled(connections)) if (greeted.status === 'fulfilled') greeted.value.destroy()
+  }
+
   /** Starts one system with a service for each of these keys, and of one that cannot start if `failing` is not empty. */
   async start(subject: Subject, keys: readonly string[], failing = ''): Promise<Stage> {
     const metrics = `127.0.0.1:${await freePort()}`
@@ -107,6 +114,7 @@ export class World {
       return { log: () => Promise.resolve(String(error)), stop: () => Promise.resolve() }
     })
     const minted = this.#keyAPI.requests.slice(before)
+    await this.#greet(all.map((_, index) => `${nameOf(index)}.${DOMAIN}`))
     return new Stage(this, running, mintedIn(minted), names, (own) => `${nameOf(all.indexOf(own))}.${DOMAIN}`)
   }
 }
@@ -146,6 +154,7 @@ export class Stage {
         const { answer, upstream } = await this.#exchange({ ...theCase, send: { ...theCase.send, path: key } }, host, names)
         observed.push([key, blanked(upstream.at(-1)?.url ?? answer.status)])
       } else if (key.startsWith('log ')) observed.push([key, await this.#isLogged(key.slice('log '.length))])
+      else if (key.startsWith('metrics ')) observed.push([key, await this.#isCounted(key.slice('metrics '.length))])
       else if (key === 'minted') observed.push([key, this.#minted])
       else if (sees) observed.push([key, blanked(look(sees, key))])
     }
@@ -174,6 +183,11 @@ export class Stage {
     const socket = connect(Number(this.#names.metrics?.split(':')[1]), '127.0.0.1')
     await once(socket, 'connect', { signal })
     return socket
+  }
+
+  async #isCounted(name: string): Promise<'there' | null> {
+    const page = await fetch(`http://${this.#names.metrics ?? ''}/metrics`)
+    return (await page.text()).includes(`# TYPE ${name} `) ? 'there' : null
   }
 
   async #isLogged(text: string): Promise<'written' | null> {

@@ -37,6 +37,25 @@ export const operation: readonly Case[] = [
     ours: { '/metrics': 200 },
   },
   {
+    id: 'metric-names',
+    statement: 'Requests and their durations are counted',
+    ours: {
+      status: 200,
+      'metrics tsnsrv_request_duration_seconds': 'there',
+      'metrics tsnsrv_requests_total': 'there',
+      'metrics tsnsrv_request_duration_ns': null,
+      'metrics tsnsrv_response_status_classes': null,
+    },
+    theirs: {
+      status: 200,
+      'metrics tsnsrv_request_duration_seconds': null,
+      'metrics tsnsrv_requests_total': null,
+      'metrics tsnsrv_request_duration_ns': 'there',
+      'metrics tsnsrv_response_status_classes': 'there',
+    },
+    why: 'Prometheus wants seconds and names that end in _total, and a histogram can be added up over services',
+  },
+  {
     id: 'pprof',
     statement: 'prometheusAddr does not serve pprof',
     send: { to: 'metrics' },
