@@ -1,8 +1,7 @@
 /**
- * Writes everything that is generated from the zod schemas in shared/: JSON Schema for editors and for the protocol, the
- * worker's Go types, and the reference of the configuration; and the record of the conformance suite from its tables. `npm run
- * generate` writes; `npm run generate -- --check` fails
- * when a file is out of date.
+ * Writes everything that is generated: from the zod schemas in shared/, JSON Schema for editors and for the protocol, the
+ * worker's Go types, and the reference of the configuration; from the tables of test/conformance, their record. `npm run
+ * generate` writes; `npm run generate -- --check` fails when a file is out of date.
  */
 import { mkdtemp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

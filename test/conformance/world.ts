@@ -168,11 +168,18 @@ export class Stage {
     }
     upstream.expect(...(filled.upstream ? [filled.upstream] : []))
     auth.expect(...(filled.auth ? [filled.auth] : []))
-    const answer = await this.#connect(asked.to ?? 80, host, stack.lab).then(
-      (connection) => send(connection, host, filled.asked),
-      () => NOBODY,
-    )
+    const connection = await this.#reach(asked.to ?? 80, host, stack.lab)
+    const answer = connection ? await send(connection, host, filled.asked) : NOBODY
     return { answer, upstream: upstream.seen, auth: auth.seen }
+  }
+
+  /** Undefined when nobody listens there. That is told at once; on a busy machine a first handshake gets lost as well. */
+  async #reach(to: NonNullable<Asked['to']>, host: string, lab: Lab): Promise<Socket | undefined> {
+    for (let attempt = 0; attempt < 3; attempt++) {
+      const connection = await this.#connect(to, host, lab).catch(() => undefined)
+      if (connection) return connection
+    }
+    return undefined
   }
 
   async #connect(to: NonNullable<Asked['to']>, host: string, lab: Lab): Promise<Socket> {

@@ -5,7 +5,7 @@ const server = 'authURL: "http://<auth>"'
 const auth = `${server}, authCopyHeaders: { Remote-User: ignored, remote-groups: "", X-Tailscale-User: "" }`
 const bypassing = `${auth}, authBypassForTailnet: true`
 const prefixed = `${server}, prefixes: [/api], stripPrefix: true`
-const hasty = `${server}, authPath: /verify, authTimeout: 200ms`
+const hasty = `${server}, authPath: /verify, authTimeout: 2s`
 const elaborate = 'authURL: "http://anna:secret@<auth>/ignored", authPath: "/verify?rule=1"'
 const unavailable = (status: string, what: string) => `${status}: the authorization service ${what} (request <id>)`
 

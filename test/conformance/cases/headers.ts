@@ -170,6 +170,21 @@ export const headers: readonly Case[] = [
     why: 'behind CGI and its heirs it is the same header',
   },
   {
+    id: 'identity-of-serve',
+    statement: 'What a client says under Tailscale-*, the headers of "tailscale serve", is dropped',
+    send: { headers: { 'Tailscale-User-Login': 'root@example.com' } },
+    ours: { 'upstream tailscale-user-login': null },
+    theirs: { 'upstream tailscale-user-login': 'root@example.com' },
+    why: 'upstreams that stood behind it believe them',
+  },
+  {
+    id: 'identity-by-other-headers',
+    statement:
+      'Headers by which an upstream learns of a user pass, unless authCopyHeaders (or our removeUpstreamHeaders) names them',
+    send: { headers: { 'Remote-User': 'anna', 'X-Webauth-User': 'anna' } },
+    ours: { 'upstream remote-user': 'anna', 'upstream x-webauth-user': 'anna' },
+  },
+  {
     id: 'identity-suppressed',
     statement: 'suppressWhois sends no identity, and drops what a client says all the same',
     keys: unidentified,
