@@ -32,7 +32,8 @@ export default defineConfig({
           name: 'conformance',
           include: ['test/conformance/**/*.test.ts'],
           maxWorkers: 1,
-          testTimeout: 180_000,
+          // The first test starts both systems, and the peer at times more than once.
+          testTimeout: 300_000,
           hookTimeout: 60_000,
           ...leaveNothing,
         },

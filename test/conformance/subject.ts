@@ -11,6 +11,8 @@ import type { Stack } from '../e2e/stack.ts'
 
 export interface Subject {
   readonly name: 'ours' | 'tsnsrv'
+  /** How often it is started when it does not listen by funnel; tsnsrv silently loses that when many nodes start at once. */
+  readonly mostStarts: number
   /** What it says of a file, without running it for longer than that takes: "accepted" or "refused: ...", see Observed. */
   judge(file: string): Promise<string>
   /** Runs a file. Resolves when so many services are up; rejects with its last words when it ends before. */
@@ -32,6 +34,7 @@ export interface Running {
 /** tsnsrv-sup, whose environment is that of the stack. */
 export const ours: Subject = {
   name: 'ours',
+  mostStarts: 1,
   judge: judgeOurs,
   async start({ stack }, file, count) {
     await writeFile(stack.configFile, file)
@@ -73,6 +76,7 @@ async function judgeOurs(file: string): Promise<string> {
 export function tsnsrv(binary: string): Subject {
   return {
     name: 'tsnsrv',
+    mostStarts: 4,
     judge: (file) =>
       inDirectory(async (directory) => {
         // A control server that nobody runs: the file alone is the matter.

@@ -2,6 +2,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { type Socket, connect } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { once } from 'node:events'
 import { execa } from 'execa'
 import * as z from 'zod'
@@ -17,6 +18,7 @@ import type { Running, Subject } from './subject.ts'
 
 const DOMAIN = 'tail-lab.ts.net'
 const AUTH_KEY = 'tskey-auth-lab'
+const LOG_MS = 1000
 const KEYS = '/api/v2/tailnet/-/keys'
 const MintRequest = z.looseObject({
   capabilities: z.looseObject({ devices: z.looseObject({ create: z.record(z.string(), z.unknown()) }) }),
@@ -92,8 +94,17 @@ export class World {
   /** Has the client meet all nodes at once, as a first handshake may take seconds; not all of them listen there. */
   async #greet(hosts: readonly string[]): Promise<void> {
     const signal = AbortSignal.timeout(20_000)
-    const connections = hosts.map((host) => connectByProxy(this.stack.lab, `${host}:80`, signal))
-    for (const greeted of await Promise.allSettled(connections)) if (greeted.status === 'fulfilled') greeted.value.destroy()
+    await Promise.all(hosts.map((host) => hangUp(connectByProxy(this.stack.lab, `${host}:80`, signal))))
+  }
+
+  /** Whether all of them can be reached by funnel. */
+  async #listensByFunnel(hosts: readonly string[]): Promise<boolean> {
+    const signal = AbortSignal.timeout(60_000)
+    const reached = hosts.map(async (host) => {
+      const raw = await connectByFunnel(this.stack.lab, '443', this.#names.internet ?? '', signal)
+      return hangUp(secure(raw, host))
+    })
+    return (await Promise.all(reached)).every(Boolean)
   }
 
   /** Starts one system with a service for each of these keys, and of one that cannot start if `failing` is not empty. */
@@ -109,13 +120,20 @@ export class World {
     const file = fill(`prometheusAddr: <metrics>\n${COMMON}services:\n${services.join('\n')}\n`, names)
     const place = { stack: this.stack, environment: environmentOf(this.stack.lab, this.#keyAPI) }
     const before = this.#keyAPI.requests.length
-    const running = await subject.start(place, file, all.length).catch((error: unknown): Running => {
-      if (failing === '') throw error
-      return { log: () => Promise.resolve(String(error)), stop: () => Promise.resolve() }
-    })
-    const minted = this.#keyAPI.requests.slice(before)
-    await this.#greet(all.map((_, index) => `${nameOf(index)}.${DOMAIN}`))
-    return new Stage(this, running, mintedIn(minted), names, (own) => `${nameOf(all.indexOf(own))}.${DOMAIN}`)
+    const start = () =>
+      subject.start(place, file, all.length).catch((error: unknown): Running => {
+        if (failing === '') throw error
+        return { log: () => Promise.resolve(String(error)), stop: () => Promise.resolve() }
+      })
+    const hostOf = (own: string) => `${nameOf(all.indexOf(own))}.${DOMAIN}`
+    const byFunnel = all.filter((own) => own.includes('funnel: true')).map(hostOf)
+    let running = await start()
+    await this.#greet(all.map(hostOf))
+    for (let starts = 1; starts < subject.mostStarts && !(await this.#listensByFunnel(byFunnel)); starts++) {
+      await running.stop()
+      running = await start()
+    }
+    return new Stage(this, running, mintedIn(this.#keyAPI.requests.slice(before)), names, hostOf)
   }
 }
 
@@ -197,8 +215,14 @@ export class Stage {
     return (await page.text()).includes(`# TYPE ${name} `) ? 'there' : null
   }
 
+  /** Lines may come a little later than the answer. */
   async #isLogged(text: string): Promise<'written' | null> {
-    return (await this.#running.log()).includes(text) ? 'written' : null
+    const deadline = Date.now() + LOG_MS
+    do {
+      if ((await this.#running.log()).includes(text)) return 'written'
+      await delay(50)
+    } while (Date.now() < deadline)
+    return null
   }
 }
 
@@ -226,6 +250,14 @@ function headerOf(headers: Seen['headers'], name: string): string | null {
   if (!name.endsWith('*')) return headers[name]?.join(', ') ?? null
   const found = Object.keys(headers).filter((each) => each.startsWith(name.slice(0, -1)))
   return found.sort().join(', ') || null
+}
+
+/** Whether there was a connection. */
+async function hangUp(connecting: Promise<Socket>): Promise<boolean> {
+  return connecting.then(
+    (connection) => Boolean(connection.destroy()),
+    () => false,
+  )
 }
 
 /** What the last key was asked to be; null when none was. */
