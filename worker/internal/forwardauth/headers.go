@@ -90,6 +90,6 @@ func removeClaims(header http.Header) {
 	maps.DeleteFunc(header, func(name string, _ []string) bool {
 		name = folded(name)
 		return name == "Forwarded" || name == "X-Real-Ip" || name == "X-Scheme" || strings.HasPrefix(name, "X-Forwarded-") ||
-			strings.HasPrefix(name, "X-Original-") || strings.HasPrefix(name, "X-Tailscale-")
+			strings.HasPrefix(name, "X-Original-") || strings.HasPrefix(name, "X-Tailscale-") || strings.HasPrefix(name, "Tailscale-")
 	})
 }

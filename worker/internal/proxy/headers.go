@@ -13,7 +13,8 @@ import (
 
 const (
 	identityPrefix = "X-Tailscale-"
-	mostAdded      = 3 + 4 + 11 // forwarded, recommended, identity
+	servePrefix    = "Tailscale-" // what "tailscale serve" tells of the client, and upstreams are set up to believe
+	mostAdded      = 3 + 4 + 11   // forwarded, recommended, identity
 )
 
 // rewriter makes the request for the upstream, in the order of arsfeld/tsnsrv (its proxy.go): path, forwarded headers, the
@@ -118,7 +119,8 @@ func withoutClaims(header http.Header, copied map[string]bool, room int) http.He
 
 func isClaim(name string) bool {
 	return name == "Forwarded" || name == "X-Real-Ip" || name == "X-Scheme" || name == "X-Rewrite-Url" ||
-		strings.HasPrefix(name, "X-Forwarded-") || strings.HasPrefix(name, "X-Original-") || strings.HasPrefix(name, identityPrefix)
+		strings.HasPrefix(name, "X-Forwarded-") || strings.HasPrefix(name, "X-Original-") ||
+		strings.HasPrefix(name, identityPrefix) || strings.HasPrefix(name, servePrefix)
 }
 
 // withDashes takes whatever else a name may have for dashes: upstreams that turn headers into variables do so too, and
