@@ -180,9 +180,11 @@ export const headers: readonly Case[] = [
   {
     id: 'identity-by-other-headers',
     statement:
-      'Headers by which an upstream learns of a user pass, unless authCopyHeaders (or our removeUpstreamHeaders) names them',
-    send: { headers: { 'Remote-User': 'anna', 'X-Webauth-User': 'anna' } },
-    ours: { 'upstream remote-user': 'anna', 'upstream x-webauth-user': 'anna' },
+      'Headers by which auth servers and proxies tell upstreams of a user are dropped, unless the auth server has set them',
+    send: { headers: { 'Remote-User': 'anna', 'X-Webauth-User': 'anna', 'X-Auth-Request-Email': 'a@b' } },
+    ours: { 'upstream remote-user': null, 'upstream x-webauth-user': null, 'upstream x-auth-request-email': null },
+    theirs: { 'upstream remote-user': 'anna', 'upstream x-webauth-user': 'anna', 'upstream x-auth-request-email': 'a@b' },
+    why: 'an upstream that was set up for them believes whoever sends them',
   },
   {
     id: 'identity-suppressed',

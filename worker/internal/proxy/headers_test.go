@@ -58,6 +58,8 @@ func TestHeadersAtTheUpstream(t *testing.T) {
 				"X-Scheme": {"evil"}, "X-Tailscale-User": {"evil"}, "x-tailscale-user-loginname": {"evil"}, "X_Tailscale_User": {"evil"},
 				"X-Tailscale_Node": {"evil"}, "X_Forwarded_For": {"6.6.6.6"}, "X_real_ip": {"6.6.6.6"}, "X-Kept": {"yes"},
 				"Tailscale-User-Login": {"evil"}, "tailscale_user_name": {"evil"}, "Tailscale-App-Capabilities": {"evil"},
+				"Remote-User": {"evil"}, "remote_groups": {"evil"}, "X-Webauth-User": {"evil"}, "X-Auth-Request-Email": {"evil"},
+				"X-Authentik-Username": {"evil"},
 			},
 			want:    []string{"X-Kept: yes", "X-Forwarded-For: 127.0.0.1"},
 			without: []string{"evil", "6.6.6.6", "666"},
