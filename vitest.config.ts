@@ -29,6 +29,17 @@ export default defineConfig({
       },
       {
         test: {
+          name: 'conformance',
+          include: ['test/conformance/**/*.test.ts'],
+          maxWorkers: 1,
+          // The first test starts both systems, and the peer at times more than once.
+          testTimeout: 300_000,
+          hookTimeout: 60_000,
+          ...leaveNothing,
+        },
+      },
+      {
+        test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
           // Real nodes share two cores: files run one after another, or their deadlines measure each other.

@@ -1,7 +1,7 @@
 /**
- * Writes everything that is generated from the zod schemas in shared/: JSON Schema for editors and for the protocol, the
- * worker's Go types, and the reference of the configuration. `npm run generate` writes; `npm run generate -- --check` fails
- * when a file is out of date.
+ * Writes everything that is generated: from the zod schemas in shared/, JSON Schema for editors and for the protocol, the
+ * worker's Go types, and the reference of the configuration; from the tables of test/conformance, their record. `npm run
+ * generate` writes; `npm run generate -- --check` fails when a file is out of date.
  */
 import { mkdtemp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -10,6 +10,7 @@ import { execa } from 'execa'
 import * as z from 'zod'
 import { ConfigFile } from '../shared/config.ts'
 import { protocolShapes } from '../shared/protocol.ts'
+import { conformanceRecord } from '../test/conformance/record.ts'
 import { configurationReference } from './configurationReference.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -55,6 +56,7 @@ const generated: Record<string, string> = {
   'shared/generated/protocol.schema.json': protocol,
   'worker/internal/protocol/protocol.gen.go': await goTypes(protocol),
   'docs/configuration.md': configurationReference(),
+  'docs/conformance.md': conformanceRecord(),
 }
 
 const check = process.argv.includes('--check')

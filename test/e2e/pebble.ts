@@ -81,7 +81,8 @@ export async function connectByProxy(lab: SecureLab, path: string, signal: Abort
   return socket
 }
 
-async function connectByFunnel(lab: SecureLab, port: string, localAddress: string, signal: AbortSignal): Promise<Socket> {
+/** A raw connection to a port of the internet where Funnel's relays listen. */
+export async function connectByFunnel(lab: SecureLab, port: string, localAddress: string, signal: AbortSignal): Promise<Socket> {
   const [host = '', mapped] = (lab.funnel?.[port] ?? '').split(':')
   const socket = connect({ host, port: Number(mapped), localAddress })
   await once(socket, 'connect', { signal })

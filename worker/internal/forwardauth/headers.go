@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/claim"
 )
 
 // ofTheConnection are the headers that are about a connection or a message, and not about who sent it. Proxy-Authenticate
@@ -23,16 +25,16 @@ type copied map[string]string
 func newCopied(names []string) (copied, error) {
 	c := copied{}
 	for _, name := range names {
-		if !httpguts.ValidHeaderFieldName(name) || ofTheConnection[folded(name)] {
+		if !httpguts.ValidHeaderFieldName(name) || ofTheConnection[claim.Folded(name)] {
 			return nil, fmt.Errorf("the header %q cannot be copied from the authorization service: take it out of the list", name)
 		}
-		c[folded(name)] = http.CanonicalHeaderKey(name)
+		c[claim.Folded(name)] = http.CanonicalHeaderKey(name)
 	}
 	return c, nil
 }
 
 func (c copied) has(name string) bool {
-	_, ok := c[folded(name)]
+	_, ok := c[claim.Folded(name)]
 	return ok
 }
 
@@ -74,22 +76,7 @@ func (c copied) notNamedIn(options []string) []string {
 	return rest
 }
 
-// folded makes one of the names that an upstream may take for the same: behind CGI and what came after it, Remote-User,
-// remote_user and Remote.User are all HTTP_REMOTE_USER.
-func folded(name string) string {
-	return http.CanonicalHeaderKey(strings.Map(func(r rune) rune {
-		if 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' {
-			return r
-		}
-		return '-'
-	}, name))
-}
-
 // removeClaims takes out of header where the client says that its request comes from, or what it was.
 func removeClaims(header http.Header) {
-	maps.DeleteFunc(header, func(name string, _ []string) bool {
-		name = folded(name)
-		return name == "Forwarded" || name == "X-Real-Ip" || name == "X-Scheme" || strings.HasPrefix(name, "X-Forwarded-") ||
-			strings.HasPrefix(name, "X-Original-") || strings.HasPrefix(name, "X-Tailscale-")
-	})
+	maps.DeleteFunc(header, func(name string, _ []string) bool { return claim.Is(name) })
 }

@@ -57,7 +57,7 @@ func TestPagesOfTheServiceBelieveNoClaims(t *testing.T) {
 	send := http.Header{"Method": {"POST"}, "Body": {"password=1"}, "Cookie": {"a=1"}, "Content-Type": {"text/plain"},
 		"X-Csrf": {"2"}, "Connection": {"X-Forwarded-For"}}
 	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X_Forwarded_For", "X-Forwarded-User", "X-Real-Ip", "x_real_ip",
-		"X-Original-Url", "X_Original_URI", "X-Tailscale-User", "X-Scheme", "Remote-User", "remote_user"} {
+		"X-Original-Url", "X_Original_URI", "X-Tailscale-User", "Tailscale-User-Login", "X-Scheme", "Remote-User", "remote_user"} {
 		send[name] = []string{"evil"}
 	}
 	got := f.send("/oauth2/sign_in?rd=/;x", send)

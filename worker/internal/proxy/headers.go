@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/claim"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -96,7 +97,7 @@ func setRecommended(r *httputil.ProxyRequest) {
 func operatorsHeaders(spec protocol.ProxySpecUpstreamHeaders) http.Header {
 	header := http.Header{}
 	for name, value := range spec {
-		if !strings.HasPrefix(withDashes(http.CanonicalHeaderKey(name)), identityPrefix) {
+		if !strings.HasPrefix(claim.Folded(name), identityPrefix) {
 			header.Set(name, value)
 		}
 	}
@@ -109,32 +110,9 @@ func operatorsHeaders(spec protocol.ProxySpecUpstreamHeaders) http.Header {
 func withoutClaims(header http.Header, copied map[string]bool, room int) http.Header {
 	rest := make(http.Header, len(header)+room)
 	for name, values := range header {
-		if !isClaim(withDashes(name)) || copied[name] {
+		if !claim.Is(name) || copied[name] {
 			rest[name] = values
 		}
 	}
 	return rest
-}
-
-func isClaim(name string) bool {
-	return name == "Forwarded" || name == "X-Real-Ip" || name == "X-Scheme" || name == "X-Rewrite-Url" ||
-		strings.HasPrefix(name, "X-Forwarded-") || strings.HasPrefix(name, "X-Original-") || strings.HasPrefix(name, identityPrefix)
-}
-
-// withDashes takes whatever else a name may have for dashes: upstreams that turn headers into variables do so too, and
-// X_Tailscale_User would be the same to them.
-func withDashes(name string) string {
-	if !strings.ContainsFunc(name, isOther) {
-		return name
-	}
-	return http.CanonicalHeaderKey(strings.Map(func(c rune) rune {
-		if isOther(c) {
-			return '-'
-		}
-		return c
-	}, name))
-}
-
-func isOther(c rune) bool {
-	return c != '-' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
 }

@@ -1,0 +1,41 @@
+// Package claim knows the headers by which an upstream learns who the client is, or where its request comes from. What the
+// client itself says there is never believed.
+package claim
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// prefixes begin the names of such headers: from us, from "tailscale serve", from the auth servers that docs/forward-auth
+// speaks of, and from Grafana's auth proxy.
+var prefixes = []string{
+	"X-Forwarded-", "X-Original-", "X-Tailscale-", "Tailscale-", "Remote-", "X-Webauth-", "X-Auth-Request-", "X-Authentik-",
+}
+
+// Is tells whether a header of this name is such a one, in whichever spelling.
+func Is(name string) bool {
+	name = Folded(name)
+	return name == "Forwarded" || name == "X-Real-Ip" || name == "X-Scheme" || name == "X-Rewrite-Url" ||
+		slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// Folded makes one of the names that an upstream may take for the same: behind CGI and what came after it, Remote-User,
+// remote_user and Remote.User are all HTTP_REMOTE_USER. A canonical name with nothing but letters, digits and dashes costs
+// nothing.
+func Folded(name string) string {
+	if !strings.ContainsFunc(name, isOther) {
+		return http.CanonicalHeaderKey(name)
+	}
+	return http.CanonicalHeaderKey(strings.Map(func(c rune) rune {
+		if isOther(c) {
+			return '-'
+		}
+		return c
+	}, name))
+}
+
+func isOther(c rune) bool {
+	return c != '-' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z')
+}
