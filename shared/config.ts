@@ -285,6 +285,12 @@ export const SupervisorConfig = withNotes(
       .describe('A shard below it is merged into others that have room; 0 never merges. Less than hotPercent.'),
     minShards: whole(1, 10_000).default(1).describe('At least so many shards, if there are as many services.'),
     maxShards: whole(0, 10_000).default(0).describe('At most so many shards, if shardSize allows; 0 for no limit.'),
+    moveCooldown: durationWithin(0, 86_400_000, 'want at most 24h')
+      .default('10m')
+      .describe('How long a service stays in its shard before it is moved again.'),
+    settleTime: durationWithin(0, 86_400_000, 'want at most 24h')
+      .default('1m')
+      .describe('How long a shard is watched after a move, or after its worker has started, before it gives or takes another.'),
     certificatesPerWeek: whole(1, 10_000)
       .default(50)
       .describe("How many nodes of a tailnet may get a first certificate within a week: Let's Encrypt's limit."),

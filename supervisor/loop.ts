@@ -5,6 +5,7 @@
 import type { Decision, ReloadResult, ServiceView, Status } from '../shared/api.ts'
 import type { ResolvedConfig, ResolvedService } from './config/parseConfig.ts'
 import { begin, clearBackoff, forget, observe } from './core/observe.ts'
+import { recallRates, rememberRates } from './core/loads.ts'
 import { type MovePolicy, type MoveStep, advanceMoves, openingShards } from './core/moves.ts'
 import { place } from './core/placement.ts'
 import type { Clock, Fleet, Operator } from './core/ports.ts'
@@ -123,7 +124,11 @@ export class Loop implements Operator {
       opening: new Set(),
       certificatesPerWeek: config.settings.certificatesPerWeek,
     }
-    this.#observed = { ...nothingObserved, certificateOrders: remembered.certificateOrders }
+    this.#observed = {
+      ...nothingObserved,
+      certificateOrders: remembered.certificateOrders,
+      works: recallRates(remembered.rates),
+    }
     this.#startedAt = ports.clock.now()
     this.done = new Promise((resolve) => {
       this.#settle = resolve
@@ -315,6 +320,8 @@ export class Loop implements Operator {
   }
 
   stop(options: { leaveWorkers: boolean }): void {
+    // For what the services do; if it cannot be written, the next supervisor learns it anew.
+    if (this.#desired.phase === 'run') this.#remember({}).catch(() => undefined)
     this.#desired = { ...this.#desired, phase: options.leaveWorkers ? 'leave' : 'stop' }
     this.#requestTick()
   }
@@ -366,7 +373,7 @@ export class Loop implements Operator {
 
   #remember(change: Partial<Remembered>): Promise<void> {
     const saved = this.#saves.then(async () => {
-      const next = { ...this.#remembered, ...change }
+      const next = { ...this.#remembered, rates: rememberRates(this.#observed.works), ...change }
       await this.#ports.save(next)
       this.#remembered = next
     })
@@ -460,9 +467,11 @@ export class Loop implements Operator {
 
   #rebalancePolicy(): RebalancePolicy {
     const { scaledTo } = this.#remembered.rebalancing
-    const { shardSize, hotPercent, coldPercent, minShards, maxShards } = this.#config.settings
+    const { shardSize, hotPercent, coldPercent, minShards, maxShards, moveCooldownMs, settleTimeMs } = this.#config.settings
     return {
       ...defaultRebalancing,
+      serviceCooldownMs: moveCooldownMs,
+      shardCooldownMs: settleTimeMs,
       shardSize,
       hotPercent,
       coldPercent,

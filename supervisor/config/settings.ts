@@ -34,6 +34,8 @@ export interface Settings {
   readonly minShards: number
   /** 0 for no limit. */
   readonly maxShards: number
+  readonly moveCooldownMs: number
+  readonly settleTimeMs: number
   readonly certificatesPerWeek: number
   readonly keyAPIURL: string
   /** host:port, an empty host being all interfaces; empty for no metrics. */
@@ -82,6 +84,8 @@ const SOURCES: Readonly<Record<SettingKey, Source>> = {
   coldPercent: { flag: '--cold-percent', value: '<percent>', env: 'TSNSRV_SUP_COLD_PERCENT' },
   minShards: { flag: '--min-shards', value: '<count>', env: 'TSNSRV_SUP_MIN_SHARDS' },
   maxShards: { flag: '--max-shards', value: '<count>', env: 'TSNSRV_SUP_MAX_SHARDS' },
+  moveCooldown: { flag: '--move-cooldown', value: '<duration>', env: 'TSNSRV_SUP_MOVE_COOLDOWN' },
+  settleTime: { flag: '--settle-time', value: '<duration>', env: 'TSNSRV_SUP_SETTLE_TIME' },
   certificatesPerWeek: { flag: '--certificates-per-week', value: '<count>', env: 'TSNSRV_SUP_CERTIFICATES_PER_WEEK' },
   keyAPIURL: { flag: '--key-api-url', value: '<url>', env: 'TSNSRV_SUP_KEY_API_URL', fallbacks: ['TS_BASE_URL'] },
   prometheusAddr: { flag: '--prometheus-addr', value: '<host:port>', env: 'TSNSRV_SUP_PROMETHEUS_ADDR' },
@@ -171,6 +175,8 @@ export function resolveSettings(
     coldPercent: settings.coldPercent,
     minShards: settings.minShards,
     maxShards: settings.maxShards,
+    moveCooldownMs: durationMs(settings.moveCooldown),
+    settleTimeMs: durationMs(settings.settleTime),
     certificatesPerWeek: settings.certificatesPerWeek,
     drainTimeoutMs: durationMs(settings.drainTimeout),
     gcPercent: settings.gcPercent,

@@ -6,8 +6,8 @@ import type { ServiceStatus } from '../../shared/protocol.ts'
 
 /** The work of a service, as known from its counters. */
 export interface Work {
-  readonly requests: number
-  readonly bytes: number
+  /** Counters at the last look; null when only the rate is known, from an earlier supervisor. */
+  readonly counted: { readonly requests: number; readonly bytes: number } | null
   /** Epoch ms of the last look at the counters. */
   readonly at: number
   /** Moving average, in small requests a second. */
@@ -28,22 +28,31 @@ const MEMORY_MS = 20_000
 /** Takes in the counters of one worker. `services` are all that it runs. */
 export function countWork(works: Works, services: Iterable<ServiceStatus>, now: number): Works {
   const next = new Map(works)
-  for (const { name, counters } of services) next.set(name, counted(works.get(name), counters, now))
+  for (const { name, counters } of services) next.set(name, look(works.get(name), counters, now))
   return next
 }
 
-function counted(before: Work | undefined, counters: ServiceStatus['counters'], now: number): Work {
-  const requests = counters.requests
-  const bytes = counters.bytesIn + counters.bytesOut
-  if (!before) return { requests, bytes, at: now, perSecond: 0 }
+function look(before: Work | undefined, counters: ServiceStatus['counters'], now: number): Work {
+  const counted = { requests: counters.requests, bytes: counters.bytesIn + counters.bytesOut }
+  if (!before?.counted) return { counted, at: now, perSecond: before?.perSecond ?? 0 }
   const elapsedMs = now - before.at
   // Two tellings of one moment, or a clock that was set back.
-  if (elapsedMs <= 0) return { ...before, requests, bytes, at: now }
+  if (elapsedMs <= 0) return { ...before, counted, at: now }
   // Counters begin again when the service has moved or its worker was replaced.
   const since = (count: number, then: number) => (count >= then ? count - then : count)
-  const work = since(requests, before.requests) + since(bytes, before.bytes) / BYTES_PER_REQUEST
+  const { requests, bytes } = before.counted
+  const work = since(counted.requests, requests) + since(counted.bytes, bytes) / BYTES_PER_REQUEST
   const keep = Math.exp(-elapsedMs / MEMORY_MS)
-  return { requests, bytes, at: now, perSecond: keep * before.perSecond + (1 - keep) * ((1000 * work) / elapsedMs) }
+  return { counted, at: now, perSecond: keep * before.perSecond + (1 - keep) * ((1000 * work) / elapsedMs) }
+}
+
+/** What is kept for the next supervisor, rounded, and taken up by it. */
+export function rememberRates(works: Works): ReadonlyMap<string, number> {
+  return new Map([...works].map(([name, { perSecond }]) => [name, Math.round(100 * perSecond) / 100]))
+}
+
+export function recallRates(rates: ReadonlyMap<string, number>): Works {
+  return new Map([...rates].map(([name, perSecond]) => [name, { counted: null, at: 0, perSecond }]))
 }
 
 /** The part of a worker's CPU, in per cent of one core, that each of its services has. They add up to the whole. */

@@ -108,6 +108,8 @@ export interface Remembered {
   readonly certificateOrders: CertificateOrders
   readonly moves: Moves
   readonly rebalancing: Rebalancing
+  /** Work of each service, in small requests a second, as last known. */
+  readonly rates: ReadonlyMap<string, number>
 }
 
 /** Something that happened, told by an effect. Each carries whole states, so a repeated one does no harm. */
@@ -168,6 +170,7 @@ export const nothingRemembered: Remembered = {
   certificateOrders: new Map(),
   moves: new Map(),
   rebalancing: notRebalanced,
+  rates: new Map(),
 }
 
 export const nothingObserved: Observed = {

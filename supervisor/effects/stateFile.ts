@@ -41,6 +41,7 @@ const State = z.object({
   certificateOrders: mapOf(z.array(EpochMs)).prefault({}),
   moves: mapOf(Move).prefault({}),
   rebalancing: Rebalancing.optional(),
+  rates: mapOf(z.number().min(0)).prefault({}),
 })
 
 /** Where the supervisor keeps its own things: no service can be called that, a name has no dots. */
@@ -76,8 +77,8 @@ export async function readStateFile(stateDir: string): Promise<Remembered | null
   }
   const state = State.safeParse(json)
   if (!state.success) throw new StateFileError(`${path} is damaged: ${z.prettifyError(state.error)}`)
-  const { placement, certificateOrders, moves, rebalancing = notRebalanced } = state.data
-  return { placement, certificateOrders, moves, rebalancing }
+  const { placement, certificateOrders, moves, rebalancing = notRebalanced, rates } = state.data
+  return { placement, certificateOrders, moves, rebalancing, rates }
 }
 
 /** Moves a damaged state file aside, under a name that tells when. Returns the new path. */

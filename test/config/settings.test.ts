@@ -39,7 +39,8 @@ test('every setting has a flag and a variable that mean the same', () => {
       'https://k.example',
     ],
     ...['--certificates-per-week', '30', '--prometheus-addr', 'off', '--rebalance', 'no', '--hot-percent', '70'],
-    ...['--cold-percent', '20', '--min-shards', '2', '--max-shards', '9'],
+    ...['--cold-percent', '20', '--min-shards', '2', '--max-shards', '9', '--move-cooldown', '5s'],
+    ...['--settle-time', '2s'],
   )
   const env = {
     TSNSRV_SUP_SHARD_SIZE: '3',
@@ -48,6 +49,8 @@ test('every setting has a flag and a variable that mean the same', () => {
     TSNSRV_SUP_COLD_PERCENT: '20',
     TSNSRV_SUP_MIN_SHARDS: '2',
     TSNSRV_SUP_MAX_SHARDS: '9',
+    TSNSRV_SUP_MOVE_COOLDOWN: '5s',
+    TSNSRV_SUP_SETTLE_TIME: '2s',
     TSNSRV_SUP_STATE_DIR: 'state',
     TSNSRV_SUP_RUN_DIR: '/run/x',
     TSNSRV_SUP_CONTROL_URL: 'https://c.example',
@@ -75,6 +78,8 @@ test('every setting has a flag and a variable that mean the same', () => {
     coldPercent: 20,
     minShards: 2,
     maxShards: 9,
+    moveCooldownMs: 5000,
+    settleTimeMs: 2000,
     certificatesPerWeek: 30,
     drainTimeoutMs: 60_000,
     gcPercent: 50,

@@ -89,17 +89,17 @@ export class Stack {
     return this.lab.upstreams[i % this.lab.upstreams.length] ?? ''
   }
 
+  /** The section supervisor: as it is unless a test says more. */
+  supervisorKeys(): Record<string, unknown> {
+    const { stateDir, runDir, shardSize } = this
+    return { controlURL: this.lab.controlURL, stateDir, runDir, shardSize, drainTimeout: '2s' }
+  }
+
   /** Writes the configuration file; more top-level keys may be given. */
   async configure(services: readonly ServiceKeys[], more: Record<string, unknown> = {}): Promise<void> {
     const base = {
       prometheusAddr: 'off',
-      supervisor: {
-        controlURL: this.lab.controlURL,
-        stateDir: this.stateDir,
-        runDir: this.runDir,
-        shardSize: this.shardSize,
-        drainTimeout: '2s',
-      },
+      supervisor: this.supervisorKeys(),
       defaults: { plaintext: true, listenAddr: ':80' },
     }
     await writeFile(this.configFile, stringify({ ...base, ...more, services }))
