@@ -8,9 +8,9 @@
  * fresh samples, or in which something has moved a moment ago, is neither source nor target.
  *
  * Why it comes to rest under constant load: relieving and levelling only ever move load from a busier shard to one that stays
- * less busy, by `MOVE_GAIN` a move, so the sum of squares of the loads falls with each. Only merging raises it, and not above
- * `#ceiling`: of what is above that, nothing ever comes back. So shards are opened finitely often, and merged no more often
- * than there are shards. A merge is done whole or not at all, or levelling would fill the half-empty shard again.
+ * less busy, by `LEAST_GAIN` a move, so the sum of squares of the loads falls with each. Only merging raises it, but no shard
+ * beyond what hot ones are relieved to: of the load above that nothing ever comes back. So shards are opened finitely often, and
+ * merged no more often than there are shards. A merge is done whole or not at all: levelling would fill a half-empty shard again.
  */
 
 /** A service as rebalancing sees it. */
@@ -53,9 +53,23 @@ export interface RebalancePolicy {
   readonly serviceCooldownMs: number
   /** How long a shard is watched after a move before it takes part in another. */
   readonly shardCooldownMs: number
-  /** At most so many moves within the window. */
-  readonly movesPerWindow: number
+  /** At most so many moves within the window; null for a twentieth of the services, but a full shard at least. */
+  readonly movesPerWindow: number | null
   readonly windowMs: number
+}
+
+/** Chosen by bench/sim, whose report says what each is worth. */
+export const defaultRebalancing: RebalancePolicy = {
+  hotPercent: 80,
+  coldPercent: 30,
+  tolerance: 0.2,
+  shardSize: 20,
+  minShards: 1,
+  maxShards: 0,
+  serviceCooldownMs: 600_000,
+  shardCooldownMs: 60_000,
+  movesPerWindow: null,
+  windowMs: 600_000,
 }
 
 export interface Snapshot {
@@ -86,18 +100,23 @@ export interface Decision {
   readonly expected: readonly Expectation[]
 }
 
-/** A move is worth it if the busier of two shards gains so much, in points of a core; an exchange is two moves. */
-const MOVE_GAIN = 1
-/** Of the possible targets so many are looked at, coolest first: with thousands of services, more would only cost time. */
-const TARGETS = 8
+/**
+ * A move has to be worth it: the busier of two shards gains at least so much by each, in points of a core (an exchange is two
+ * moves). A hot shard may have nothing but small services to give.
+ */
+const LEAST_GAIN = { level: 2, preferred: 0.5, 'last resort': 0.5 }
+
+/** So many shards are tried as a target, coolest first. The first that takes something is as good as any that follow. */
+const TARGETS = 4
 
 /** Decides for this moment. Never throws; 5,000 services take a few milliseconds. The order within the snapshot is no matter. */
 export function rebalance(snapshot: Snapshot, policy: RebalancePolicy, now: number): Decision {
   const spent = snapshot.recentMoves.filter((at) => within(at, policy.windowMs, now)).length
-  if (spent >= policy.movesPerWindow)
-    return none(`${spent} services have moved within ${minutes(policy.windowMs)}, and ${policy.movesPerWindow} is the budget`)
-  const plan = new Plan(snapshot, policy, now, policy.movesPerWindow - spent)
-  for (const verdict of ['relieve', 'scale', 'level', 'merge'] as const) {
+  const services = snapshot.shards.reduce((sum, shard) => sum + shard.services.length, 0)
+  const budget = policy.movesPerWindow ?? Math.max(policy.shardSize, Math.ceil(services / 20))
+  if (spent >= budget) return none(`${spent} services have moved within ${minutes(policy.windowMs)}, and ${budget} is the budget`)
+  const plan = new Plan(snapshot, policy, now, budget - spent)
+  for (const verdict of ['relieve', 'scale', 'merge', 'level'] as const) {
     plan[verdict]()
     if (plan.moves.length > 0) return plan.decision(verdict)
   }
@@ -203,7 +222,7 @@ class Plan {
         const fits = (unit: Unit) => unit.members.length <= Math.min(share - fresh.count, this.#budget) && this.#movable(unit)
         const source = this.#known.filter(({ count }) => count > share).sort((a, b) => b.count - a.count || busiestFirst(a, b))[0]
         // The middle one of what may go: the heaviest would make the new shard the busiest, the lightest an idle one.
-        const units = source?.units.filter(fits).sort((a, b) => a.load - b.load) ?? []
+        const units = source?.units.filter(fits) ?? []
         const unit = units[Math.floor(units.length / 2)]
         if (!source || !unit) break
         this.#take(source, { unit, to: fresh, back: null })
@@ -239,8 +258,8 @@ class Plan {
     const sources = this.#known
       .filter(({ load, count }) => count > 0 && count <= this.#budget && (tooMany || load < coldPercent))
       .sort((a, b) => a.count - b.count || coolestFirst(a, b))
-    for (const source of sources.slice(0, TARGETS)) {
-      const steps = this.#emptied(source, tooMany ? this.#target : this.#ceiling)
+    for (const source of sources) {
+      const steps = this.#emptied(source)
       if (!steps) continue
       for (const step of steps) this.#take(source, step)
       const why = tooMany ? `there are more than ${maxShards} shards` : `it is cold (${percent(source.before)})`
@@ -251,18 +270,22 @@ class Plan {
   }
 
   /** Where each unit of the shard would go; null when one has no place or has to stay. */
-  #emptied(source: PlannedShard, ceiling: number): Step[] | null {
-    const others = this.#targets(source).map((shard) => ({ shard, load: shard.load, count: shard.count }))
+  #emptied(source: PlannedShard): Step[] | null {
+    const { shardSize } = this.#policy
+    const others = this.#targets(source)
+      .filter(({ count }) => count < shardSize)
+      .map((shard) => ({ shard, load: shard.load, room: shardSize - shard.count }))
     const steps: Step[] = []
-    for (const unit of [...source.units].sort((a, b) => b.load - a.load)) {
+    for (const unit of source.units.toReversed()) {
       if (!this.#movable(unit)) return null
-      const fits = others.filter(
-        ({ load, count }) => count + unit.members.length <= this.#policy.shardSize && load + unit.load <= ceiling,
-      )
-      const coolest = fits.sort((a, b) => a.load - b.load)[0]
+      let coolest: (typeof others)[number] | undefined
+      for (const other of others) {
+        if (other.room < unit.members.length || other.load + unit.load > this.#target) continue
+        if (!coolest || other.load < coolest.load) coolest = other
+      }
       if (!coolest) return null
       coolest.load += unit.load
-      coolest.count += unit.members.length
+      coolest.room -= unit.members.length
       steps.push({ unit, to: coolest.shard, back: null })
     }
     return steps
@@ -271,8 +294,8 @@ class Plan {
   /** A service that alone is hot gets a shard for itself, whatever its neighbours use: it is they who gain. */
   #isolation(source: PlannedShard): Step | undefined {
     const alone = ({ load, members }: Unit) => load >= this.#policy.hotPercent && members.length === 1 && source.count > 1
-    const unit = source.units.find((unit) => alone(unit) && this.#movable(unit))
-    const fresh = this.#budget > 0 ? this.#fresh() : undefined
+    const unit = source.units.findLast((unit) => alone(unit) && this.#movable(unit))
+    const fresh = unit && this.#budget > 0 ? this.#fresh() : undefined
     return unit && fresh && { unit, to: fresh, back: null }
   }
 
@@ -280,21 +303,24 @@ class Plan {
    * The step that lowers the busier of source and target most, less what its moves have to be worth. Levelling opens no
    * shard. Only the last resort moves ephemeral services and takes groups apart.
    */
-  #best(source: PlannedShard, how: 'level' | 'preferred' | 'last resort'): Step | undefined {
+  #best(source: PlannedShard, how: keyof typeof LEAST_GAIN): Step | undefined {
     const all = how === 'last resort'
+    const gain = LEAST_GAIN[how]
     const { shardSize } = this.#policy
-    const movable = (units: readonly Unit[]) => units.filter((unit) => this.#movable(unit, all)).sort((a, b) => a.load - b.load)
-    const units = movable(all ? source.units.flatMap(apart) : source.units)
+    const movable = (units: readonly Unit[]) => units.filter((unit) => this.#movable(unit, all))
+    const units = movable(all ? source.units.flatMap(apart).sort(byLoad) : source.units).filter(({ load }) => load >= gain)
+    if (units.length === 0) return undefined
     let best: { step: Step; peak: number; cost: number } | undefined
     const consider = (unit: Unit, to: PlannedShard, back: Unit | null) => {
       const [gone, come] = [unit.members.length, back?.members.length ?? 0]
       if (gone + come > this.#budget || to.count + gone - come > shardSize || source.count - gone + come > shardSize) return
       const shift = unit.load - (back?.load ?? 0)
       const peak = Math.max(source.load - shift, to.load + shift)
-      const cost = peak + MOVE_GAIN * (gone + come)
+      const cost = peak + gain * (gone + come)
       if (cost <= source.load && (!best || cost < best.cost)) best = { step: { unit, to, back }, peak, cost }
     }
     for (const to of this.#targets(source).slice(0, TARGETS)) {
+      if (best) break
       for (const unit of units) consider(unit, to, null)
       if (to.count < shardSize || source.cordoned) continue
       // The best to come back makes both shards equal: with both lists in order, it is never before that of a lighter unit.
@@ -340,11 +366,13 @@ class Plan {
 
   #move(unit: Unit, from: PlannedShard, to: PlannedShard): void {
     const gone = new Set(unit.members)
-    from.units = from.units.flatMap((other) => {
-      const left = other.members.filter((member) => !gone.has(member))
-      return left.length === other.members.length ? [other] : left.length > 0 ? [unitOf(left)] : []
-    })
-    to.units = [...to.units, unit]
+    from.units = from.units
+      .flatMap((other) => {
+        const left = other.members.filter((member) => !gone.has(member))
+        return left.length === other.members.length ? [other] : left.length > 0 ? [unitOf(left)] : []
+      })
+      .sort(byLoad)
+    to.units = [...to.units, unit].sort(byLoad)
     from.load -= unit.load
     to.load += unit.load
     from.count -= gone.size
@@ -375,27 +403,24 @@ class Plan {
     return 'no move would help'
   }
 
-  /** What a hot shard is relieved to. */
+  /** What a hot shard is relieved to, and merging fills a shard up to. */
   get #target(): number {
     return this.#policy.hotPercent * (1 - this.#policy.tolerance)
   }
-
-  /** Up to where merging fills a shard: between cold and hot, so that neither what it does nor what comes next undoes it. */
-  get #ceiling(): number {
-    return (this.#policy.coldPercent + this.#target) / 2
-  }
 }
 
-/** Groups and lone services, in the order of their names: the same snapshot gives the same decision, however it is ordered. */
+/** Groups and lone services in `byLoad` order: the same snapshot gives the same decision, however it is ordered. */
 function unitsOf(services: readonly LoadedService[]): Unit[] {
-  const units = new Map<string, LoadedService[]>()
-  for (const service of [...services].sort((a, b) => compare(a.name, b.name))) {
-    const key = service.group === '' ? `service ${service.name}` : `group ${service.group}`
-    const unit = units.get(key)
-    if (unit) unit.push(service)
-    else units.set(key, [service])
+  const units: Unit[] = []
+  const groups = new Map<string, LoadedService[]>()
+  for (const service of services) {
+    const group = groups.get(service.group)
+    if (service.group === '') units.push({ members: [service], load: service.cpuPercent })
+    else if (group) group.push(service)
+    else groups.set(service.group, [service])
   }
-  return [...units.values()].map(unitOf)
+  for (const members of groups.values()) units.push(unitOf(members.sort((a, b) => compare(a.name, b.name))))
+  return units.sort(byLoad)
 }
 
 const unitOf = (members: readonly LoadedService[]): Unit => ({
@@ -412,6 +437,7 @@ const isLoad = (percent: number | null) => percent !== null && Number.isFinite(p
 /** Less than `span` away. A clock that has been set back by more ends a cooldown instead of prolonging it. */
 const within = (at: number, span: number, now: number) => Math.abs(now - at) < span
 
+const byLoad = (a: Unit, b: Unit) => a.load - b.load || compare(a.members[0]?.name ?? '', b.members[0]?.name ?? '')
 const coolestFirst = (a: PlannedShard, b: PlannedShard) => a.load - b.load || a.id - b.id
 const busiestFirst = (a: PlannedShard, b: PlannedShard) => b.load - a.load || a.id - b.id
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
