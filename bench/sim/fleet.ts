@@ -1,15 +1,14 @@
 /** Which service is in which shard at one moment of the simulated day, and what each uses. */
 import { place } from '../../supervisor/core/placement.ts'
+import type { PlannedMove } from '../../supervisor/core/rebalance.ts'
 import type { Traffic } from './traffic.ts'
 
 export const SHARD_SIZE = 20
 /** What a worker uses by itself, per cent of one core. */
 export const WORKER_PERCENT = 1
 
-export interface Move {
-  readonly name: string
-  readonly to: number
-}
+/** What a player says of a service. */
+export type Move = Pick<PlannedMove, 'name' | 'to'>
 
 export class Fleet {
   readonly services: readonly string[]
@@ -74,7 +73,8 @@ export class Fleet {
     const sums = new Float64Array(1 + this.deployed.reduce((most, service) => Math.max(most, this.shardOf(service)), 0))
     for (const service of this.deployed) {
       const shard = this.shardOf(service)
-      sums[shard] = (sums[shard] || WORKER_PERCENT) + (loads[service] ?? 0)
+      if (sums[shard] === 0) sums[shard] = WORKER_PERCENT
+      sums[shard] = (sums[shard] ?? 0) + (loads[service] ?? 0)
     }
     return sums
   }

@@ -34,7 +34,7 @@ export class Observation {
     }
     const before = this.shards
     // A shard that is opened, or opened again, begins with its first sample.
-    this.shards = fleet.shardLoads(seen).map((load, shard) => (load === 0 ? 0 : averaged(before[shard] || load, load)))
+    this.shards = fleet.shardLoads(seen).map((load, shard) => (before[shard] && load ? averaged(before[shard], load) : load))
   }
 }
 
