@@ -58,7 +58,10 @@ export interface RebalancePolicy {
   readonly windowMs: number
 }
 
-/** Chosen by bench/sim, whose report says what each is worth. */
+/**
+ * Chosen by bench/sim, whose report says what each is worth. The cooldowns change no figure there: they are for what it does not
+ * play, starting nodes that use CPU and clients that connect again.
+ */
 export const defaultRebalancing: RebalancePolicy = {
   hotPercent: 80,
   coldPercent: 30,

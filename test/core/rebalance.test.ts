@@ -274,6 +274,15 @@ describe('what is not known well keeps still:', () => {
     expect(decide(shards, { movesPerWindow: 2 }, [NOW - MINUTE, NOW - 11 * MINUTE]).moves).toHaveLength(1)
   })
 
+  it('but not for long when the clock has been set back', () => {
+    const moved = (at: number) => [
+      shard(1, many('a', 2, 45, { movedAt: at }), { settledAt: at }),
+      shard(2, cool, { settledAt: at }),
+    ]
+    expect(decide(moved(NOW + MINUTE / 2)).moves).toEqual([])
+    expect(decide(moved(NOW + 24 * 60 * MINUTE)).moves).toHaveLength(1)
+  })
+
   it('nobody beyond a twentieth of the services when no budget is given, but a full shard may move', () => {
     const spent = (services: number, moves: number) =>
       decide([shard(1, many('a', services, 0.1))], { shardSize: 10, movesPerWindow: null }, Array(moves).fill(NOW - 1)).reason
