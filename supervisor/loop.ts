@@ -194,6 +194,12 @@ export class Loop implements Operator {
       unchanged: [...names].filter((name) => before.has(name)).length - changed.length,
       notes: laterSettings(this.#config, config),
     }
+    // What comes to a shard, or leaves it, changes its load.
+    for (const name of new Set([...old.keys(), ...placement.keys()])) {
+      if (old.get(name) === placement.get(name) && !changed.includes(name)) continue
+      for (const shard of [old.get(name), placement.get(name)])
+        if (shard !== undefined) this.#touchedAt.set(shard, this.#ports.clock.now())
+    }
     this.#config = config
     this.#services = services
     // A stop that came while the placement was written stays one.

@@ -106,30 +106,35 @@ export function barChart(title: string, groups: readonly string[], bars: readonl
   })
 }
 
+export interface Panel {
+  name: string
+  axis: string
+  lines: readonly { name: string; points: readonly (readonly [number, number])[] }[]
+}
+
 /**
  * What changes with time: one panel below the other over the same x axis, each with a y axis of its own from 0 in the unit
- * `axis`, so that growth is seen in proportion to what is there.
+ * `axis`, so that growth is seen in proportion to what is there. Lines of one name have one colour; several are told in a legend.
  */
-export function timeline(
-  title: string,
-  xAxis: string,
-  lines: readonly { name: string; axis: string; points: readonly (readonly [number, number])[] }[],
-): string {
-  const [left, top, panel, gap] = [76, 84, 150, 48]
-  const xs = lines.flatMap(({ points }) => points.map(([x]) => x))
+export function timeline(title: string, xAxis: string, panels: readonly Panel[]): string {
+  const names = [...new Set(panels.flatMap(({ lines }) => lines.map(({ name }) => name)))]
+  const several = panels.some(({ lines }) => lines.length > 1)
+  const [left, top, panel, gap] = [76, several ? 112 : 84, 150, 48]
+  const xs = panels.flatMap(({ lines }) => lines.flatMap(({ points }) => points.map(([x]) => x)))
   const end = Math.max(0, ...xs) || 1
-  return draw(top + lines.length * (panel + gap) + 12, {
+  return draw(top + panels.length * (panel + gap) + 12, {
     ...frame(title),
-    grid: lines.map((_, i) => ({ left, right: 32, top: top + i * (panel + gap), height: panel })),
-    xAxis: lines.map((_, i) => ({
-      ...axisStyle(i === lines.length - 1 ? xAxis : '', 32),
+    ...(several ? { legend: legend(names) } : {}),
+    grid: panels.map((_, i) => ({ left, right: 32, top: top + i * (panel + gap), height: panel })),
+    xAxis: panels.map((_, i) => ({
+      ...axisStyle(i === panels.length - 1 ? xAxis : '', 32),
       type: 'value',
       gridIndex: i,
       min: 0,
       max: end,
-      axisLabel: { show: i === lines.length - 1, color: INK, showMaxLabel: false, formatter: formatNumber },
+      axisLabel: { show: i === panels.length - 1, color: INK, showMaxLabel: false, formatter: formatNumber },
     })),
-    yAxis: lines.map(({ name, axis }, i) => ({
+    yAxis: panels.map(({ name, axis }, i) => ({
       ...axisStyle(name === axis ? name : `${name}, ${axis}`, 10),
       nameLocation: 'end',
       nameTextStyle: { color: INK, fontSize: 13, align: 'left', padding: [0, 0, 0, 16 - left] },
@@ -139,16 +144,19 @@ export function timeline(
       splitNumber: 3,
       axisLabel: { color: INK, formatter: formatNumber },
     })),
-    series: lines.map(({ points }, i) => ({
-      type: 'line',
-      xAxisIndex: i,
-      yAxisIndex: i,
-      symbol: points.length > 60 ? 'none' : 'circle',
-      symbolSize: 4,
-      lineStyle: { width: 2 },
-      data: points.map(([x, y]) => [x, y]),
-    })),
-    color: lines.map(() => COLORS[0] ?? INK),
+    series: panels.flatMap(({ lines }, i) =>
+      lines.map(({ name, points }) => ({
+        ...(several ? { name } : {}),
+        type: 'line',
+        xAxisIndex: i,
+        yAxisIndex: i,
+        symbol: points.length > 60 ? 'none' : 'circle',
+        symbolSize: 4,
+        lineStyle: { width: 2, color: several ? colorOf(names.indexOf(name)) : COLORS[0] },
+        itemStyle: { color: several ? colorOf(names.indexOf(name)) : COLORS[0] },
+        data: points.map(([x, y]) => [x, y]),
+      })),
+    ),
   })
 }
 

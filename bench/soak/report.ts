@@ -96,14 +96,16 @@ function eventTable({ events }: Soak): string {
 }
 
 function memoryChart({ samples }: Soak): Chart {
-  const points = (of: Growth, divisor: number) => samples.map((sample) => [sample.atMinutes, sample[of] / divisor] as const)
+  const lines = (of: Growth, divisor: number) => [
+    { name: of, points: samples.map((sample) => [sample.atMinutes, sample[of] / divisor] as const) },
+  ]
   return {
     file: 'growth.svg',
     alt: 'Memory, open files and goroutines over the minutes of the soak',
     svg: timeline('Growth over the soak', 'minutes', [
-      { name: TITLES.pssBytes, axis: 'MB', points: points('pssBytes', 1e6) },
-      { name: TITLES.goroutines, axis: 'goroutines', points: points('goroutines', 1) },
-      { name: TITLES.openFiles, axis: 'open files', points: points('openFiles', 1) },
+      { name: TITLES.pssBytes, axis: 'MB', lines: lines('pssBytes', 1e6) },
+      { name: TITLES.goroutines, axis: 'goroutines', lines: lines('goroutines', 1) },
+      { name: TITLES.openFiles, axis: 'open files', lines: lines('openFiles', 1) },
     ]),
   }
 }

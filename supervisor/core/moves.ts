@@ -132,7 +132,9 @@ class MoveRound {
 
   begin(name: string, move: Move): void {
     const wanted = this.#desired.services.get(name)
-    const members = [...this.#placement.values()].filter((shard) => shard === move.to).length
+    // Of two full shards that exchange services one has one more than it should for a moment: whoever leaves it counts already.
+    const leaving = [...this.#moves.values()].filter(({ from, begunAt }) => from === move.to && begunAt === null).length
+    const members = [...this.#placement.values()].filter((shard) => shard === move.to).length - leaving
     const obstacle = !wanted
       ? 'the service was removed'
       : wanted.shard !== move.from

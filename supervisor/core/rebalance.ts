@@ -7,8 +7,10 @@
  * the two shards most (the neighbourhood of Graham's list scheduling). Whatever is not known well keeps still: a shard without
  * fresh samples, or in which something has moved a moment ago, is neither source nor target.
  *
- * Why it comes to rest under constant load: a step must lower the busier shard by `leastGain`; merging never fills a shard
- * beyond what levelling and relieving leave alone; and a service that has moved stays for `serviceCooldownMs`.
+ * Why it comes to rest under constant load: relieving and levelling only ever move load from a busier shard to one that stays
+ * less busy, by `LEAST_GAIN` a move, so the sum of squares of the loads falls with each. Only merging raises it, but no shard
+ * beyond what hot ones are relieved to: of the load above that nothing ever comes back. So shards are opened finitely often, and
+ * merged no more often than there are shards. A merge is done whole or not at all: levelling would fill a half-empty shard again.
  */
 import type { Decision, PlannedMove } from '../../shared/api.ts'
 
@@ -52,22 +54,26 @@ export interface RebalancePolicy {
   readonly serviceCooldownMs: number
   /** How long a shard is watched after a move before it takes part in another. */
   readonly shardCooldownMs: number
-  /** At most so many moves within the window. */
-  readonly movesPerWindow: number
+  /** At most so many moves within the window; null for a twentieth of the services, but a full shard at least. */
+  readonly movesPerWindow: number | null
   readonly windowMs: number
 }
 
-/** What is not said in the configuration. Chosen with the simulator (bench/sim). */
-export const defaultRebalancing: Omit<RebalancePolicy, 'shardSize'> = {
+/**
+ * Chosen by bench/sim, whose report says what each is worth. The cooldowns change no figure there: they are for what it does not
+ * play, starting nodes that use CPU and clients that connect again.
+ */
+export const defaultRebalancing: RebalancePolicy = {
   hotPercent: 80,
   coldPercent: 30,
-  tolerance: 0.1,
+  tolerance: 0.2,
+  shardSize: 20,
   minShards: 1,
   maxShards: 0,
-  serviceCooldownMs: 10 * 60_000,
+  serviceCooldownMs: 600_000,
   shardCooldownMs: 60_000,
-  movesPerWindow: 10,
-  windowMs: 10 * 60_000,
+  movesPerWindow: null,
+  windowMs: 600_000,
 }
 
 export interface Snapshot {
@@ -76,32 +82,27 @@ export interface Snapshot {
   readonly recentMoves: readonly number[]
 }
 
-/** A step that lowers the busier of two shards by less is not worth a move; points of one core. */
-const LEAST_GAIN = 3
-/** Of the possible targets so many are looked at, coolest first: with thousands of services, more would only cost time. */
-const TARGETS = 8
+/**
+ * A move has to be worth it: the busier of two shards gains at least so much by each, in points of a core (an exchange is two
+ * moves). A hot shard may have nothing but small services to give.
+ */
+const LEAST_GAIN = { level: 2, preferred: 0.5, 'last resort': 0.5 }
 
-/** Decides for this moment. Never throws; 5,000 services take a few milliseconds. */
+/** So many shards are tried as a target, coolest first. The first that takes something is as good as any that follow. */
+const TARGETS = 4
+
+/** Decides for this moment. Never throws; 5,000 services take a few milliseconds. The order within the snapshot is no matter. */
 export function rebalance(snapshot: Snapshot, policy: RebalancePolicy, now: number): Decision {
-  const budget = policy.movesPerWindow - snapshot.recentMoves.filter((at) => now - at < policy.windowMs).length
-  const plan = new Plan(snapshot, policy, now, budget)
-  const known = plan.shards.filter(({ known }) => known)
-  if (known.length === 0) return none('no shard has been measured for long enough')
-  const hot = known.filter(({ load }) => load > policy.hotPercent).sort(byLoad)
-  for (const shard of hot) plan.relieve(shard)
-  if (plan.moves.length > 0) return plan.decision('relieve')
-  const notes = plan.notes
-  if (hot.length === 0) {
-    for (const verdict of ['scale', 'level', 'merge'] as const) {
-      plan[verdict]()
-      if (plan.moves.length > 0) return plan.decision(verdict)
-    }
+  const spent = snapshot.recentMoves.filter((at) => within(at, policy.windowMs, now)).length
+  const services = snapshot.shards.reduce((sum, shard) => sum + shard.services.length, 0)
+  const budget = policy.movesPerWindow ?? Math.max(policy.shardSize, Math.ceil(services / 20))
+  if (spent >= budget) return none(`${spent} services have moved within ${minutes(policy.windowMs)}, and ${budget} is the budget`)
+  const plan = new Plan(snapshot, policy, now, budget - spent)
+  for (const verdict of ['relieve', 'scale', 'merge', 'level'] as const) {
+    plan[verdict]()
+    if (plan.moves.length > 0) return plan.decision(verdict)
   }
-  if (budget <= 0)
-    return none(`${String(policy.movesPerWindow)} services have moved within ${minutes(policy.windowMs)}, which is the budget`)
-  const waiting = plan.shards.length - known.length
-  const rest = waiting > 0 ? `; ${String(waiting)} of ${String(plan.shards.length)} shards are not looked at for now` : ''
-  return none((notes[0] ?? `every shard is below ${percent(policy.hotPercent)}, and they are level`) + rest)
+  return none(plan.whyNothing())
 }
 
 const none = (reason: string): Decision => ({ verdict: 'none', reason, moves: [], expected: [] })
@@ -110,19 +111,18 @@ const none = (reason: string): Decision => ({ verdict: 'none', reason, moves: []
 interface Unit {
   readonly members: readonly LoadedService[]
   readonly load: number
-  readonly ephemeral: boolean
 }
 
 /** A shard while moves are tried out on it. */
 interface PlannedShard {
   readonly id: number
+  /** Measured, and left in peace for long enough: what is not known is neither source nor target. */
   readonly known: boolean
-  readonly open: boolean
+  readonly cordoned: boolean
   readonly before: number
-  readonly solo: boolean
   load: number
-  units: Unit[]
   count: number
+  units: readonly Unit[]
 }
 
 interface Step {
@@ -132,264 +132,297 @@ interface Step {
   readonly back: Unit | null
 }
 
-/** Where to look for a step. Opening a shard and `all`, ephemeral services and parts of groups too, are for hot shards. */
-const WITHOUT_OPENING = { opening: false, all: false }
-const PREFERRED = { opening: true, all: false }
-const LAST_RESORT = { opening: true, all: true }
-
 class Plan {
-  readonly shards: PlannedShard[]
   readonly moves: PlannedMove[] = []
-  readonly notes: string[] = []
+  /** Every shard, whether known or not. */
+  readonly #shards: PlannedShard[]
+  /** Those that may take part; coolest first at all times. */
+  readonly #known: PlannedShard[]
+  readonly #moved = new Set<LoadedService>()
   readonly #reasons: string[] = []
+  /** What ought to be done and cannot. */
+  readonly #notes: string[] = []
   readonly #policy: RebalancePolicy
   readonly #now: number
-  readonly #target: number
   #budget: number
 
   constructor({ shards }: Snapshot, policy: RebalancePolicy, now: number, budget: number) {
     this.#policy = policy
     this.#now = now
     this.#budget = budget
-    this.#target = policy.hotPercent * (1 - policy.tolerance)
-    this.shards = shards.map((shard) => ({
-      id: shard.shard,
-      known: shard.cpuPercent !== null && now - shard.settledAt >= policy.shardCooldownMs,
-      open: !shard.cordoned,
-      before: shard.cpuPercent ?? 0,
-      solo: shard.services.length === 1,
-      load: shard.cpuPercent ?? 0,
-      units: unitsOf(shard.services),
-      count: shard.services.length,
-    }))
+    this.#shards = shards.map(({ shard, cpuPercent, cordoned, settledAt, services }): PlannedShard => {
+      const measured = [cpuPercent, ...services.map((service) => service.cpuPercent)].every(isLoad)
+      const known = measured && !within(settledAt, policy.shardCooldownMs, now)
+      const load = known ? (cpuPercent ?? 0) : 0
+      return { id: shard, known, cordoned, before: load, load, count: services.length, units: known ? unitsOf(services) : [] }
+    })
+    this.#known = this.#shards.filter(({ known }) => known).sort(coolestFirst)
   }
 
   decision(verdict: Decision['verdict']): Decision {
     const touched = new Set(this.moves.flatMap(({ from, to }) => [from, to]))
-    const expected = this.shards
+    const expected = this.#shards
       .filter(({ id }) => touched.has(id))
+      .sort((a, b) => a.id - b.id)
       .map(({ id, before, load }) => ({ shard: id, beforePercent: round(before), afterPercent: round(load) }))
     return { verdict, reason: this.#reasons.join('; '), moves: this.moves, expected }
   }
 
-  /** Takes load off a hot shard, where there is somewhere better for it. */
-  relieve(source: PlannedShard): void {
-    const was = source.load
-    const alone = source.units.find(({ load }) => load >= this.#policy.hotPercent)
-    if (source.solo) {
-      this.notes.push(
-        `${source.units[0]?.members[0]?.name ?? ''} alone makes shard ${String(source.id)} hot (${percent(was)}), and has it for itself`,
-      )
-      return
-    }
-    while (source.load > this.#target) {
-      const step = this.#best(source, PREFERRED) ?? this.#best(source, LAST_RESORT)
-      if (!step) break
-      this.#take(source, step)
-    }
-    if (source.load < was) {
-      const who = alone
-        ? `${alone.members.map(({ name }) => name).join(', ')} alone uses ${percent(alone.load)}`
-        : `it is above ${percent(this.#policy.hotPercent)}`
-      this.#reasons.push(`shard ${String(source.id)} is hot (${percent(was)}): ${who}`)
-    } else {
-      this.notes.push(`shard ${String(source.id)} is hot (${percent(was)}), but ${this.#whyNothing(source)}`)
-    }
+  whyNothing(): string {
+    const known = this.#known.length
+    const unknown = this.#shards.length - known
+    if (known === 0) return 'no shard has been measured for long enough'
+    const { hotPercent } = this.#policy
+    const why = this.#notes.length > 0 ? this.#notes.join('; ') : `no shard is above ${percent(hotPercent)}, and they are level`
+    return unknown === 0 ? why : `${why}; ${unknown} of ${this.#shards.length} shards are not looked at for now`
   }
 
-  /** Lowers the busiest while it is above the mean by more than the tolerance. */
-  level(): void {
-    const { coldPercent, tolerance } = this.#policy
-    const part = this.shards.filter(({ known, solo }) => known && !solo)
-    const mean = part.reduce((sum, { load }) => sum + load, 0) / Math.max(1, part.length)
-    for (const source of [...part].sort(byLoad)) {
+  /** Takes load off hot shards, where there is somewhere better for it. */
+  relieve(): void {
+    const { hotPercent } = this.#policy
+    for (const source of this.#known.filter(({ load }) => load > hotPercent).sort(busiestFirst)) {
       const was = source.load
-      while (source.load > coldPercent && source.load > mean * (1 + tolerance)) {
-        const step = this.#best(source, WITHOUT_OPENING)
+      while (source.load > this.#target) {
+        const step = this.#isolation(source) ?? this.#best(source, 'preferred') ?? this.#best(source, 'last resort')
         if (!step) break
         this.#take(source, step)
       }
-      if (source.load < was) this.#reasons.push(`shard ${String(source.id)} has ${percent(was)}, the mean is ${percent(mean)}`)
+      const hot = `shard ${source.id} is hot (${percent(was)})`
+      if (source.load < was) this.#reasons.push(hot)
+      else this.#notes.push(`${hot}, but ${this.#whyNot(source)}`)
     }
   }
 
   /** Opens the shards that are lacking to `minShards`, each with its part of the services. */
   scale(): void {
-    const services = this.shards.reduce((sum, { count }) => sum + count, 0)
-    while (this.shards.length < Math.min(this.#policy.minShards, services) && this.#budget > 0) {
+    const services = this.#shards.reduce((sum, { count }) => sum + count, 0)
+    const least = Math.min(this.#policy.minShards, services)
+    const share = Math.floor(services / least)
+    while (this.#shards.length < least) {
       const fresh = this.#fresh()
-      if (!fresh) return
-      const share = Math.floor(services / (this.shards.length + 1))
-      const before = this.shards.length
-      while (fresh.count < share && this.#budget > 0) {
-        const source = this.shards
-          .filter((shard) => shard !== fresh && shard.count > share)
-          .sort((a, b) => b.count - a.count || byLoad(a, b))[0]
+      while (fresh && fresh.count < share) {
+        const fits = (unit: Unit) => unit.members.length <= Math.min(share - fresh.count, this.#budget) && this.#movable(unit)
+        const source = this.#known.filter(({ count }) => count > share).sort((a, b) => b.count - a.count || busiestFirst(a, b))[0]
         // The middle one of what may go: the heaviest would make the new shard the busiest, the lightest an idle one.
-        const movable = source?.units.flatMap(apart).filter((unit) => !this.#rests(unit) && !unit.ephemeral) ?? []
-        const unit = movable.sort((a, b) => a.load - b.load)[Math.floor(movable.length / 2)]
+        const units = source?.units.filter(fits) ?? []
+        const unit = units[Math.floor(units.length / 2)]
         if (!source || !unit) break
         this.#take(source, { unit, to: fresh, back: null })
       }
-      if (this.shards.length === before) return
-      this.#reasons.push(`there are to be at least ${String(this.#policy.minShards)} shards`)
+      if (!fresh?.count) break
+    }
+    if (this.moves.length > 0) this.#reasons.push(`there are to be at least ${this.#policy.minShards} shards`)
+  }
+
+  /** Lowers the busiest while it is above the mean by more than the tolerance. A service alone in its shard is left there. */
+  level(): void {
+    const { coldPercent, tolerance } = this.#policy
+    const part = this.#known.filter(({ count }) => count > 1)
+    const mean = part.reduce((sum, { load }) => sum + load, 0) / Math.max(1, part.length)
+    const level = Math.max(coldPercent, mean * (1 + tolerance))
+    for (const source of part.filter(({ load }) => load > level).sort(busiestFirst)) {
+      const was = source.load
+      while (source.load > level) {
+        const step = this.#best(source, 'level')
+        if (!step) break
+        this.#take(source, step)
+      }
+      if (source.load < was) this.#reasons.push(`shard ${source.id} has ${percent(was)}, the mean is ${percent(mean)}`)
     }
   }
 
-  /** Empties one cold shard into the others, when they stay well below hot; any shard, when there are more than `maxShards`. */
+  /** Empties one cold shard into the others; any shard, when there are more than `maxShards`. */
   merge(): void {
     const { coldPercent, shardSize, minShards, maxShards } = this.#policy
-    const services = this.shards.reduce((sum, { count }) => sum + count, 0)
-    if (this.shards.length <= Math.max(1, minShards, Math.ceil(services / shardSize))) return
-    const tooMany = maxShards > 0 && this.shards.length > maxShards
-    // Below what would be relieved or levelled again, with room for as much load as services are likely to gain.
-    const ceiling = tooMany ? this.#target : coldPercent + (this.#target - coldPercent) / 2
-    const cold = this.shards
-      .filter(({ known, load, count }) => known && count > 0 && (tooMany || load < coldPercent))
-      .sort((a, b) => a.count - b.count || a.load - b.load || a.id - b.id)
-    for (const source of cold.slice(0, TARGETS)) {
-      for (const { unit, to } of this.#emptied(source, ceiling) ?? []) {
-        if (unit.members.length > this.#budget) break
-        this.#take(source, { unit, to, back: null })
-      }
-      if (this.moves.length === 0) continue
-      const why = tooMany ? `there are more than ${String(maxShards)} shards` : `it is cold (${percent(source.before)})`
-      this.#reasons.push(`shard ${String(source.id)} is emptied into others: ${why}`)
+    const services = this.#shards.reduce((sum, { count }) => sum + count, 0)
+    if (this.#shards.length <= Math.max(1, minShards, Math.ceil(services / shardSize))) return
+    const tooMany = maxShards > 0 && this.#shards.length > maxShards
+    const sources = this.#known
+      .filter(({ load, count }) => count > 0 && count <= this.#budget && (tooMany || load < coldPercent))
+      .sort((a, b) => a.count - b.count || coolestFirst(a, b))
+    for (const source of sources) {
+      const steps = this.#emptied(source)
+      if (!steps) continue
+      for (const step of steps) this.#take(source, step)
+      const why = tooMany ? `there are more than ${maxShards} shards` : `it is cold (${percent(source.before)})`
+      this.#reasons.push(`shard ${source.id} is emptied into others: ${why}`)
       return
     }
+    if (tooMany) this.#notes.push(`there are more than ${maxShards} shards, but none can be emptied now`)
   }
 
   /** Where each unit of the shard would go; null when one has no place or has to stay. */
-  #emptied(source: PlannedShard, ceiling: number): { unit: Unit; to: PlannedShard }[] | null {
-    if (source.units.some((unit) => unit.ephemeral || this.#rests(unit))) return null
-    const free = this.shards
-      .filter((shard) => shard !== source && shard.known && shard.open && !(shard.solo && shard.load >= this.#policy.coldPercent))
-      .map((shard) => ({ shard, load: shard.load, count: shard.count }))
-    const found: { unit: Unit; to: PlannedShard }[] = []
-    for (const unit of [...source.units].sort((a, b) => b.load - a.load)) {
-      const fits = free.filter((to) => to.count + unit.members.length <= this.#policy.shardSize && to.load + unit.load <= ceiling)
-      if (!fits[0]) return null
-      const best = fits.reduce((coolest, to) => (to.load < coolest.load ? to : coolest), fits[0])
-      best.load += unit.load
-      best.count += unit.members.length
-      found.push({ unit, to: best.shard })
+  #emptied(source: PlannedShard): Step[] | null {
+    const { shardSize } = this.#policy
+    const others = this.#targets(source)
+      .filter(({ count }) => count < shardSize)
+      .map((shard) => ({ shard, load: shard.load, room: shardSize - shard.count }))
+    const steps: Step[] = []
+    for (const unit of source.units.toReversed()) {
+      if (!this.#movable(unit)) return null
+      let coolest: (typeof others)[number] | undefined
+      for (const other of others) {
+        if (other.room < unit.members.length || other.load + unit.load > this.#target) continue
+        if (!coolest || other.load < coolest.load) coolest = other
+      }
+      if (!coolest) return null
+      coolest.load += unit.load
+      coolest.room -= unit.members.length
+      steps.push({ unit, to: coolest.shard, back: null })
     }
-    return found
+    return steps
   }
 
-  /** The step that lowers the busier of source and target most, for the fewest moves. */
-  #best(source: PlannedShard, { opening, all }: { opening: boolean; all: boolean }): Step | undefined {
-    const free = (unit: Unit) => !this.#rests(unit) && (all || !unit.ephemeral)
-    const movable = (all ? source.units.flatMap(apart) : source.units).filter(free)
-    // The busier of the two afterwards, and how many services move.
-    let best: (Step & { peak: number; moves: number }) | undefined
+  /** A service that alone is hot gets a shard for itself, whatever its neighbours use: it is they who gain. */
+  #isolation(source: PlannedShard): Step | undefined {
+    const alone = ({ load, members }: Unit) => load >= this.#policy.hotPercent && members.length === 1 && source.count > 1
+    const unit = source.units.findLast((unit) => alone(unit) && this.#movable(unit))
+    const fresh = unit && this.#budget > 0 ? this.#fresh() : undefined
+    return unit && fresh && { unit, to: fresh, back: null }
+  }
+
+  /**
+   * The step that lowers the busier of source and target most, less what its moves have to be worth. Levelling opens no
+   * shard. Only the last resort moves ephemeral services and takes groups apart.
+   */
+  #best(source: PlannedShard, how: keyof typeof LEAST_GAIN): Step | undefined {
+    const all = how === 'last resort'
+    const gain = LEAST_GAIN[how]
+    const { shardSize } = this.#policy
+    const movable = (units: readonly Unit[]) => units.filter((unit) => this.#movable(unit, all))
+    const units = movable(all ? source.units.flatMap(apart).sort(byLoad) : source.units).filter(({ load }) => load >= gain)
+    if (units.length === 0) return undefined
+    let best: { step: Step; peak: number; cost: number } | undefined
     const consider = (unit: Unit, to: PlannedShard, back: Unit | null) => {
-      const moves = unit.members.length + (back?.members.length ?? 0)
+      const [gone, come] = [unit.members.length, back?.members.length ?? 0]
+      if (gone + come > this.#budget || to.count + gone - come > shardSize || source.count - gone + come > shardSize) return
       const shift = unit.load - (back?.load ?? 0)
-      if (moves > this.#budget || to.count + unit.members.length - (back?.members.length ?? 0) > this.#policy.shardSize) return
-      if (back && source.count - unit.members.length + back.members.length > this.#policy.shardSize) return
       const peak = Math.max(source.load - shift, to.load + shift)
-      if (source.load - peak < LEAST_GAIN || to.load + shift > Math.max(this.#target, source.load - LEAST_GAIN)) return
-      if (!best || peak < best.peak - 1e-9 || (Math.abs(peak - best.peak) <= 1e-9 && moves < best.moves)) {
-        best = { unit, to, back, peak, moves }
+      const cost = peak + gain * (gone + come)
+      if (cost <= source.load && (!best || cost < best.cost)) best = { step: { unit, to, back }, peak, cost }
+    }
+    for (const to of this.#targets(source).slice(0, TARGETS)) {
+      if (best) break
+      for (const unit of units) consider(unit, to, null)
+      if (to.count < shardSize || source.cordoned) continue
+      // The best to come back makes both shards equal: with both lists in order, it is never before that of a lighter unit.
+      const backs = movable(to.units)
+      let next = 0
+      for (const unit of units) {
+        while (next < backs.length - 1 && (backs[next]?.load ?? 0) < unit.load - (source.load - to.load) / 2) next++
+        for (const back of backs.slice(Math.max(0, next - 1), next + 1)) consider(unit, to, back)
       }
     }
-    for (const to of this.#targets(source)) {
-      for (const unit of movable) {
-        consider(unit, to, null)
-        if (to.count < this.#policy.shardSize || unit.members.length > 1) continue
-        for (const back of to.units) if (free(back) && back.load < unit.load) consider(unit, to, back)
-      }
+    if (how !== 'level' && !(best && best.peak <= this.#target)) {
+      const fresh = this.#fresh()
+      if (fresh) for (const unit of units) if (unit.members.length < source.count) consider(unit, fresh, null)
     }
-    const enough = best && best.peak <= this.#target
-    if (enough || !opening) return best
-    const fresh = this.#fresh()
-    if (fresh) for (const unit of movable) if (unit.members.length < source.count) consider(unit, fresh, null)
-    return best
+    return best?.step
   }
 
+  /** Coolest first. The shard of a service that is busy all alone is nobody's target. */
   #targets(source: PlannedShard): PlannedShard[] {
-    const { hotPercent } = this.#policy
-    return this.shards
-      .filter((shard) => shard !== source && shard.known && shard.open && !(shard.solo && shard.load >= hotPercent))
-      .sort((a, b) => a.load - b.load || a.id - b.id)
-      .slice(0, TARGETS)
+    const { coldPercent } = this.#policy
+    return this.#known.filter((shard) => shard !== source && !shard.cordoned && (shard.count > 1 || shard.load < coldPercent))
   }
 
   /** A shard that does not exist yet, if there may be one more. */
   #fresh(): PlannedShard | undefined {
     const { maxShards } = this.#policy
-    if (maxShards > 0 && this.shards.length >= maxShards) return undefined
-    const taken = new Set(this.shards.map(({ id }) => id))
+    if (maxShards > 0 && this.#shards.length >= maxShards) return undefined
+    const taken = new Set(this.#shards.map(({ id }) => id))
     let id = 1
     while (taken.has(id)) id++
-    return { id, known: true, open: true, before: 0, solo: false, load: 0, units: [], count: 0 }
+    return { id, known: true, cordoned: false, before: 0, load: 0, count: 0, units: [] }
   }
 
   #take(source: PlannedShard, { unit, to, back }: Step): void {
-    if (!this.shards.includes(to)) this.shards.push(to)
-    for (const [moved, from, into] of [[unit, source, to] as const, ...(back ? [[back, to, source] as const] : [])]) {
-      from.units = from.units.flatMap((other) => withoutMembers(other, moved))
-      into.units = [...into.units, rested(moved, this.#now)]
-      from.load -= moved.load
-      into.load += moved.load
-      from.count -= moved.members.length
-      into.count += moved.members.length
-      this.#budget -= moved.members.length
-      for (const { name } of moved.members) this.moves.push({ name, from: from.id, to: into.id })
+    if (!this.#shards.includes(to)) {
+      this.#shards.push(to)
+      this.#known.push(to)
+    }
+    this.#move(unit, source, to)
+    if (back) this.#move(back, to, source)
+    this.#known.sort(coolestFirst)
+  }
+
+  #move(unit: Unit, from: PlannedShard, to: PlannedShard): void {
+    const gone = new Set(unit.members)
+    from.units = from.units
+      .flatMap((other) => {
+        const left = other.members.filter((member) => !gone.has(member))
+        return left.length === other.members.length ? [other] : left.length > 0 ? [unitOf(left)] : []
+      })
+      .sort(byLoad)
+    to.units = [...to.units, unit].sort(byLoad)
+    from.load -= unit.load
+    to.load += unit.load
+    from.count -= gone.size
+    to.count += gone.size
+    this.#budget -= gone.size
+    for (const member of gone) {
+      this.#moved.add(member)
+      this.moves.push({ name: member.name, from: from.id, to: to.id })
     }
   }
 
-  #rests(unit: Unit): boolean {
-    return unit.members.some(({ movedAt }) => this.#now - movedAt < this.#policy.serviceCooldownMs)
+  #movable({ members }: Unit, evenEphemeral = false): boolean {
+    return members.every((member) => !this.#rests(member) && (evenEphemeral || !member.ephemeral))
   }
 
-  #whyNothing(source: PlannedShard): string {
-    if (this.#budget <= 0)
-      return `${String(this.#policy.movesPerWindow)} services have moved within ${minutes(this.#policy.windowMs)}, which is the budget`
-    if (source.units.every((unit) => this.#rests(unit)))
-      return `all its services have moved within ${minutes(this.#policy.serviceCooldownMs)}`
-    const { maxShards } = this.#policy
-    const most =
-      maxShards > 0 && this.shards.length >= maxShards ? `, and there are ${String(maxShards)} shards, the most allowed` : ''
-    return `no move would help${most}`
+  #rests(service: LoadedService): boolean {
+    return this.#moved.has(service) || within(service.movedAt, this.#policy.serviceCooldownMs, this.#now)
+  }
+
+  #whyNot(source: PlannedShard): string {
+    const { maxShards, serviceCooldownMs } = this.#policy
+    const services = source.units.flatMap(({ members }) => members)
+    if (services.length === 1) return `${services[0]?.name ?? ''} has it for itself`
+    if (services.every((service) => this.#rests(service)))
+      return `all its services have moved within ${minutes(serviceCooldownMs)}`
+    if (maxShards > 0 && this.#shards.length >= maxShards)
+      return `no move would help, and ${maxShards} shards are the most allowed`
+    return 'no move would help'
+  }
+
+  /** What a hot shard is relieved to, and merging fills a shard up to. */
+  get #target(): number {
+    return this.#policy.hotPercent * (1 - this.#policy.tolerance)
   }
 }
 
-/** The members of a group one by one: better than a hot shard. */
+/** Groups and lone services in `byLoad` order: the same snapshot gives the same decision, however it is ordered. */
+function unitsOf(services: readonly LoadedService[]): Unit[] {
+  const units: Unit[] = []
+  const groups = new Map<string, LoadedService[]>()
+  for (const service of services) {
+    const group = groups.get(service.group)
+    if (service.group === '') units.push({ members: [service], load: service.cpuPercent })
+    else if (group) group.push(service)
+    else groups.set(service.group, [service])
+  }
+  for (const members of groups.values()) units.push(unitOf(members.sort((a, b) => compare(a.name, b.name))))
+  return units.sort(byLoad)
+}
+
+const unitOf = (members: readonly LoadedService[]): Unit => ({
+  members,
+  load: members.reduce((sum, { cpuPercent }) => sum + cpuPercent, 0),
+})
+
+/** The members of a group one by one. */
 const apart = ({ members }: Unit): Unit[] => members.map((member) => unitOf([member]))
 
-/** A unit that has just been planned to move is not moved twice. */
-function rested(unit: Unit, now: number): Unit {
-  return { ...unit, members: unit.members.map((member) => ({ ...member, movedAt: now })) }
-}
+/** Whether it is a load at all: a missing or absurd sample is none. */
+const isLoad = (percent: number | null) => percent !== null && Number.isFinite(percent) && percent >= 0
 
-function withoutMembers(unit: Unit, gone: Unit): Unit[] {
-  const left = unit.members.filter((member) => !gone.members.includes(member))
-  if (left.length === unit.members.length) return [unit]
-  return left.length > 0 ? [unitOf(left)] : []
-}
+/** Less than `span` away. A clock that has been set back by more ends a cooldown instead of prolonging it. */
+const within = (at: number, span: number, now: number) => Math.abs(now - at) < span
 
-function unitsOf(services: readonly LoadedService[]): Unit[] {
-  const units = new Map<string, LoadedService[]>()
-  for (const service of services) {
-    const key = service.group === '' ? `service ${service.name}` : `group ${service.group}`
-    const unit = units.get(key)
-    if (unit) unit.push(service)
-    else units.set(key, [service])
-  }
-  return [...units.values()].map(unitOf)
-}
-
-function unitOf(members: readonly LoadedService[]): Unit {
-  return {
-    members,
-    load: members.reduce((sum, { cpuPercent }) => sum + cpuPercent, 0),
-    ephemeral: members.some(({ ephemeral }) => ephemeral),
-  }
-}
-
-const byLoad = (a: PlannedShard, b: PlannedShard) => b.load - a.load || a.id - b.id
+const byLoad = (a: Unit, b: Unit) => a.load - b.load || compare(a.members[0]?.name ?? '', b.members[0]?.name ?? '')
+const coolestFirst = (a: PlannedShard, b: PlannedShard) => a.load - b.load || a.id - b.id
+const busiestFirst = (a: PlannedShard, b: PlannedShard) => b.load - a.load || a.id - b.id
+const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
 const round = (value: number) => Math.round(value * 10) / 10
-const percent = (value: number) => `${String(Math.round(value))} %`
-const minutes = (ms: number) => `${String(Math.round(ms / 6000) / 10)} min`
+const percent = (value: number) => `${Math.round(value)} %`
+const minutes = (ms: number) => `${Math.round(ms / 6000) / 10} min`
