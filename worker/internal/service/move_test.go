@@ -4,6 +4,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -115,5 +117,57 @@ func TestMoveLosesNoRequest(t *testing.T) {
 	// A lost packet would be sent again after a second at the earliest.
 	if counted.slowest > time.Second {
 		t.Errorf("the slowest request took %v", counted.slowest)
+	}
+}
+
+// footprint is what a process would lose by leaking.
+type footprint struct {
+	goroutines, files int
+	heapBytes         uint64
+}
+
+func takeFootprint(t *testing.T) footprint {
+	t.Helper()
+	runtime.GC()
+	runtime.GC() // what has a finalizer goes with the second
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return footprint{goroutines: runtime.NumGoroutine(), files: len(files), heapBytes: memory.HeapAlloc}
+}
+
+func TestHundredMovesLeakNothing(t *testing.T) {
+	h := newHarness(t, tailnet.Options{}, 0)
+	there := h.secondSet()
+	spec := h.spec("photos", h.text("ok"))
+	h.put(spec)
+	h.awaitPhase("photos", protocol.ServiceStatusPhaseReady)
+	move := func(times int) {
+		for range times {
+			h.set.Delete("photos", patience)
+			h.awaitRemoved("photos")
+			h.set, there = there, h.set
+			h.put(spec)
+			h.awaitPhase("photos", protocol.ServiceStatusPhaseReady)
+		}
+	}
+	move(20) // pools and caches fill
+	before := takeFootprint(t)
+	move(100)
+	// What a node leaves behind may take a moment to end.
+	deadline := time.Now().Add(patience)
+	for after := takeFootprint(t); ; after = takeFootprint(t) {
+		grown := after.goroutines > before.goroutines*105/100 || after.files > before.files || after.heapBytes > before.heapBytes*105/100
+		if !grown {
+			t.Logf("before %+v, after %+v", before, after)
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("before %+v, after a hundred moves %+v", before, after)
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
 }
