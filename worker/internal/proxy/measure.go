@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,9 +19,10 @@ const statusAborted = 499
 func measure(config Config, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		identifyRequest(r)
-		recorder := &recorder{ResponseWriter: w, start: time.Now(), counters: config.Counters}
+		recorder := &recorder{ResponseWriter: w, start: time.Now(), counters: config.Counters, running: config.Counters.running.begin()}
 		defer func() {
 			failure := recover()
+			recorder.expectNoEnd()
 			if failure != nil {
 				recorder.abort(r.Context().Err() != nil)
 			} else {
@@ -63,6 +66,15 @@ type recorder struct {
 	status   int           // 0 before
 	bytes    int64         // of the body
 	counters *Counters
+	running  *atomic.Int64 // where it counts as running; nil once it does not
+}
+
+// expectNoEnd takes the request out of those that are waited for: it has ended, or goes on until somebody ends it.
+func (r *recorder) expectNoEnd() {
+	if r.running != nil {
+		r.running.Add(-1)
+		r.running = nil
+	}
 }
 
 func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
@@ -84,6 +96,7 @@ func (r *recorder) Write(p []byte) (int, error) {
 // Hijack is how a WebSocket leaves HTTP.
 func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	r.note(http.StatusSwitchingProtocols)
+	r.expectNoEnd()
 	return http.NewResponseController(r.ResponseWriter).Hijack()
 }
 
@@ -92,6 +105,9 @@ func (r *recorder) note(status int) {
 		return
 	}
 	r.status, r.header = status, time.Since(r.start)
+	if strings.HasPrefix(r.ResponseWriter.Header().Get("Content-Type"), "text/event-stream") {
+		r.expectNoEnd()
+	}
 	r.counters.request(status, r.header)
 }
 

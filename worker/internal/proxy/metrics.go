@@ -30,6 +30,7 @@ type Counters struct {
 	bytesIn        atomic.Uint64
 	bytesOut       atomic.Uint64
 	open           atomic.Int64
+	running        running
 }
 
 func (c *Counters) request(status int, toHeader time.Duration) {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
@@ -25,6 +26,7 @@ type ServerConfig struct {
 type Server struct {
 	http        *http.Server
 	connections *connections
+	counters    *Counters
 }
 
 // Serve begins to serve listener, and owns it from then on.
@@ -40,6 +42,7 @@ func Serve(listener net.Listener, config ServerConfig) *Server {
 			ErrorLog:          log.New(io.Discard, "", 0), // what clients do wrong
 		},
 		connections: track(listener, config.Counters, config.Seen),
+		counters:    config.Counters,
 	}
 	if config.TLS != nil {
 		go server.http.ServeTLS(server.connections, "", "")
@@ -60,8 +63,15 @@ func protocols() *http.Protocols {
 // StopListening frees the address at once; connections stay. Drain follows.
 func (s *Server) StopListening() { _ = s.connections.Listener.Close() }
 
-// Drain stops listening, lets requests end until ctx is done, and then closes every connection, WebSockets included.
+// Drain stops listening, lets requests end until ctx is done, and then closes every connection. Event streams and WebSockets,
+// which do not end by themselves, are not waited for.
 func (s *Server) Drain(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		s.counters.running.awaitAll(ctx)
+		time.AfterFunc(lastBytes, cancel)
+	}()
 	_ = s.http.Shutdown(ctx)
 	_ = s.http.Close()
 	s.connections.closeAll()

@@ -56,6 +56,8 @@ func (f *Forwarder) serve() {
 			return
 		}
 		f.carrying.Go(func() {
+			running := f.connections.counters.running.begin()
+			defer running.Add(-1)
 			defer client.Close()
 			if err := f.carry(client.(*connection)); err != nil {
 				f.connections.counters.upstreamErrors.Add(1)

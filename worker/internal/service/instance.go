@@ -79,7 +79,7 @@ func startInstance(options Options, spec protocol.ServiceSpec, counters *proxy.C
 	i.retiredEnds, i.endRetired = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
-			i.close(expired())
+			i.close(expired(), expired())
 		}
 	}()
 	port, err := dir.UDPPort(log)
@@ -299,8 +299,10 @@ func (i *instance) shieldUp(ctx context.Context) {
 }
 
 // close lets requests end until ctx is done, and then frees node, port and directory, in this order: the lock must be the
-// last, as it promises that no node runs from the directory.
-func (i *instance) close(ctx context.Context) {
+// last, as it promises that no node runs from the directory. Until quiet is done, what runs may end while everybody else is
+// still served: behind the shields, nobody new is.
+func (i *instance) close(quiet, ctx context.Context) {
+	i.counters.AwaitOld(quiet)
 	i.shieldUp(ctx)
 	var drained sync.WaitGroup
 	for _, server := range i.servers {

@@ -120,6 +120,56 @@ func TestMoveLosesNoRequest(t *testing.T) {
 	}
 }
 
+func TestLeavingServesOnWhileALongRequestEnds(t *testing.T) {
+	h := newHarness(t, tailnet.Options{}, 0)
+	begun, answer, streaming := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	spec := h.spec("photos", h.upstream(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/long":
+			close(begun)
+			<-answer
+		case "/events":
+			w.Header().Set("Content-Type", "text/event-stream")
+			io.WriteString(w, "data: 1\n\n")
+			w.(http.Flusher).Flush()
+			close(streaming)
+			<-r.Context().Done()
+		}
+	}))
+	h.put(spec)
+	status := h.awaitPhase("photos", protocol.ServiceStatusPhaseReady)
+	client := h.visitor()
+	ask := func(path string) <-chan error {
+		ended := make(chan error, 1)
+		go func() {
+			response, err := client.Get("http://" + status.Addresses[0] + path)
+			if err == nil {
+				_, err = io.Copy(io.Discard, response.Body)
+				response.Body.Close()
+			}
+			ended <- err
+		}()
+		return ended
+	}
+	stream, long := ask("/events"), ask("/long")
+	<-begun
+	<-streaming
+	h.set.Delete("photos", patience)
+	for range 3 {
+		if err := <-ask("/"); err != nil {
+			t.Errorf("while the long request runs: %v", err)
+		}
+	}
+	close(answer)
+	if err := <-long; err != nil {
+		t.Errorf("the long request: %v", err)
+	}
+	h.awaitRemoved("photos") // the stream, which would go on for ever, does not keep it
+	if err := <-stream; err == nil {
+		t.Error("the stream ended as if it were complete")
+	}
+}
+
 // footprint is what a process would lose by leaking.
 type footprint struct {
 	goroutines, files int

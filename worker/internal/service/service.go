@@ -18,6 +18,9 @@ import (
 // restartDrain is how long requests may take to end when a changed node setting restarts the node.
 const restartDrain = 10 * time.Second
 
+// longestShielded is how long clients may have to wait behind the shields: two repetitions of a lost packet.
+const longestShielded = 3 * time.Second
+
 // Service is the life of one service. What is wanted is set from outside under mu; everything that runs belongs to the
 // goroutine of run, which takes one step after the other towards it.
 type Service struct {
@@ -26,6 +29,8 @@ type Service struct {
 	log      *slog.Logger
 	counters *proxy.Counters
 	wake     chan struct{}   // something wanted has changed
+	quiet    context.Context // done when requests that take long have been waited for long enough
+	endQuiet context.CancelFunc
 	hurry    context.Context // done when draining has lasted long enough
 	cutShort context.CancelFunc
 
@@ -47,12 +52,15 @@ type Service struct {
 
 func newService(set *Set, spec protocol.ServiceSpec) *Service {
 	hurry, cutShort := context.WithCancel(context.Background())
+	quiet, endQuiet := context.WithCancel(hurry)
 	s := &Service{
 		name:     spec.Name,
 		set:      set,
 		log:      set.options.Log.With("service", spec.Name),
 		counters: set.options.Metrics.Add(spec.Name),
 		wake:     make(chan struct{}, 1),
+		quiet:    quiet,
+		endQuiet: endQuiet,
 		hurry:    hurry,
 		cutShort: cutShort,
 		want:     spec,
@@ -104,6 +112,7 @@ func (s *Service) put(spec protocol.ServiceSpec) (protocol.ServiceStatus, error)
 func (s *Service) leave(drain time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	time.AfterFunc(drain-min(drain/4, longestShielded), s.endQuiet)
 	time.AfterFunc(drain, s.cutShort)
 	if s.leaving {
 		return
@@ -226,7 +235,9 @@ func (s *Service) advance() {
 	}
 	ctx, cancel := context.WithTimeout(s.hurry, restartDrain)
 	defer cancel()
-	s.stop(ctx)
+	quiet, endQuiet := context.WithTimeout(ctx, restartDrain-longestShielded)
+	defer endQuiet()
+	s.stop(quiet, ctx)
 	s.queued = true
 	s.update(func() {
 		s.enter(protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonQueued, queuedMessage)
@@ -323,12 +334,12 @@ func (s *Service) settle() {
 	}
 }
 
-// stop ends what runs; requests have until ctx is done.
-func (s *Service) stop(ctx context.Context) {
+// stop ends what runs; requests have until ctx is done. See instance.close.
+func (s *Service) stop(quiet, ctx context.Context) {
 	s.settle()
 	s.queued = false
 	if s.instance != nil {
-		s.instance.close(ctx)
+		s.instance.close(quiet, ctx)
 		s.instance = nil
 	}
 	s.mu.Lock()
@@ -366,7 +377,7 @@ func (s *Service) certificate(status *protocol.CertificateStatus) {
 
 // fail frees node and lock, and stays failed until it is put again or deleted.
 func (s *Service) fail(reason protocol.ServiceStatusReason, message string) {
-	s.stop(expired())
+	s.stop(expired(), expired())
 	s.update(func() {
 		if !s.pending {
 			s.enter(protocol.ServiceStatusPhaseFailed, reason, message)
@@ -378,7 +389,7 @@ func (s *Service) failWith(err error) { s.fail(explain(err)) }
 
 // end leaves nothing behind.
 func (s *Service) end() {
-	s.stop(s.hurry)
+	s.stop(s.quiet, s.hurry)
 	s.cutShort()
 	s.set.options.Metrics.Remove(s.counters)
 	s.log.Info("service is removed")
