@@ -13,6 +13,7 @@
  * | POST /v1/cordon?shard=SHARD&cordoned=true|false | 200 |
  * | POST /v1/scale?shards=COUNT|auto | 200 |
  * | POST /v1/pause?paused=true|false | 200; while paused, nothing moves unless the operator says so |
+ * | POST /v1/release?service=NAME | 200; a quarantined service is started again, alone in a shard; 409 when it is not |
  */
 import * as z from 'zod'
 import { ServicePhase, ServiceProblem, ServiceReason } from './protocol.ts'
@@ -26,7 +27,7 @@ export const ServiceView = z.object({
   ready: z.boolean(),
   reason: z.union([
     ServiceReason,
-    z.enum(['WaitingForWorker', 'WaitingForRelease', 'CredentialUnavailable', 'Backoff', 'Removing']),
+    z.enum(['WaitingForWorker', 'WaitingForRelease', 'CredentialUnavailable', 'Backoff', 'Removing', 'Quarantined']),
   ]),
   message: z.string(),
   since: z.number().describe('epoch ms of the last change of phase or reason'),
@@ -65,6 +66,7 @@ export const ShardView = z.object({
   memoryBytes: z.number().nullable().describe('resident set'),
   version: z.string(),
   cordoned: z.boolean().describe('it gets nothing new'),
+  suspected: z.boolean().describe('one of its services may be what ends its worker'),
 })
 
 const Shard = z.number().int().min(1)
@@ -74,7 +76,7 @@ export const PlannedMove = z.object({ name: z.string(), from: Shard, to: Shard }
 
 /** What was decided, why, and what it is expected to do. */
 export const Decision = z.object({
-  verdict: z.enum(['relieve', 'scale', 'level', 'merge', 'manual', 'none']),
+  verdict: z.enum(['relieve', 'scale', 'level', 'merge', 'manual', 'corner', 'none']),
   reason: z.string().describe('for the operator, in a sentence; with "none", why not'),
   moves: z.array(PlannedMove),
   expected: z.array(z.object({ shard: Shard, beforePercent: Percent, afterPercent: Percent })),

@@ -23,6 +23,7 @@ const commands: Record<string, (streams: Streams) => Promise<Command>> = {
   scale: async (streams) => (await import('./commands/scale.ts')).scaleCommand(streams),
   pause: async (streams) => (await import('./commands/pause.ts')).pauseCommand(streams, true),
   resume: async (streams) => (await import('./commands/pause.ts')).pauseCommand(streams, false),
+  release: async (streams) => (await import('./commands/release.ts')).releaseCommand(streams),
   plan: async (streams) => (await import('./commands/plan.ts')).planCommand(streams),
   validate: async (streams) => (await import('./commands/validate.ts')).validateCommand(streams),
   completion: async (streams) =>

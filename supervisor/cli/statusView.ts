@@ -95,7 +95,10 @@ function shardTable(shards: readonly ShardView[], { colors, now, columns }: Stat
   const rows = shards.map((shard): (string | Cell)[] => [
     String(shard.shard),
     shard.workerPid === null ? '-' : String(shard.workerPid),
-    { text: shard.workerPhase ?? 'none', paint: shard.workerPhase === 'ready' ? colors.green : colors.yellow },
+    {
+      text: `${shard.workerPhase ?? 'none'}${shard.suspected ? ' (suspected)' : ''}`,
+      paint: shard.workerPhase === 'ready' ? colors.green : colors.yellow,
+    },
     `${shard.ready}/${shard.services}`,
     shard.cpuPercent === null ? '-' : `${shard.cpuPercent.toFixed(1)}%`,
     shard.memoryBytes === null ? '-' : formatMegabytes(shard.memoryBytes),

@@ -45,6 +45,7 @@ export interface AdminClient {
   cordon(shard: number, cordoned: boolean): Promise<void>
   scale(shards: number | null): Promise<void>
   pause(paused: boolean): Promise<void>
+  release(name: string): Promise<void>
   /** Asks it to stop; it has exited when `watch` resolves. */
   stop(options: { leaveWorkers: boolean }): Promise<void>
   close(): void
@@ -93,6 +94,9 @@ export function createAdminClient(runDir: string): AdminClient {
     cordon: async (shard, cordoned) => void (await order('cordon', { shard, cordoned })),
     scale: async (shards) => void (await order('scale', { shards: shards ?? 'auto' })),
     pause: async (paused) => void (await order('pause', { paused })),
+    release: async (name) => {
+      await order('release', { service: name })
+    },
     stop: async ({ leaveWorkers }) => {
       await call('POST', `/v1/stop?leaveWorkers=${String(leaveWorkers)}`)
     },

@@ -46,6 +46,7 @@ export function shardView(shard: number, fields: Partial<ShardView> = {}): Shard
     memoryBytes: 104_000_000,
     version: '0.1.0',
     cordoned: false,
+    suspected: false,
     ...fields,
   }
 }
@@ -115,6 +116,9 @@ export class FakeOperator implements Operator {
   drain = (shard: number) => this.#order('drain', shard)
   cordon = async (shard: number, cordoned: boolean) => void (await this.#order('cordon', shard, cordoned))
   scale = async (shards: number | null) => void (await this.#order('scale', shards))
+  release = async (name: string) => {
+    await this.#order('release', name)
+  }
   pause = async (paused: boolean) => void (await this.#order('pause', paused))
 
   stop(options: { leaveWorkers: boolean }): void {
