@@ -14,6 +14,7 @@
  * | POST /v1/scale?shards=COUNT|auto | 200 |
  * | POST /v1/upgrade-workers?all=true|false | {shards}: those whose workers will be replaced; with all, also those of this version |
  * | POST /v1/pause?paused=true|false | 200; while paused, nothing moves unless the operator says so |
+ * | POST /v1/release?service=NAME | 200; a quarantined service is started again, alone in a shard; 409 when it is not |
  */
 import * as z from 'zod'
 import { ServicePhase, ServiceProblem, ServiceReason } from './protocol.ts'
@@ -27,7 +28,7 @@ export const ServiceView = z.object({
   ready: z.boolean(),
   reason: z.union([
     ServiceReason,
-    z.enum(['WaitingForWorker', 'WaitingForRelease', 'CredentialUnavailable', 'Backoff', 'Removing']),
+    z.enum(['WaitingForWorker', 'WaitingForRelease', 'CredentialUnavailable', 'Backoff', 'Removing', 'Quarantined']),
   ]),
   message: z.string(),
   since: z.number().describe('epoch ms of the last change of phase or reason'),
@@ -66,6 +67,7 @@ export const ShardView = z.object({
   memoryBytes: z.number().nullable().describe('resident set'),
   version: z.string(),
   cordoned: z.boolean().describe('it gets nothing new'),
+  suspected: z.boolean().describe('one of its services may be what ends its worker'),
 })
 
 const Shard = z.number().int().min(1)
@@ -75,7 +77,7 @@ export const PlannedMove = z.object({ name: z.string(), from: Shard, to: Shard }
 
 /** What was decided, why, and what it is expected to do. */
 export const Decision = z.object({
-  verdict: z.enum(['relieve', 'scale', 'level', 'merge', 'manual', 'none']),
+  verdict: z.enum(['relieve', 'scale', 'level', 'merge', 'manual', 'corner', 'none']),
   reason: z.string().describe('for the operator, in a sentence; with "none", why not'),
   moves: z.array(PlannedMove),
   expected: z.array(z.object({ shard: Shard, beforePercent: Percent, afterPercent: Percent })),

@@ -4,10 +4,11 @@
  */
 import type { Decision, ReloadResult, ServiceView, Status } from '../shared/api.ts'
 import type { ResolvedConfig, ResolvedService } from './config/parseConfig.ts'
+import { type Judgement, judge, leaveSuspects, placeApart, release } from './core/culprit.ts'
+import type { Death } from './core/culpritRecord.ts'
 import { begin, clearBackoff, forget, observe } from './core/observe.ts'
 import { recallRates, rememberRates } from './core/loads.ts'
 import { type MovePolicy, type MoveStep, advanceMoves, openingShards } from './core/moves.ts'
-import { place } from './core/placement.ts'
 import type { Clock, Fleet, Operator } from './core/ports.ts'
 import { type RebalancePolicy, type Snapshot, defaultRebalancing, rebalance } from './core/rebalance.ts'
 import {
@@ -38,7 +39,7 @@ import {
   nothingObserved,
 } from './core/types.ts'
 import { nextUpgradeStep } from './core/upgrade.ts'
-import { viewServices, viewShards } from './core/view.ts'
+import { viewQuarantined, viewServices, viewShards } from './core/view.ts'
 
 /** What the loop needs from outside. */
 export interface LoopPorts {
@@ -181,8 +182,10 @@ export class Loop implements Operator {
     const services = new Map(config.services.map((service) => [service.name, service]))
     const names = new Set(services.keys())
     const { placement: old, rebalancing } = this.#remembered
-    const placement = place(config.services, old, { shardSize: config.settings.shardSize, closed: rebalancing.cordoned })
-    await this.#remember({ placement, rebalancing: forgetServices(rebalancing, names) })
+    const { settings } = config
+    const apart = placeApart(config.services, this.#remembered, this.#observed, settings, this.#ports.clock.now())
+    const { placement } = apart
+    await this.#remember({ ...apart, rebalancing: forgetServices(rebalancing, names) })
     const before = this.#services
     const changed = [...names].filter((name) => before.has(name) && differs(before.get(name), services.get(name)))
     const result: ReloadResult = {
@@ -190,7 +193,9 @@ export class Loop implements Operator {
       added: [...names].filter((name) => !before.has(name)),
       removed: [...before.keys()].filter((name) => !services.has(name)),
       changed,
-      moved: [...placement].filter(([name, shard]) => before.has(name) && old.get(name) !== shard).map(([name]) => name),
+      moved: [...placement]
+        .filter(([name, shard]) => before.has(name) && old.has(name) && old.get(name) !== shard)
+        .map(([name]) => name),
       unchanged: [...names].filter((name) => before.has(name)).length - changed.length,
       notes: laterSettings(this.#config, config),
     }
@@ -314,6 +319,14 @@ export class Loop implements Operator {
     })
   }
 
+  release(name: string): Promise<void> {
+    return this.#change(async () => {
+      await this.#remember(release(this.#remembered, this.#observed, name, this.#ports.clock.now()))
+      this.#desire()
+      this.#requestTick()
+    })
+  }
+
   /** Takes a decision of the operator's. */
   #order(decide: (snapshot: Snapshot) => Decision): Promise<Decision> {
     return this.#change(async () => {
@@ -358,7 +371,9 @@ export class Loop implements Operator {
   }
 
   status(): Status {
-    const services = viewServices(this.#desired, this.#observed, this.#services, this.#ports.clock.now())
+    const running = viewServices(this.#desired, this.#observed, this.#services, this.#ports.clock.now())
+    const { quarantine, suspects } = this.#remembered.culprits
+    const services = viewQuarantined(running, quarantine, this.#observed, this.#services)
     const { settings } = this.#config
     return {
       ...this.#identity,
@@ -370,7 +385,7 @@ export class Loop implements Operator {
       prometheusAddr: settings.prometheusAddr,
       shardSize: settings.shardSize,
       services,
-      shards: viewShards(this.#desired, this.#observed, this.#remembered.rebalancing.cordoned),
+      shards: viewShards(this.#desired, this.#observed, this.#remembered.rebalancing.cordoned, suspects),
       moves: viewMoves(this.#remembered.moves),
       rebalancing: viewRebalancing(this.#remembered.rebalancing, this.#decision),
       journalError: this.#journal.problem,
@@ -426,6 +441,33 @@ export class Loop implements Operator {
     this.#become(clearBackoff(this.#observed, step.turned))
   }
 
+  /** What the ends of workers lead to. Null while nothing has to be written. */
+  #nextJudgement(now: number, wakeAt: (at: number) => void): Judgement | null {
+    return judge(this.#remembered, this.#desired, this.#observed, now, wakeAt)
+  }
+
+  /** Has the ends of workers judged: first in the journal, then in Desired. */
+  async #judge(): Promise<void> {
+    const now = this.#ports.clock.now()
+    const judgement = this.#nextJudgement(now, () => undefined)
+    if (!judgement) return
+    const { culprits, placement, moves, judged, decisions, quarantined } = judgement
+    const rebalancing = decisions.reduce((all, decision) => withDecision(all, decision, now), this.#remembered.rebalancing)
+    await this.#remember({ culprits, placement, moves, rebalancing })
+    this.#desire()
+    this.#dropDeaths(judged)
+    for (const name of quarantined) {
+      const message = culprits.quarantine.get(name)?.reason ?? ''
+      const about = { subject: 'service', name, shard: 0, pid: null } as const
+      this.#ports.onTransition({ ...about, from: 'pending', to: 'quarantined', reason: 'Quarantined', message })
+    }
+  }
+
+  /** Lets the shards of dead workers have new ones. */
+  #dropDeaths(gone: readonly Death[]): void {
+    this.#become({ ...this.#observed, deaths: this.#observed.deaths.filter((death) => !gone.includes(death)) })
+  }
+
   /** Decides on the newest samples, unless something is under way or it is not wanted. */
   async #rebalance(): Promise<void> {
     const now = this.#ports.clock.now()
@@ -463,7 +505,9 @@ export class Loop implements Operator {
   }
 
   #snapshot(now: number): Snapshot {
-    return snapshotOf(this.#desired, this.#observed, this.#remembered.rebalancing, this.#services, this.#touchedAt, now)
+    const { rebalancing, culprits } = this.#remembered
+    const snapshot = snapshotOf(this.#desired, this.#observed, rebalancing, this.#services, this.#touchedAt, now)
+    return leaveSuspects(snapshot, culprits, now)
   }
 
   #movePolicy(): MovePolicy {
@@ -474,6 +518,7 @@ export class Loop implements Operator {
   #rebalancePolicy(): RebalancePolicy {
     const { scaledTo } = this.#remembered.rebalancing
     const { shardSize, hotPercent, coldPercent, minShards, maxShards, moveCooldownMs, settleTimeMs } = this.#config.settings
+    const { suspects } = this.#remembered.culprits
     return {
       ...defaultRebalancing,
       serviceCooldownMs: moveCooldownMs,
@@ -483,22 +528,25 @@ export class Loop implements Operator {
       coldPercent,
       minShards,
       maxShards,
-      ...(scaledTo === null ? {} : { minShards: scaledTo, maxShards: scaledTo }),
+      ...(scaledTo === null ? {} : { minShards: scaledTo, maxShards: scaledTo + suspects.size }),
     }
+  }
+
+  /** What is to be written into the journal now: who ends workers, what moves, which worker is replaced, what the load asks for. */
+  #nextStep(now: number, wakeAt: (at: number) => void): (() => Promise<void>) | null {
+    // Asked for both, as each tells when it is to be asked again.
+    const [accused, due] = [this.#nextJudgement(now, wakeAt) !== null, this.#nextMoves(now, wakeAt) !== null]
+    const { moves, rebalancing } = this.#remembered
+    if (accused) return () => this.#judge()
+    if (due) return () => this.#advanceMoves()
+    if (moves.size === 0 && rebalancing.upgrade?.halted === '') return () => this.#upgradeNext()
+    return this.#sampled ? () => this.#rebalance() : null
   }
 
   /** Begins what concerns the journal, one thing at a time. When it cannot be written, everything stays as it is for a while. */
   #keepJournal(now: number, wakeAt: (at: number) => void): void {
     if (this.#journal.busy || this.#desired.phase !== 'run') return
-    const { moves, rebalancing } = this.#remembered
-    const step =
-      this.#nextMoves(now, wakeAt) !== null
-        ? () => this.#advanceMoves()
-        : moves.size === 0 && rebalancing.upgrade?.halted === ''
-          ? () => this.#upgradeNext()
-          : this.#sampled
-            ? () => this.#rebalance()
-            : null
+    const step = this.#nextStep(now, wakeAt)
     if (!step) return
     if (now < this.#journal.retryAt) {
       wakeAt(this.#journal.retryAt)
@@ -511,6 +559,8 @@ export class Loop implements Operator {
       this.#journal.problem = ''
     })
       .catch((error: unknown) => {
+        // A death that cannot be written down is not counted: the worker comes back as it was.
+        this.#dropDeaths(this.#observed.deaths)
         this.#journal = {
           ...this.#journal,
           problem: (error as Error).message,

@@ -81,6 +81,10 @@ export async function startAdminServer({
         await operator.pause(readFlag(query, 'paused'))
         sendJSON(response, 200, {})
         return
+      case 'POST /v1/release':
+        await operator.release(readText(query, 'service'))
+        sendJSON(response, 200, {})
+        return
       case 'POST /v1/stop': {
         const leaveWorkers = readFlag(query, 'leaveWorkers')
         sendJSON(response, 202, {})

@@ -29,6 +29,7 @@ export function createSupervisorMetrics(): (status: Status) => Promise<string> {
     new Counter({ name, help, labelNames, registers })
 
   const services = gauge('tsnsrv_sup_services', 'Services by phase.', 'phase')
+  const quarantined = gauge('tsnsrv_sup_quarantined', 'Services that are kept off because they end their workers.')
   const serviceReady = gauge('tsnsrv_sup_service_ready', '1 while the service answers on the tailnet.', 'service', 'shard')
   const serviceRestarts = counter('tsnsrv_sup_service_restarts_total', 'Starts of the service after its first.', 'service')
   const serviceProblems = gauge(
@@ -76,6 +77,7 @@ export function createSupervisorMetrics(): (status: Status) => Promise<string> {
     // Services and shards come and go; what is left of the last scrape must not outlive them.
     registry.resetMetrics()
     for (const phase of PHASES) services.set({ phase }, 0)
+    quarantined.set(status.services.filter(({ reason }) => reason === 'Quarantined').length)
     for (const service of status.services) {
       services.inc({ phase: service.phase })
       serviceReady.set({ service: service.name, shard: String(service.shard ?? '') }, Number(service.ready))

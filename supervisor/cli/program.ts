@@ -24,6 +24,7 @@ const commands: Record<string, (streams: Streams) => Promise<Command>> = {
   pause: async (streams) => (await import('./commands/pause.ts')).pauseCommand(streams, true),
   resume: async (streams) => (await import('./commands/pause.ts')).pauseCommand(streams, false),
   'upgrade-workers': async (streams) => (await import('./commands/upgradeWorkers.ts')).upgradeWorkersCommand(streams),
+  release: async (streams) => (await import('./commands/release.ts')).releaseCommand(streams),
   plan: async (streams) => (await import('./commands/plan.ts')).planCommand(streams),
   validate: async (streams) => (await import('./commands/validate.ts')).validateCommand(streams),
   completion: async (streams) =>

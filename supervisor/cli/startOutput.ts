@@ -83,7 +83,7 @@ function both(one: Log, other: Log): Log {
 function isTrouble({ from, to, reason }: Transition): boolean {
   if (to === 'gone') return from !== 'draining'
   if (to === 'unknown') return from !== 'gone'
-  return to === 'failed' || to === 'needsLogin' || reason === 'CredentialUnavailable'
+  return to === 'failed' || to === 'quarantined' || to === 'needsLogin' || reason === 'CredentialUnavailable'
 }
 
 function logTransition(log: Log, transition: Transition): void {

@@ -133,7 +133,11 @@ function shardTable(shards: readonly ShardView[], { colors, now, columns }: Stat
     String(shard.shard),
     shard.workerPid === null ? '-' : String(shard.workerPid),
     {
-      text: `${shard.workerPhase ?? 'none'}${shard.cordoned ? ', cordoned' : ''}`,
+      text: [
+        shard.workerPhase ?? 'none',
+        ...(shard.cordoned ? ['cordoned'] : []),
+        ...(shard.suspected ? ['suspected'] : []),
+      ].join(', '),
       paint: shard.workerPhase === 'ready' && !shard.cordoned ? colors.green : colors.yellow,
     },
     `${shard.ready}/${shard.services}`,

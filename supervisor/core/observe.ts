@@ -167,6 +167,10 @@ function blankWorker(id: string, shard: number, now: number): ObservedWorker {
 function removeWorker(observed: Observed, worker: ObservedWorker, message: string, now: number, policy: Policy): Observed {
   const gone = { ...observed, workers: without(observed.workers, worker.id) }
   if (worker.phase === 'draining') return gone
+  const why = [worker.trouble, message].filter(Boolean).join('; ')
+  // A call that was not answered may be what ended it. One that had nothing in it ended by itself.
+  const services = [...new Set([...worker.services.keys(), ...worker.calls.keys()])]
+  const deaths = services.length === 0 ? [] : [{ shard: worker.shard, at: now, services, why }]
   const record = observed.shards.get(worker.shard) ?? newShard
   const failures = recordFailure(record.failures, now, policy.workerBackoff)
   const respawnAt = now + backoffMs(failures, policy.workerBackoff, worker.id)
@@ -174,9 +178,9 @@ function removeWorker(observed: Observed, worker: ObservedWorker, message: strin
     failures,
     respawnAt,
     restarts: record.restarts + 1,
-    lastExit: [worker.trouble, message].filter(Boolean).join('; '),
+    lastExit: why,
   }
-  return { ...gone, shards: new Map(observed.shards).set(worker.shard, shard) }
+  return { ...gone, shards: new Map(observed.shards).set(worker.shard, shard), deaths: [...observed.deaths, ...deaths] }
 }
 
 /** The answer to a call and the event stream overtake each other: what is old must not replace what is new. */

@@ -24,6 +24,8 @@ export interface Operator {
   upgradeWorkers(options: { all: boolean }): Promise<number[]>
   /** Whether rebalancing does anything by itself. */
   pause(paused: boolean): Promise<void>
+  /** Starts a service that is quarantined, alone in a shard. */
+  release(name: string): Promise<void>
   /** Begins to stop: drains and ends all workers, or leaves them serving for the next supervisor. Returns at once. */
   stop(options: { leaveWorkers: boolean }): void
   /** Prometheus text of every worker that answers in time. */

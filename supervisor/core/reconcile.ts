@@ -129,7 +129,12 @@ function shutdown(worker: ObservedWorker, round: Round): void {
   round.act({ type: 'shutdownWorker', workerId: worker.id })
 }
 
+/** How long a dead worker's shard waits for what its death leads to: longer than that takes, unless the disk hangs. */
+const JUDGEMENT_MS = 5000
+
 function spawn(shard: number, observed: Observed, round: Round): void {
+  // What it held may be about to be split: see culprit.ts.
+  if (observed.deaths.some((death) => death.shard === shard && !round.due(death.at + JUDGEMENT_MS))) return
   const record = observed.shards.get(shard)
   if (!round.due(record?.respawnAt ?? 0)) return
   // Time tells it from the workers of earlier supervisors, the count from those of this one.

@@ -20,7 +20,7 @@ export interface FailureCount {
 export const noFailures: FailureCount = { count: 0, at: 0 }
 
 /** Adds one failure to what is left of the earlier ones: count x 2^(-elapsed / half-life) + 1. */
-export function recordFailure(failures: FailureCount, now: number, policy: BackoffPolicy): FailureCount {
+export function recordFailure(failures: FailureCount, now: number, policy: Pick<BackoffPolicy, 'halfLifeMs'>): FailureCount {
   // A clock that jumps back must not make old failures grow.
   const elapsedMs = Math.max(0, now - failures.at)
   return { count: failures.count * 2 ** (-elapsedMs / policy.halfLifeMs) + 1, at: now }

@@ -5,6 +5,7 @@
 import type { WorkerPhase } from '../../shared/api.ts'
 import type { ServiceStatus, WorkerState } from '../../shared/protocol.ts'
 import type { CertificateOrders } from './certificates.ts'
+import { type Culprits, type Death, noCulprits } from './culpritRecord.ts'
 import type { Works } from './loads.ts'
 import type { Moves } from './moves.ts'
 import { notRebalanced, type Rebalancing } from './rebalancing.ts'
@@ -100,6 +101,8 @@ export interface Observed {
   readonly certificateOrders: CertificateOrders
   /** What the services do, as far as their counters tell. */
   readonly works: Works
+  /** Ends of workers that have not been judged yet: their shards wait for that before they get another. */
+  readonly deaths: readonly Death[]
 }
 
 /** What has to outlive the supervisor. */
@@ -110,6 +113,7 @@ export interface Remembered {
   readonly rebalancing: Rebalancing
   /** Work of each service, in small requests a second, as last known. */
   readonly rates: ReadonlyMap<string, number>
+  readonly culprits: Culprits
 }
 
 /** Something that happened, told by an effect. Each carries whole states, so a repeated one does no harm. */
@@ -171,6 +175,7 @@ export const nothingRemembered: Remembered = {
   moves: new Map(),
   rebalancing: notRebalanced,
   rates: new Map(),
+  culprits: noCulprits,
 }
 
 export const nothingObserved: Observed = {
@@ -179,4 +184,5 @@ export const nothingObserved: Observed = {
   shards: new Map(),
   certificateOrders: new Map(),
   works: new Map(),
+  deaths: [],
 }

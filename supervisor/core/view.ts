@@ -2,6 +2,7 @@
 import type { ServiceView, ShardView } from '../../shared/api.ts'
 import type { ListenSpec, ServiceProblem, ServiceStatus } from '../../shared/protocol.ts'
 import type { CertificateTurns } from './certificates.ts'
+import type { Culprits } from './culpritRecord.ts'
 import { certificatesDue, primaryWorkers } from './reconcile.ts'
 import type { Desired, DesiredService, Observed, ObservedWorker, ServiceRecord } from './types.ts'
 
@@ -77,6 +78,21 @@ function viewService(
   return { ...common, phase: 'pending', ready: false, ...pendingReason(record, worker) }
 }
 
+/** The rows, and one for each service that is kept off. Sorted by name. */
+export function viewQuarantined(
+  rows: readonly ServiceView[],
+  quarantine: Culprits['quarantine'],
+  observed: Observed,
+  labels: ReadonlyMap<string, ServiceLabels>,
+): ServiceView[] {
+  const kept = [...quarantine].map(([name, { since, reason }]): ServiceView => {
+    const row = viewService(name, undefined, undefined, observed.services.get(name), labels.get(name))
+    const message = `${reason}. It stays off until its configuration changes or "tsnsrv-sup release ${name}"`
+    return { ...row, phase: 'failed', reason: 'Quarantined', message, since, retryAt: null, problems: [] }
+  })
+  return [...rows.filter(({ name }) => !quarantine.has(name)), ...kept].sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
 /** A certificate that ends so soon should long have been renewed: by the worker, or by whoever writes the file. */
 const ENDS_SOON_MS = 7 * 24 * 3_600_000
 
@@ -118,7 +134,12 @@ function pendingReason(
 }
 
 /** One row for each shard that ought to exist or still has a worker. Sorted by number. */
-export function viewShards(desired: Desired, observed: Observed, cordoned: ReadonlySet<number>): ShardView[] {
+export function viewShards(
+  desired: Desired,
+  observed: Observed,
+  cordoned: ReadonlySet<number>,
+  suspects: Culprits['suspects'],
+): ShardView[] {
   const wanted = new Map<number, number>([...desired.opening].map((shard) => [shard, 0]))
   for (const service of desired.services.values()) wanted.set(service.shard, (wanted.get(service.shard) ?? 0) + 1)
   const workers = [...observed.workers.values()]
@@ -143,6 +164,7 @@ export function viewShards(desired: Desired, observed: Observed, cordoned: Reado
       memoryBytes: worker?.usage?.memoryBytes ?? null,
       version: worker?.version ?? '',
       cordoned: cordoned.has(shard),
+      suspected: suspects.has(shard),
     }
   })
 }

@@ -46,6 +46,7 @@ export interface AdminClient {
   scale(shards: number | null): Promise<void>
   upgradeWorkers(options: { all: boolean }): Promise<number[]>
   pause(paused: boolean): Promise<void>
+  release(name: string): Promise<void>
   /** Asks it to stop; it has exited when `watch` resolves. */
   stop(options: { leaveWorkers: boolean }): Promise<void>
   close(): void
@@ -100,6 +101,9 @@ export function createAdminClient(runDir: string): AdminClient {
     upgradeWorkers: async ({ all }) => UpgradeResult.parse(await order('upgrade-workers', { all })).shards,
     pause: async (paused) => {
       await order('pause', { paused })
+    },
+    release: async (name) => {
+      await order('release', { service: name })
     },
     stop: async ({ leaveWorkers }) => {
       await call('POST', `/v1/stop?leaveWorkers=${String(leaveWorkers)}`)

@@ -1,5 +1,5 @@
 /**
- * What must survive the supervisor: placement, the journal of moves, orders of certificates, and what rebalancing remembers.
+ * What must survive the supervisor: placement, the journal of moves, orders of certificates, what rebalancing remembers, and culprits.
  * Written to a temporary name, fsynced and renamed; a damaged file is moved aside with a warning, and the truth is then what
  * the living workers say.
  */
@@ -8,6 +8,7 @@ import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { DecisionRecord, RebalancingView } from '../../shared/api.ts'
+import { noCulprits } from '../core/culpritRecord.ts'
 import { notRebalanced } from '../core/rebalancing.ts'
 import type { Remembered } from '../core/types.ts'
 
@@ -35,6 +36,21 @@ const Rebalancing = z.object({
   decisions: z.array(DecisionRecord),
 })
 
+const Culprits = z.object({
+  deaths: z.array(
+    z.object({
+      shard: Shard,
+      at: EpochMs,
+      services: z.array(z.string()),
+      why: z.string(),
+      search: EpochMs.nullable(),
+      witnessed: z.boolean(),
+    }),
+  ),
+  suspects: mapOf(EpochMs).transform((found) => new Map([...found].map(([shard, search]) => [Number(shard), search]))),
+  quarantine: mapOf(z.object({ since: EpochMs, reason: z.string(), specHash: z.string() })),
+})
+
 const State = z.object({
   version: z.literal(1),
   placement: mapOf(Shard),
@@ -42,6 +58,7 @@ const State = z.object({
   moves: mapOf(Move).prefault({}),
   rebalancing: Rebalancing.optional(),
   rates: mapOf(z.number().min(0)).prefault({}),
+  culprits: Culprits.optional(),
 })
 
 /** Where the supervisor keeps its own things: no service can be called that, a name has no dots. */
@@ -77,8 +94,8 @@ export async function readStateFile(stateDir: string): Promise<Remembered | null
   }
   const state = State.safeParse(json)
   if (!state.success) throw new StateFileError(`${path} is damaged: ${z.prettifyError(state.error)}`)
-  const { placement, certificateOrders, moves, rebalancing = notRebalanced, rates } = state.data
-  return { placement, certificateOrders, moves, rebalancing, rates }
+  const { placement, certificateOrders, moves, rebalancing = notRebalanced, rates, culprits = noCulprits } = state.data
+  return { placement, certificateOrders, moves, rebalancing, rates, culprits }
 }
 
 /** Moves a damaged state file aside, under a name that tells when. Returns the new path. */

@@ -117,6 +117,11 @@ describe('the admin API', () => {
     await expect(client.reload()).rejects.toEqual(new RefusedError(500, 'Error', 'disk full'))
   })
 
+  it('passes a release on', async () => {
+    await client.release('blog')
+    expect(operator.orders).toEqual(['release blog'])
+  })
+
   it('passes the order to stop on', async () => {
     const orders: unknown[] = []
     operator.onStop = (options) => orders.push(options)
@@ -133,6 +138,7 @@ describe('the admin API', () => {
 
   it.each([
     ['POST', '/v1/stop?leaveWorkers=maybe', 400],
+    ['POST', '/v1/release', 400],
     ['GET', '/v1/stop', 404],
     ['POST', '/v1/status', 404],
     ['GET', '/', 404],

@@ -46,6 +46,7 @@ export function shardView(shard: number, fields: Partial<ShardView> = {}): Shard
     memoryBytes: 104_000_000,
     version: '0.1.0',
     cordoned: false,
+    suspected: false,
     ...fields,
   }
 }
@@ -125,6 +126,9 @@ export class FakeOperator implements Operator {
   }
   pause = async (paused: boolean) => {
     await this.#order('pause', paused)
+  }
+  release = async (name: string) => {
+    await this.#order('release', name)
   }
 
   stop(options: { leaveWorkers: boolean }): void {

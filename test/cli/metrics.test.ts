@@ -56,6 +56,14 @@ describe('the metrics endpoint', () => {
     expect((await fetchPath(addr, '/metrics')).body).toContain('tsnsrv_sup_services{phase="ready"} 2\n')
   })
 
+  it('counts what is quarantined', async () => {
+    const addr = await start('127.0.0.1:0')
+    expect((await fetchPath(addr, '/metrics')).body).toContain('tsnsrv_sup_quarantined 0\n')
+    const wiki = serviceView('wiki', { phase: 'failed', ready: false, reason: 'Quarantined' })
+    operator.current = statusOf([serviceView('blog'), wiki])
+    expect((await fetchPath(addr, '/metrics')).body).toContain('tsnsrv_sup_quarantined 1\n')
+  })
+
   it('asks the workers once for scrapes that come together', async () => {
     let rounds = 0
     let finish: (texts: string[]) => void = () => undefined

@@ -250,6 +250,105 @@ describe('the loop', () => {
     }))
 })
 
+describe('a service that ends its worker', () => {
+  const quarantined = (world: World) => [...world.saved.culprits.quarantine.keys()].sort()
+  const without = (count: number, ...culprits: string[]) => names(count).filter((name) => !culprits.includes(name))
+
+  it('is quarantined, with the reason in the status; the others serve, and no other shard loses its worker', () =>
+    inAnyOrder(async (world) => {
+      world.poisons.add('s1')
+      const loop = world.start(configOf(names(8), 4))
+      await settled(world)
+      expect(servingNames(world)).toEqual(without(8, 's1'))
+      // Three of four services, one of two, two of the culprit alone.
+      expect(world.deaths.length).toBeLessThanOrEqual(6)
+      expect(world.deaths.every((set) => set.includes('s1'))).toBe(true)
+      const { services, phase, rebalancing, shards } = loop.status()
+      expect(phase).toBe('running')
+      expect(services.find(({ name }) => name === 's1')).toMatchObject({
+        phase: 'failed',
+        reason: 'Quarantined',
+        shard: null,
+        message: expect.stringMatching(/killed by SIGKILL.*tsnsrv-sup release s1/) as string,
+      })
+      expect(new Set(rebalancing.decisions.map(({ verdict }) => verdict))).toEqual(new Set(['corner']))
+      expect(shards.some(({ suspected }) => suspected)).toBe(false)
+    }, 30))
+
+  it('is found however often the supervisor is killed meanwhile, and so are two', () => {
+    const poisons = fc.subarray(names(8), { minLength: 1, maxLength: 2 })
+    const lives = fc.array(fc.integer({ min: 1, max: 80 }), { maxLength: 4 })
+    return fc.assert(
+      fc.asyncProperty(fc.scheduler(), poisons, lives, async (scheduler, culprits, steps) => {
+        const world = new World(scheduler)
+        for (const name of culprits) world.poisons.add(name)
+        world.start(configOf(names(8), 4))
+        for (const count of steps) {
+          await world.settle(count)
+          world.killSupervisor()
+          world.start(configOf(names(8), 4))
+        }
+        await settled(world)
+        expect(quarantined(world)).toEqual(culprits.sort())
+        expect(servingNames(world)).toEqual(without(8, ...culprits))
+        expect(world.conflicts).toEqual([])
+      }),
+      { numRuns: 40 },
+    )
+  }, 60_000)
+
+  it('is restarted with its shard while that cannot be written down, and found as soon as it can', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(4), 2))
+      await settled(world)
+      world.diskIsFull = true
+      const killedAt = world.now
+      world.killWorker(world.serving().get('s1')?.id ?? '')
+      await world.settleUntil(() => servingNames(world).length === 4)
+      expect(world.now).toBe(killedAt)
+      world.poisons.add('s1')
+      world.killWorker(world.serving().get('s1')?.id ?? '')
+      await world.settleUntil(() => world.deaths.length >= 10)
+      expect(loop.status().journalError).toContain('no space left')
+      world.diskIsFull = false
+      await settled(world)
+      expect(quarantined(world)).toEqual(['s1'])
+      expect(servingNames(world)).toEqual(without(4, 's1'))
+    }, 20))
+
+  it('is tried again when it is released or its configuration changes, and nobody else pays for it', () =>
+    inAnyOrder(async (world) => {
+      let config = configOf(names(4), 2)
+      const loop = world.start(config, () => config)
+      world.poisons.add('s1')
+      await settled(world)
+      const before = world.deaths.length
+      const order = loop.release('s1')
+      await settled(world)
+      await order
+      expect(world.deaths.slice(before)).toEqual([['s1'], ['s1']])
+      expect(quarantined(world)).toEqual(['s1'])
+      config = configOf([...names(4), 's4'], 2)
+      await reloaded(world, loop)
+      expect(servingNames(world)).toEqual(without(5, 's1'))
+      world.poisons.clear()
+      config = configOf([...names(4), 's4'], 2, { s1: 'mended' })
+      expect(await reloaded(world, loop)).toMatchObject({ changed: ['s1'], moved: [] })
+      expect(servingNames(world)).toEqual(names(5))
+      expect(world.deaths.length).toBe(before + 2)
+      await expect(loop.release('s1')).rejects.toThrow('s1 is not quarantined; no service is')
+    }, 20))
+
+  it('is told from another in another shard that dies at the same moments at first', () =>
+    inAnyOrder(async (world) => {
+      world.poisons.add('s0').add('s1')
+      world.start(configOf(names(9), 3))
+      await settled(world)
+      expect(quarantined(world)).toEqual(['s0', 's1'])
+      expect(servingNames(world)).toEqual(without(9, 's0', 's1'))
+    }, 20))
+})
+
 describe('whatever happens', () => {
   const aCommand = fc.oneof(
     { weight: 4, arbitrary: fc.record({ do: fc.constant('let' as const), steps: fc.integer({ min: 0, max: 25 }) }) },
@@ -326,10 +425,12 @@ describe('whatever happens', () => {
             }
           }
           await settled(world)
-          expect(servingNames(world)).toEqual(config.services.map(({ name }) => name).sort())
+          const { quarantine } = world.saved.culprits
+          const wanted = config.services.map(({ name }) => name).filter((name) => !quarantine.has(name))
+          expect(servingNames(world)).toEqual(wanted.sort())
           for (const each of world.workers.values()) expect(each.services.size).toBeLessThanOrEqual(config.settings.shardSize)
           expect(world.conflicts).toEqual([])
-          expect(loop.status().services.every((service) => service.ready)).toBe(true)
+          expect(loop.status().services.every(({ ready, name }) => ready || quarantine.has(name))).toBe(true)
         }),
         { numRuns: 300 },
       ),

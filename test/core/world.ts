@@ -39,6 +39,10 @@ export class World {
   readonly starts = new Map<string, number>()
   /** Services whose next so many starts fail. */
   readonly faults = new Map<string, number>()
+  /** Services that end their worker as soon as they are up. */
+  readonly poisons = new Set<string>()
+  /** Ends of workers that nobody asked for, by what each had. */
+  readonly deaths: string[][] = []
   /** Services that listen with TLS, and those of them whose directory has a certificate. */
   readonly tls = new Set<string>()
   readonly certified = new Set<string>()
@@ -121,6 +125,7 @@ export class World {
     const worker = this.workers.get(id)
     if (!worker) return
     this.workers.delete(id)
+    if (!worker.draining) this.deaths.push([...worker.services.keys()].sort())
     void this.#tell({ type: 'workerExited', workerId: id, message: 'killed by SIGKILL' })
   }
 
@@ -309,7 +314,10 @@ export class World {
     worker.nodes.add(spec.name)
     const starting = set('starting')
     void this.#scheduler.schedule(Promise.resolve(), `up ${spec.name}`).then(() => {
-      if (this.workers.get(worker.id) === worker && worker.services.get(spec.name) === starting) set('ready')
+      if (this.workers.get(worker.id) === worker && worker.services.get(spec.name) === starting) {
+        set('ready')
+        if (this.poisons.has(spec.name)) this.killWorker(worker.id)
+      }
     })
     return starting
   }

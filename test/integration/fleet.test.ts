@@ -1,7 +1,9 @@
 /** Loop and fleet against worker processes that each misbehave in one way. Whatever they do, the supervisor stays sound. */
 import { afterEach, describe, expect, it } from 'vitest'
 import { writeFile } from 'node:fs/promises'
-import { stateFilePath } from '../../supervisor/effects/stateFile.ts'
+import type { Culprits } from '../../supervisor/core/culpritRecord.ts'
+import { nothingRemembered } from '../../supervisor/core/types.ts'
+import { readStateFile, stateFilePath, writeStateFile } from '../../supervisor/effects/stateFile.ts'
 import { Playground, allReady, until, untilStatus } from './supervise.ts'
 
 let playground: Playground | undefined
@@ -85,6 +87,18 @@ describe('a placement file', () => {
     const here = await play('a')
     await writeFile(stateFilePath(here.directory), '{"version": 1, "placement": {"a": 1')
     await expect(here.start('wellBehaved')).rejects.toThrow(/state\.json is damaged/)
+  })
+
+  it('gives back what is known of culprits', async () => {
+    const here = await play('a')
+    const death = { shard: 2, at: 5, services: ['a'], why: 'exit code 2', search: 4, witnessed: true }
+    const culprits: Culprits = {
+      deaths: [death, { ...death, search: null }],
+      suspects: new Map([[2, 4]]),
+      quarantine: new Map([['b', { since: 6, reason: 'it ended its worker', specHash: 'h' }]]),
+    }
+    await writeStateFile(here.directory, { ...nothingRemembered, culprits })
+    expect((await readStateFile(here.directory))?.culprits).toEqual(culprits)
   })
 })
 
