@@ -62,6 +62,8 @@ type Node struct {
 	confirmed  chan struct{} // closed when it first was
 
 	confirmOnce sync.Once
+
+	early *early
 }
 
 // StateError says that the node's key file is there but cannot be read.
@@ -112,6 +114,7 @@ func Start(config Config) (*Node, error) {
 
 		AdvertiseTags: config.Tags,
 	}
+	early := holdEarly(server)
 	started := collector.NodeStarting()
 	client, err := server.LocalClient() // starts the server
 	started()
@@ -119,6 +122,7 @@ func Start(config Config) (*Node, error) {
 		keptMap.takeBack()
 	}
 	if err != nil {
+		early.end()
 		abandon(server)
 		return nil, fmt.Errorf("starting the node: %w", err)
 	}
@@ -147,6 +151,7 @@ func Start(config Config) (*Node, error) {
 		keptMap:    keptMap,
 		mapChanged: make(chan struct{}, 1),
 		confirmed:  make(chan struct{}),
+		early:      early,
 	}
 	if actual := server.Sys().MagicSock.Get().LocalPort(); actual != config.Port {
 		config.Log.Warn("the UDP port of this service is taken; using another one until the next start", "port", config.Port, "actual", actual)
@@ -173,6 +178,9 @@ func (n *Node) Updates() <-chan Status { return n.updates }
 
 // UDPPort is the port that the node has really bound.
 func (n *Node) UDPPort() uint16 { return n.server.Sys().MagicSock.Get().LocalPort() }
+
+// Listening says that all first listeners are there. Until then, whoever connects to the node waits.
+func (n *Node) Listening() { n.early.end() }
 
 // Listen listens on the node's tailnet addresses; address is "host:port", usually without a host.
 func (n *Node) Listen(address string) (net.Listener, error) { return n.server.Listen("tcp", address) }
@@ -209,6 +217,7 @@ func (n *Node) ShieldUp(ctx context.Context) error {
 // Close takes the node off the tailnet and frees its port. The directory may be used by another process afterwards.
 func (n *Node) Close() error {
 	n.stop()
+	n.early.end()
 	n.running.Wait()
 	n.keepLastMap()
 	n.detach()

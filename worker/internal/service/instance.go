@@ -112,6 +112,7 @@ func startInstance(options Options, spec protocol.ServiceSpec, counters *proxy.C
 	if err := i.apply(spec); err != nil {
 		return nil, err
 	}
+	i.node.Listening()
 	return i, nil
 }
 
