@@ -5,6 +5,7 @@
  */
 import * as z from 'zod'
 import { readAccessRule } from './accessRule.ts'
+import { parseByteSize } from './byteSize.ts'
 import { parseDuration } from './duration.ts'
 
 /** What the reader of the file must know of a schema and zod does not: see supervisor/config/readAs.ts. */
@@ -28,6 +29,12 @@ const durationWithin = (leastMs: number, mostMs: number, words: string) =>
     const parsed = parseDuration(text)
     return 'problem' in parsed || (parsed.ms >= leastMs && parsed.ms <= mostMs)
   }, words)
+
+/** An amount of memory. */
+const ByteSize = z
+  .string()
+  .refine((text) => parseByteSize(text) !== null, 'want bytes with a unit, as in 512MiB, or 0')
+  .meta({ examples: ['512MiB', '1.5GiB'] })
 
 const Text = z.string()
 const Strings = z.array(Text)
@@ -273,6 +280,10 @@ export const SupervisorConfig = withNotes(
     sampleInterval: durationWithin(100, 3_600_000, 'want 100ms to 1h')
       .default('5s')
       .describe('How often CPU and memory of the workers are read.'),
+    memoryLimit: ByteSize.default('0').describe(
+      'Most memory of a worker (resident set), as in 512MiB. It collects garbage harder near it, and is replaced above it; 0 for no limit.',
+    ),
+    watchConfig: z.boolean().default(false).describe('Reload when the configuration file changes.'),
     certificatesPerWeek: whole(1, 10_000)
       .default(50)
       .describe("How many nodes of a tailnet may get a first certificate within a week: Let's Encrypt's limit."),

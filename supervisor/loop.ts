@@ -2,11 +2,12 @@
  * The loop: events -> observe -> reconcile -> execute. The only owner of state. One tick at a time, one timer, and between
  * two events nothing runs.
  */
-import type { Decision, ReloadResult, ServiceView, Status } from '../shared/api.ts'
+import type { Decision, Plan, PlanRequest, ReloadResult, ServiceView, Status } from '../shared/api.ts'
 import type { ResolvedConfig, ResolvedService } from './config/parseConfig.ts'
 import { begin, clearBackoff, forget, observe } from './core/observe.ts'
 import { type MovePolicy, type MoveStep, advanceMoves, openingShards } from './core/moves.ts'
 import { place } from './core/placement.ts'
+import { makePlan } from './core/plan.ts'
 import type { Clock, Fleet, Operator } from './core/ports.ts'
 import { type RebalancePolicy, type Snapshot, defaultRebalancing, rebalance } from './core/rebalance.ts'
 import {
@@ -32,6 +33,7 @@ import {
   type Event,
   type Observed,
   type Patience,
+  type Placement,
   type Policy,
   type Remembered,
   nothingObserved,
@@ -45,6 +47,8 @@ export interface LoopPorts {
   readonly createFleet: (post: (event: Event) => void) => Fleet
   /** Reads the configuration again; rejects with a ConfigError. */
   readonly loadConfig: () => Promise<ResolvedConfig>
+  /** Reads another one in its place; rejects in the same way. */
+  readonly readConfig: (request: PlanRequest) => Promise<ResolvedConfig>
   /** Writes what has to outlive this supervisor; rejects when it cannot, and then nothing has changed. */
   readonly save: (state: Remembered) => Promise<void>
   /** The auth key of a service; undefined when it has none and a person has to log the node in. Rejects with the reason. */
@@ -68,9 +72,16 @@ const READY_TIMEOUT_MS = 60_000
 const JOURNAL_AGAIN_MS = 5000
 
 /** Which settings a running worker has taken over for good: a change reaches it at its next start. */
-const WORKER_SETTINGS = ['startConcurrency', 'gcPercent', 'ignoreInterfaces', 'logUpload', 'portMapping'] as const
+const WORKER_SETTINGS = [
+  'startConcurrency',
+  'gcPercent',
+  'memoryLimitBytes',
+  'ignoreInterfaces',
+  'logUpload',
+  'portMapping',
+] as const
 /** Which settings this process has taken over until its end. */
-const OWN_SETTINGS = ['prometheusAddr', 'workerBinary', 'sampleIntervalMs', 'keyAPIURL'] as const
+const OWN_SETTINGS = ['prometheusAddr', 'workerBinary', 'sampleIntervalMs', 'watchConfig', 'keyAPIURL'] as const
 
 /**
  * Runs services until told to stop. Order of calls: new, `start`; then `reload`, `stop` and the rest as they come. `done`
@@ -173,7 +184,7 @@ export class Loop implements Operator {
     const services = new Map(config.services.map((service) => [service.name, service]))
     const names = new Set(services.keys())
     const { placement: old, rebalancing } = this.#remembered
-    const placement = place(config.services, old, { shardSize: config.settings.shardSize, closed: rebalancing.cordoned })
+    const placement = this.#place(config)
     await this.#remember({ placement, rebalancing: forgetServices(rebalancing, names) })
     const before = this.#services
     const changed = [...names].filter((name) => before.has(name) && differs(before.get(name), services.get(name)))
@@ -199,6 +210,11 @@ export class Loop implements Operator {
     return result
   }
 
+  #place({ services, settings: { shardSize } }: ResolvedConfig): Placement {
+    const { placement, rebalancing } = this.#remembered
+    return place(services, placement, { shardSize, closed: rebalancing.cordoned })
+  }
+
   /** Makes Desired of the configuration and of what is remembered. */
   #desire(phase = this.#desired.phase): void {
     const services = new Map<string, DesiredService>()
@@ -220,6 +236,17 @@ export class Loop implements Operator {
         this.#requestTick()
         throw error
       }
+    })
+  }
+
+  plan(request: PlanRequest): Promise<Plan> {
+    return this.#change(async () => {
+      const config = await this.#ports.readConfig(request)
+      refuseOtherDirectories(this.#config, config)
+      const specs = new Map([...this.#services].map(([name, { spec }]) => [name, spec]))
+      const previous = { source: 'supervisor', placement: this.#remembered.placement, specs } as const
+      const plan = makePlan(config.services, this.#place(config), previous, config.settings)
+      return { ...plan, notes: laterSettings(this.#config, config) }
     })
   }
 

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import * as z from 'zod'
 import { ConfigFile, SupervisorConfig } from '../../shared/config.ts'
+import { parseByteSize } from '../../shared/byteSize.ts'
 import { parseDuration } from '../../shared/duration.ts'
 import { ConfigError } from './diagnostic.ts'
 import { readAs } from './readAs.ts'
@@ -27,6 +28,9 @@ export interface Settings {
   readonly logUpload: boolean
   readonly portMapping: boolean
   readonly sampleIntervalMs: number
+  /** Bytes; 0 for none. */
+  readonly memoryLimitBytes: number
+  readonly watchConfig: boolean
   readonly certificatesPerWeek: number
   readonly keyAPIURL: string
   /** host:port, an empty host being all interfaces; empty for no metrics. */
@@ -70,6 +74,8 @@ const SOURCES: Readonly<Record<SettingKey, Source>> = {
   logUpload: { flag: '--log-upload', value: '[boolean]', env: 'TSNSRV_SUP_LOG_UPLOAD' },
   portMapping: { flag: '--port-mapping', value: '[boolean]', env: 'TSNSRV_SUP_PORT_MAPPING' },
   sampleInterval: { flag: '--sample-interval', value: '<duration>', env: 'TSNSRV_SUP_SAMPLE_INTERVAL' },
+  memoryLimit: { flag: '--memory-limit', value: '<bytes>', env: 'TSNSRV_SUP_MEMORY_LIMIT' },
+  watchConfig: { flag: '--watch-config', value: '[boolean]', env: 'TSNSRV_SUP_WATCH_CONFIG' },
   certificatesPerWeek: { flag: '--certificates-per-week', value: '<count>', env: 'TSNSRV_SUP_CERTIFICATES_PER_WEEK' },
   keyAPIURL: { flag: '--key-api-url', value: '<url>', env: 'TSNSRV_SUP_KEY_API_URL', fallbacks: ['TS_BASE_URL'] },
   prometheusAddr: { flag: '--prometheus-addr', value: '<host:port>', env: 'TSNSRV_SUP_PROMETHEUS_ADDR' },
@@ -149,6 +155,8 @@ export function resolveSettings(
     logUpload: settings.logUpload,
     portMapping: settings.portMapping,
     sampleIntervalMs: durationMs(settings.sampleInterval),
+    memoryLimitBytes: parseByteSize(settings.memoryLimit) ?? 0,
+    watchConfig: settings.watchConfig,
     keyAPIURL: settings.keyAPIURL || 'https://api.tailscale.com',
     prometheusAddr: metricsAddress(prometheusAddr),
   }
