@@ -66,6 +66,11 @@ export const ShardView = z.object({
   memoryBytes: z.number().nullable().describe('resident set'),
   version: z.string(),
   cordoned: z.boolean().describe('it gets nothing new'),
+  memoryGrowth: z
+    .object({ bytesPerHour: z.number(), since: z.number().describe('epoch ms') })
+    .nullable()
+    .describe('beyond what its number of services explains; null when there is none'),
+  problems: z.array(z.string()).describe('one sentence or two each, with the remedy'),
 })
 
 const Shard = z.number().int().min(1)
@@ -75,7 +80,7 @@ export const PlannedMove = z.object({ name: z.string(), from: Shard, to: Shard }
 
 /** What was decided, why, and what it is expected to do. */
 export const Decision = z.object({
-  verdict: z.enum(['relieve', 'scale', 'level', 'merge', 'manual', 'none']),
+  verdict: z.enum(['replace', 'relieve', 'scale', 'level', 'merge', 'manual', 'none']),
   reason: z.string().describe('for the operator, in a sentence; with "none", why not'),
   moves: z.array(PlannedMove),
   expected: z.array(z.object({ shard: Shard, beforePercent: Percent, afterPercent: Percent })),

@@ -5,6 +5,7 @@
 import type { Decision, Plan, PlanRequest, ReloadResult, ServiceView, Status } from '../shared/api.ts'
 import type { ResolvedConfig, ResolvedService } from './config/parseConfig.ts'
 import { begin, clearBackoff, forget, observe } from './core/observe.ts'
+import { guardMemory } from './core/guards.ts'
 import { type MovePolicy, type MoveStep, advanceMoves, openingShards } from './core/moves.ts'
 import { place } from './core/placement.ts'
 import { makePlan } from './core/plan.ts'
@@ -368,7 +369,7 @@ export class Loop implements Operator {
       prometheusAddr: settings.prometheusAddr,
       shardSize: settings.shardSize,
       services,
-      shards: viewShards(this.#desired, this.#observed, this.#remembered.rebalancing.cordoned),
+      shards: viewShards(this.#desired, this.#observed, this.#remembered.rebalancing.cordoned, settings),
       moves: viewMoves(this.#remembered.moves),
       rebalancing: viewRebalancing(this.#remembered.rebalancing, this.#decision),
       journalError: this.#journal.problem,
@@ -433,7 +434,10 @@ export class Loop implements Operator {
     const idle = (reason: string): Decision => ({ verdict: 'none', reason, moves: [], expected: [] })
     if (rebalancing.paused) this.#decision = idle('paused by the operator')
     else if (moves.size > 0) this.#decision = idle('services are on their way')
-    else this.#decision = rebalance(snapshot, this.#rebalancePolicy(), now)
+    else {
+      const guarded = guardMemory(this.#desired, this.#observed, measured, this.#config.settings, now)
+      this.#decision = guarded ?? rebalance(snapshot, this.#rebalancePolicy(), now)
+    }
     if (this.#decision.moves.length > 0) await this.#take(this.#decision, measured)
     else if (measured !== rebalancing) await this.#remember({ rebalancing: measured })
   }

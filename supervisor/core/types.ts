@@ -6,6 +6,7 @@ import type { WorkerPhase } from '../../shared/api.ts'
 import type { ServiceStatus, WorkerState } from '../../shared/protocol.ts'
 import type { CertificateOrders } from './certificates.ts'
 import type { Works } from './loads.ts'
+import type { MemoryHistory } from './memory.ts'
 import type { Moves } from './moves.ts'
 import { notRebalanced, type Rebalancing } from './rebalancing.ts'
 import type { BackoffPolicy, FailureCount } from './restart.ts'
@@ -69,6 +70,7 @@ export interface ObservedWorker {
   /** Calls begun and not answered yet, by service. */
   readonly calls: ReadonlyMap<string, 'put' | 'delete' | 'order'>
   readonly usage: WorkerUsage | null
+  readonly memory: MemoryHistory
 }
 
 /** What this supervisor remembers of a service beyond what its worker reports. */

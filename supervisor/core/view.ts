@@ -2,6 +2,7 @@
 import type { ServiceView, ShardView } from '../../shared/api.ts'
 import type { ListenSpec, ServiceProblem, ServiceStatus } from '../../shared/protocol.ts'
 import type { CertificateTurns } from './certificates.ts'
+import { type GuardPolicy, memoryProblems } from './guards.ts'
 import { certificatesDue, primaryWorkers } from './reconcile.ts'
 import type { Desired, DesiredService, Observed, ObservedWorker, ServiceRecord } from './types.ts'
 
@@ -118,7 +119,12 @@ function pendingReason(
 }
 
 /** One row for each shard that ought to exist or still has a worker. Sorted by number. */
-export function viewShards(desired: Desired, observed: Observed, cordoned: ReadonlySet<number>): ShardView[] {
+export function viewShards(
+  desired: Desired,
+  observed: Observed,
+  cordoned: ReadonlySet<number>,
+  guards: GuardPolicy,
+): ShardView[] {
   const wanted = new Map<number, number>([...desired.opening].map((shard) => [shard, 0]))
   for (const service of desired.services.values()) wanted.set(service.shard, (wanted.get(service.shard) ?? 0) + 1)
   const workers = [...observed.workers.values()]
@@ -143,6 +149,8 @@ export function viewShards(desired: Desired, observed: Observed, cordoned: Reado
       memoryBytes: worker?.usage?.memoryBytes ?? null,
       version: worker?.version ?? '',
       cordoned: cordoned.has(shard),
+      memoryGrowth: worker?.memory.growth ?? null,
+      problems: worker ? memoryProblems(worker, guards) : [],
     }
   })
 }

@@ -46,6 +46,8 @@ export function shardView(shard: number, fields: Partial<ShardView> = {}): Shard
     memoryBytes: 104_000_000,
     version: '0.1.0',
     cordoned: false,
+    memoryGrowth: null,
+    problems: [],
     ...fields,
   }
 }
