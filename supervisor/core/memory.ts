@@ -15,7 +15,7 @@ interface Hour {
   readonly services: number | null
 }
 
-export interface MemoryGrowth {
+interface MemoryGrowth {
   readonly bytesPerHour: number
   /** Epoch ms. */
   readonly since: number

@@ -69,6 +69,12 @@ describe('renderStatus', () => {
     expect(text).toMatch(/^2 +- +none +1\/1 +- +- +0 +starts in 2s$/m)
   })
 
+  it('tells below the shards what is wrong with one, whole', () => {
+    const shards = [shardView(1), shardView(2, { problems: ['Its memory has grown by 9 MiB an hour: it leaks.'] })]
+    const lines = renderStatus(statusOf([], { shards }), { colors, now, columns: 30 }).split('\n')
+    expect(lines).toContain('shard 2: Its memory has grown by 9 MiB an hour: it leaks.')
+  })
+
   it('fits into a terminal, services in trouble first', () => {
     const services = [...Array.from({ length: 50 }, (_, i) => serviceView(`s${i}`)), waiting]
     const lines = renderStatus(statusOf(services), { colors, now, rows: 20, columns: 100 }).split('\n')

@@ -3,7 +3,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import { parse, stringify } from 'yaml'
 import type { Plan } from '../../shared/api.ts'
-import { type ServiceKeys, Stack, allReady } from './stack.ts'
+import { type ServiceKeys, Stack, allReady, workerPids } from './stack.ts'
 
 let stack: Stack
 afterEach(() => stack.end())
@@ -22,7 +22,10 @@ describe('with --watch-config', () => {
   it('what plan has told is done when the file changes; a broken file changes nothing', async () => {
     stack = await Stack.create({ upstreams: 4 })
     await configure(stack.services(3))
-    await stack.startReady('--control-url', stack.lab.controlURL, '--watch-config')
+    await stack.startReady('--control-url', stack.lab.controlURL, '--watch-config', '--memory-limit', '512MiB')
+    const [pid] = workerPids(await stack.status())
+    const cmdline = (await readFile(`/proc/${String(pid)}/cmdline`, 'utf8')).split('\0')
+    expect(cmdline).toEqual(expect.arrayContaining(['--memory-limit', String(512 * 1024 * 1024)]))
     // The supervisor reads it with the control URL of its own command line, as a reload does.
     expect(await planned()).toEqual({ svc0: { type: 'unchanged' }, svc1: { type: 'unchanged' }, svc2: { type: 'unchanged' } })
     const before = await stack.status()

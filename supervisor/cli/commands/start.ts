@@ -14,6 +14,7 @@ import { createCredentials } from '../../effects/credential.ts'
 import { createFleet } from '../../effects/fleet.ts'
 import { lockStateDir } from '../../effects/lock.ts'
 import { openLogFile } from '../../effects/logFile.ts'
+import { openFileLimit, openFilesProblem } from '../../effects/openFiles.ts'
 import {
   logDirectory,
   prepareDirectories,
@@ -58,6 +59,8 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
   const release = await lockStateDir(settings.stateDir)
   const output = await createStartOutput(process.stderr, openLogFile(logDirectory(settings.stateDir)))
   for (const note of notes) output.log.warn(renderDiagnostics([note], text).trimEnd())
+  const tooFewFiles = openFilesProblem(await openFileLimit(), config.services.length, settings)
+  if (tooFewFiles !== '') output.log.warn(tooFewFiles)
 
   const credentials = createCredentials({ env: process.env, keyAPIURL: settings.keyAPIURL })
   const loop: Loop = new Loop(
