@@ -6,6 +6,7 @@
  * | GET /v1/status | Status |
  * | GET /v1/watch | one Status a line (NDJSON): now, and after each change (at most 4 a second) |
  * | POST /v1/reload | ReloadResult; 422 with ErrorReply when the config was refused (what runs stays) |
+ * | POST /v1/plan, body PlanRequest | Plan: what a reload of this text would do; 422 as for reload |
  * | POST /v1/stop?leaveWorkers=true|false | 202; the process exits when done |
  * | POST /v1/move?service=NAME&to=SHARD|new | Decision: the move is in the journal; 409 when it cannot be |
  * | POST /v1/rebalance?dryRun=true|false | Decision, on the newest samples and without regard to cooldowns |
@@ -68,6 +69,11 @@ export const ShardView = z.object({
   version: z.string(),
   cordoned: z.boolean().describe('it gets nothing new'),
   suspected: z.boolean().describe('one of its services may be what ends its worker'),
+  memoryGrowth: z
+    .object({ bytesPerHour: z.number(), since: z.number().describe('epoch ms') })
+    .nullable()
+    .describe('beyond what its number of services explains; null when there is none'),
+  problems: z.array(z.string()).describe('one sentence or two each, with the remedy'),
 })
 
 const Shard = z.number().int().min(1)
@@ -77,7 +83,7 @@ export const PlannedMove = z.object({ name: z.string(), from: Shard, to: Shard }
 
 /** What was decided, why, and what it is expected to do. */
 export const Decision = z.object({
-  verdict: z.enum(['relieve', 'scale', 'level', 'merge', 'manual', 'corner', 'none']),
+  verdict: z.enum(['replace', 'relieve', 'scale', 'level', 'merge', 'manual', 'corner', 'none']),
   reason: z.string().describe('for the operator, in a sentence; with "none", why not'),
   moves: z.array(PlannedMove),
   expected: z.array(z.object({ shard: Shard, beforePercent: Percent, afterPercent: Percent })),
@@ -146,6 +152,50 @@ export const ReloadResult = z.object({
 
 export const UpgradeResult = z.object({ shards: z.array(Shard) })
 
+/** A configuration to look at. It is read as the supervisor reads its own, but for the flags that are given here. */
+export const PlanRequest = z.object({
+  file: z.string().describe('what messages call it'),
+  text: z.string(),
+  flags: z.record(z.string(), z.union([z.string(), z.boolean()])).describe('as commander names them'),
+})
+
+/**
+ * How much a change of a service disturbs, from least to most: `proxy` is swapped in place and touches no connection;
+ * a `listener` is replaced and its connections end; the `node` restarts and keeps name and addresses; `identity`: a new node.
+ */
+export const Disturbance = z.enum(['proxy', 'listener', 'node', 'identity'])
+
+const Fields = z.array(z.string()).describe('names of what changes in the spec; values may be secret')
+
+export const PlannedChange = z.discriminatedUnion('type', [
+  z.object({ type: z.enum(['added', 'removed', 'unchanged']) }),
+  z.object({ type: z.literal('changed'), disturbs: Disturbance, fields: Fields }),
+  z.object({ type: z.literal('moved'), from: Shard, disturbs: Disturbance, fields: Fields }),
+])
+
+/** What a configuration would make of what is there. */
+export const Plan = z.object({
+  comparedWith: z.enum(['supervisor', 'stateFile', 'nothing']),
+  shardSize: z.number().int(),
+  services: z
+    .array(
+      z.object({
+        name: z.string(),
+        shard: Shard,
+        weight: z.number(),
+        group: z.string(),
+        upstream: z.string(),
+        change: PlannedChange,
+      }),
+    )
+    .describe('by shard and name; removed services stand where they are'),
+  notes: z.array(z.string()).describe('e.g. settings that take effect only at a restart'),
+})
+
+export type PlanRequest = z.infer<typeof PlanRequest>
+export type Disturbance = z.infer<typeof Disturbance>
+export type PlannedChange = z.infer<typeof PlannedChange>
+export type Plan = z.infer<typeof Plan>
 export type PlannedMove = z.infer<typeof PlannedMove>
 export type Decision = z.infer<typeof Decision>
 export type DecisionRecord = z.infer<typeof DecisionRecord>

@@ -5,6 +5,7 @@
  */
 import * as z from 'zod'
 import { readAccessRule } from './accessRule.ts'
+import { parseByteSize } from './byteSize.ts'
 import { parseDuration } from './duration.ts'
 
 /** What the reader of the file must know of a schema and zod does not: see supervisor/config/readAs.ts. */
@@ -28,6 +29,12 @@ const durationWithin = (leastMs: number, mostMs: number, words: string) =>
     const parsed = parseDuration(text)
     return 'problem' in parsed || (parsed.ms >= leastMs && parsed.ms <= mostMs)
   }, words)
+
+/** An amount of memory. */
+const ByteSize = z
+  .string()
+  .refine((text) => parseByteSize(text) !== null, 'want bytes with a unit, as in 512MiB, or 0')
+  .meta({ examples: ['512MiB', '1.5GiB'] })
 
 const Text = z.string()
 const Strings = z.array(Text)
@@ -291,6 +298,10 @@ export const SupervisorConfig = withNotes(
     settleTime: durationWithin(0, 86_400_000, 'want at most 24h')
       .default('1m')
       .describe('How long a shard is watched after a move, or after its worker has started, before it gives or takes another.'),
+    memoryLimit: ByteSize.default('0').describe(
+      'Most memory of a worker (resident set), as in 512MiB. It collects garbage harder near it, and is replaced above it; 0 for no limit.',
+    ),
+    watchConfig: z.boolean().default(false).describe('Reload when the configuration file changes.'),
     certificatesPerWeek: whole(1, 10_000)
       .default(50)
       .describe("How many nodes of a tailnet may get a first certificate within a week: Let's Encrypt's limit."),

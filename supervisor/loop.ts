@@ -2,18 +2,19 @@
  * The loop: events -> observe -> reconcile -> execute. The only owner of state. One tick at a time, one timer, and between
  * two events nothing runs.
  */
-import type { Decision, ReloadResult, ServiceView, Status } from '../shared/api.ts'
+import type { Decision, Plan, PlanRequest, ReloadResult, ServiceView, Status } from '../shared/api.ts'
 import type { ResolvedConfig, ResolvedService } from './config/parseConfig.ts'
 import { type Judgement, judge, leaveSuspects, placeApart, release } from './core/culprit.ts'
 import type { Death } from './core/culpritRecord.ts'
 import { begin, clearBackoff, forget, observe } from './core/observe.ts'
+import { guardMemory } from './core/guards.ts'
 import { recallRates, rememberRates } from './core/loads.ts'
 import { type MovePolicy, type MoveStep, advanceMoves, openingShards } from './core/moves.ts'
+import { makePlan } from './core/plan.ts'
 import type { Clock, Fleet, Operator } from './core/ports.ts'
 import { type RebalancePolicy, type Snapshot, defaultRebalancing, rebalance } from './core/rebalance.ts'
 import {
   OrderError,
-  type Rebalancing,
   forgetServices,
   orderDrain,
   orderMove,
@@ -35,6 +36,7 @@ import {
   type Observed,
   type Patience,
   type Policy,
+  type Rebalancing,
   type Remembered,
   nothingObserved,
 } from './core/types.ts'
@@ -48,6 +50,8 @@ export interface LoopPorts {
   readonly createFleet: (post: (event: Event) => void) => Fleet
   /** Reads the configuration again; rejects with a ConfigError. */
   readonly loadConfig: () => Promise<ResolvedConfig>
+  /** Reads another one in its place; rejects in the same way. */
+  readonly readConfig: (request: PlanRequest) => Promise<ResolvedConfig>
   /** Writes what has to outlive this supervisor; rejects when it cannot, and then nothing has changed. */
   readonly save: (state: Remembered) => Promise<void>
   /** The auth key of a service; undefined when it has none and a person has to log the node in. Rejects with the reason. */
@@ -73,9 +77,16 @@ const READY_TIMEOUT_MS = 60_000
 const JOURNAL_AGAIN_MS = 5000
 
 /** Which settings a running worker has taken over for good: a change reaches it at its next start. */
-const WORKER_SETTINGS = ['startConcurrency', 'gcPercent', 'ignoreInterfaces', 'logUpload', 'portMapping'] as const
+const WORKER_SETTINGS = [
+  'startConcurrency',
+  'gcPercent',
+  'memoryLimitBytes',
+  'ignoreInterfaces',
+  'logUpload',
+  'portMapping',
+] as const
 /** Which settings this process has taken over until its end. */
-const OWN_SETTINGS = ['prometheusAddr', 'workerBinary', 'sampleIntervalMs', 'keyAPIURL'] as const
+const OWN_SETTINGS = ['prometheusAddr', 'workerBinary', 'sampleIntervalMs', 'watchConfig', 'keyAPIURL'] as const
 
 /**
  * Runs services until told to stop. Order of calls: new, `start`; then `reload`, `stop` and the rest as they come. `done`
@@ -182,8 +193,7 @@ export class Loop implements Operator {
     const services = new Map(config.services.map((service) => [service.name, service]))
     const names = new Set(services.keys())
     const { placement: old, rebalancing } = this.#remembered
-    const { settings } = config
-    const apart = placeApart(config.services, this.#remembered, this.#observed, settings, this.#ports.clock.now())
+    const apart = this.#place(config)
     const { placement } = apart
     await this.#remember({ ...apart, rebalancing: forgetServices(rebalancing, names) })
     const before = this.#services
@@ -218,6 +228,10 @@ export class Loop implements Operator {
     return result
   }
 
+  #place({ services, settings }: ResolvedConfig) {
+    return placeApart(services, this.#remembered, this.#observed, settings, this.#ports.clock.now())
+  }
+
   /** Makes Desired of the configuration and of what is remembered. */
   #desire(phase = this.#desired.phase): void {
     const services = new Map<string, DesiredService>()
@@ -239,6 +253,17 @@ export class Loop implements Operator {
         this.#requestTick()
         throw error
       }
+    })
+  }
+
+  plan(request: PlanRequest): Promise<Plan> {
+    return this.#change(async () => {
+      const config = await this.#ports.readConfig(request)
+      refuseOtherDirectories(this.#config, config)
+      const specs = new Map([...this.#services].map(([name, { spec }]) => [name, spec]))
+      const previous = { source: 'supervisor', placement: this.#remembered.placement, specs } as const
+      const plan = makePlan(config.services, this.#place(config).placement, previous, config.settings)
+      return { ...plan, notes: laterSettings(this.#config, config) }
     })
   }
 
@@ -385,7 +410,7 @@ export class Loop implements Operator {
       prometheusAddr: settings.prometheusAddr,
       shardSize: settings.shardSize,
       services,
-      shards: viewShards(this.#desired, this.#observed, this.#remembered.rebalancing.cordoned, suspects),
+      shards: viewShards(this.#desired, this.#observed, this.#remembered.rebalancing.cordoned, suspects, settings),
       moves: viewMoves(this.#remembered.moves),
       rebalancing: viewRebalancing(this.#remembered.rebalancing, this.#decision),
       journalError: this.#journal.problem,
@@ -479,7 +504,10 @@ export class Loop implements Operator {
     else if (rebalancing.paused) this.#decision = idle('paused by the operator')
     else if (moves.size > 0) this.#decision = idle('services are on their way')
     else if (rebalancing.upgrade) this.#decision = idle('workers are being replaced')
-    else this.#decision = rebalance(snapshot, this.#rebalancePolicy(), now)
+    else {
+      const guarded = guardMemory(this.#desired, this.#observed, measured, this.#config.settings, now)
+      this.#decision = guarded ?? rebalance(snapshot, this.#rebalancePolicy(), now)
+    }
     if (this.#decision.moves.length > 0) await this.#take(this.#decision, measured)
     else if (measured !== rebalancing) await this.#remember({ rebalancing: measured })
   }

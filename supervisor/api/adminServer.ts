@@ -6,6 +6,7 @@ import { mkdirSync, statSync, unlinkSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
+import type { PlanRequest } from '../../shared/api.ts'
 import type { ErrorReply } from '../../shared/protocol.ts'
 import { ConfigError } from '../config/diagnostic.ts'
 import type { Operator } from '../core/ports.ts'
@@ -34,7 +35,6 @@ export async function startAdminServer({
   }
   const feed = createWatchFeed(operator)
   const server = createServer((request, response) => {
-    request.resume()
     handle(request, response).catch((error: unknown) => {
       if (response.headersSent) response.destroy()
       else sendError(response, error)
@@ -45,6 +45,7 @@ export async function startAdminServer({
     const [path = '', queryText = ''] = (request.url ?? '').split('?', 2)
     const query = new URLSearchParams(queryText)
     const call = `${request.method ?? ''} ${path}`
+    if (call !== 'POST /v1/plan') request.resume()
     switch (call) {
       case 'GET /v1/status':
         sendJSON(response, 200, operator.status())
@@ -54,6 +55,9 @@ export async function startAdminServer({
         return
       case 'POST /v1/reload':
         sendJSON(response, 200, await operator.reload())
+        return
+      case 'POST /v1/plan':
+        sendJSON(response, 200, await operator.plan(await readPlanRequest(request)))
         return
       case 'POST /v1/move': {
         const to = readText(query, 'to') === 'new' ? 'new' : readCount(query, 'to')
@@ -171,7 +175,27 @@ function sendJSON(response: ServerResponse, status: number, body: unknown): void
   response.writeHead(status, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) }).end(text)
 }
 
-/** A query that does not say what it should. */
+/** A configuration, which may be as big as a file of it may, with every character escaped. */
+const MOST_BODY_BYTES = 6 * 16 * 1024 * 1024
+
+async function readPlanRequest(request: IncomingMessage): Promise<PlanRequest> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    chunks.push(chunk)
+    size += chunk.length
+    if (size > MOST_BODY_BYTES) throw new BadRequestError('the body is too big for a configuration')
+  }
+  // Loaded only now: it comes with all the schemas of the API, which `start` need not hold in memory.
+  const { PlanRequest } = await import('../../shared/api.ts')
+  try {
+    return PlanRequest.parse(JSON.parse(Buffer.concat(chunks).toString()))
+  } catch {
+    throw new BadRequestError('the body is no PlanRequest; see shared/api.ts')
+  }
+}
+
+/** A query or body that does not say what it should. */
 class BadRequestError extends Error {
   override readonly name = 'BadRequest'
 }

@@ -47,6 +47,12 @@ export function createSupervisorMetrics(): (status: Status) => Promise<string> {
   const shardReady = gauge('tsnsrv_sup_shard_ready', 'Services of the shard that are ready.', 'shard')
   const shardCpu = gauge('tsnsrv_sup_shard_cpu_percent', 'CPU of the worker in per cent of one core, moving average.', 'shard')
   const shardMemory = gauge('tsnsrv_sup_shard_memory_bytes', 'Resident memory of the worker.', 'shard')
+  const shardGrowth = gauge(
+    'tsnsrv_sup_shard_memory_growth_bytes_per_hour',
+    'By how much the memory of the worker grows without end; 0 while it does not.',
+    'shard',
+  )
+  const shardProblems = gauge('tsnsrv_sup_shard_problems', 'What is wrong with the worker of the shard, as in status.', 'shard')
   const shardRestarts = counter(
     'tsnsrv_sup_shard_restarts_total',
     'Workers of the shard that ended without being told to.',
@@ -92,6 +98,8 @@ export function createSupervisorMetrics(): (status: Status) => Promise<string> {
       shardReady.set(labels, shard.ready)
       shardRestarts.inc(labels, shard.restarts)
       shardCordoned.set(labels, Number(shard.cordoned))
+      shardGrowth.set(labels, shard.memoryGrowth?.bytesPerHour ?? 0)
+      shardProblems.set(labels, shard.problems.length)
       if (shard.cpuPercent !== null) shardCpu.set(labels, shard.cpuPercent)
       if (shard.memoryBytes !== null) shardMemory.set(labels, shard.memoryBytes)
     }

@@ -1,77 +1,17 @@
-/** What a configuration would make of what is there now. Pure; rendering included. */
-import type { Placement } from '../core/types.ts'
+/** A plan as people read it. Pure. */
+import type { Disturbance, Plan } from '../../shared/api.ts'
 import { count, formatTable } from './format.ts'
 import { type Colors, plain } from './terminal.ts'
 
-/** A service as the configuration wants it. */
-export interface PlannedService {
-  readonly name: string
-  readonly weight: number
-  readonly group: string
-  readonly upstream: string
-  readonly spec: { readonly specHash: string }
-}
-
-/** What the plan is compared with. */
-export interface Previous {
-  readonly source: 'supervisor' | 'stateFile' | 'nothing'
-  readonly placement: Placement
-  /** Of the services that run; missing where that is not known. */
-  readonly specHashes: ReadonlyMap<string, string>
-}
-
-/** What happens to a service; `node`, `listener` and `proxy` are what of it changes, in falling order of disturbance. */
-type Change =
-  | { readonly type: 'added' | 'removed' | 'unchanged' }
-  | { readonly type: 'changed'; readonly part: 'node' | 'listener' | 'proxy' | 'unknown' }
-  | { readonly type: 'moved'; readonly from: number }
-
-export interface PlanRow {
-  readonly name: string
-  readonly shard: number
-  readonly weight: number
-  readonly group: string
-  readonly upstream: string
-  readonly change: Change
-}
-
-/** Rows sorted by shard and name; removed services stand where they are now. */
-export function makePlan(services: readonly PlannedService[], placement: Placement, previous: Previous): PlanRow[] {
-  const wanted = new Set(services.map((service) => service.name))
-  const rows = services.map(({ name, weight, group, upstream, spec }): PlanRow => {
-    const shard = placement.get(name)
-    if (shard === undefined) throw new Error(`service ${name} was given no shard`)
-    return { name, shard, weight, group, upstream, change: changeOf(name, shard, spec.specHash, previous) }
-  })
-  for (const [name, shard] of previous.placement) {
-    if (!wanted.has(name)) rows.push({ name, shard, weight: 0, group: '', upstream: '', change: { type: 'removed' } })
-  }
-  return rows.sort((a, b) => a.shard - b.shard || (a.name < b.name ? -1 : 1))
-}
-
-function changeOf(name: string, shard: number, specHash: string, { placement, specHashes }: Previous): Change {
-  const from = placement.get(name)
-  if (from === undefined) return { type: 'added' }
-  if (from !== shard) return { type: 'moved', from }
-  const running = specHashes.get(name)
-  if (running === undefined || running === specHash) return { type: 'unchanged' }
-  return { type: 'changed', part: changedPart(running, specHash) }
-}
-
-/** A specHash is made of the hashes of node, listeners and proxy, so that two of them tell what a change disturbs. */
-function changedPart(before: string, after: string): 'node' | 'listener' | 'proxy' | 'unknown' {
-  const [old, next] = [before.split('-'), after.split('-')]
-  if (old.length !== 3 || next.length !== 3) return 'unknown'
-  if (old[0] !== next[0]) return 'node'
-  return old[1] === next[1] ? 'proxy' : 'listener'
-}
+type PlanRow = Plan['services'][number]
 
 /** The plan by shards, and a sum below. Services that stay as they are are only named. */
-export function renderPlan(rows: readonly PlanRow[], previous: Previous, shardSize: number, colors: Colors): string {
+export function renderPlan({ services, shardSize, comparedWith, notes }: Plan, colors: Colors): string {
   const shards = new Map<number, PlanRow[]>()
-  for (const row of rows) shards.set(row.shard, [...(shards.get(row.shard) ?? []), row])
+  for (const row of services) shards.set(row.shard, [...(shards.get(row.shard) ?? []), row])
   const lines = [...shards].flatMap(([shard, members]) => [...renderShard(shard, members, shardSize, colors), ''])
-  return [...lines, ...renderSum(rows, previous, colors)].join('\n')
+  const remarks = notes.map((note) => colors.yellow(`note: ${plain(note)}`))
+  return [...lines, renderSum(services, colors), ...remarks, colors.dim(COMPARED_WITH[comparedWith])].join('\n')
 }
 
 function renderShard(shard: number, rows: readonly PlanRow[], shardSize: number, colors: Colors): string[] {
@@ -98,29 +38,36 @@ function renderChanges(rows: readonly PlanRow[], colors: Colors): string[] {
       case 'removed':
         return [[{ text: '  -', paint: colors.red }, row.name, 'stops']]
       case 'changed':
-        return [[{ text: '  ~', paint: colors.yellow }, row.name, DISTURBANCE[change.part]]]
-      case 'moved':
-        return [[{ text: ' ->', paint: colors.cyan }, row.name, `from shard ${change.from}: its node restarts here`]]
+        return [[{ text: '  ~', paint: colors.yellow }, row.name, `${DISTURBANCE[change.disturbs]}: ${list(change.fields)}`]]
+      case 'moved': {
+        const fields = change.fields.length === 0 ? '' : `, changed: ${list(change.fields)}`
+        return [
+          [{ text: ' ->', paint: colors.cyan }, row.name, `from shard ${change.from}: ${DISTURBANCE[change.disturbs]}${fields}`],
+        ]
+      }
     }
   })
   return formatTable(cells)
 }
 
-const DISTURBANCE = {
+const list = (fields: readonly string[]) => plain(fields.join(', '))
+
+const DISTURBANCE: Readonly<Record<Disturbance, string>> = {
+  identity: 'a new node starts in place of this one, with other addresses, and has to log in',
   node: 'its node restarts',
-  listener: 'its listener is replaced, the node stays',
+  listener: 'its listeners are replaced, the node stays',
   proxy: 'in place, no connection is touched',
-  unknown: 'changes',
 }
 
-function renderSum(rows: readonly PlanRow[], { source }: Previous, colors: Colors): string[] {
-  const number = (type: Change['type']) => String(rows.filter(({ change }) => change.type === type).length)
-  const sum = `${number('added')} to add, ${number('changed')} to change, ${number('moved')} to move, ${number('removed')} to remove, ${number('unchanged')} to leave alone.`
-  return [colors.bold(sum), colors.dim(COMPARED_WITH[source])]
+function renderSum(rows: readonly PlanRow[], colors: Colors): string {
+  const number = (type: PlanRow['change']['type']) => String(rows.filter(({ change }) => change.type === type).length)
+  return colors.bold(
+    `${number('added')} to add, ${number('changed')} to change, ${number('moved')} to move, ${number('removed')} to remove, ${number('unchanged')} to leave alone.`,
+  )
 }
 
-const COMPARED_WITH = {
-  supervisor: 'Compared with what runs.',
+const COMPARED_WITH: Readonly<Record<Plan['comparedWith'], string>> = {
+  supervisor: 'Compared with what runs, and read as the running supervisor would: with its flags, environment and directory.',
   stateFile:
     'No supervisor runs: compared with the placement that the last one wrote, in which changes of settings cannot be seen.',
   nothing: 'No supervisor runs and none has run here: everything is new.',

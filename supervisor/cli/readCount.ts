@@ -6,6 +6,3 @@ export function readCount(text: string): number {
   if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('Want a whole number from 1.')
   return Number(text)
 }
-
-/** The number of a shard, as "status" shows it. */
-export const readShard = readCount

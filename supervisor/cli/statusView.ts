@@ -62,8 +62,10 @@ function differences<T>(
   return [...lines, ...[...known.keys()].map((gone) => `${gone}: gone`)]
 }
 
-const describeShard = ({ workerPhase, workerPid }: ShardView) =>
-  workerPid === null ? (workerPhase ?? 'no worker') : `${workerPhase ?? ''} (pid ${workerPid})`
+const describeShard = ({ workerPhase, workerPid, problems }: ShardView) =>
+  [workerPid === null ? (workerPhase ?? 'no worker') : `${workerPhase ?? ''} (pid ${workerPid})`, ...problems.map(plain)].join(
+    ', ',
+  )
 
 const describeService = ({ phase, ready, message, loginURL, ...service }: ServiceView) =>
   [phase, ...(ready ? [] : [plain(message)]), ...(loginURL === '' ? [] : [loginURL]), ...shortcomings(service).map(plain)]
@@ -150,10 +152,14 @@ function shardTable(shards: readonly ShardView[], { colors, now, columns }: Stat
         ? '-'
         : `starts in ${formatDuration(shard.respawnAt - now)}`,
   ])
-  return formatTable(
+  const problems = shards.flatMap(({ shard, problems: told }) =>
+    told.map((text) => colors.yellow(`shard ${shard}: ${plain(text)}`)),
+  )
+  const table = formatTable(
     [heading(['SHARD', 'WORKER', 'PHASE', 'READY', 'CPU', 'MEMORY', 'RESTARTS', 'UP'], colors), ...rows],
     columns,
   )
+  return [...table, ...problems]
 }
 
 function serviceTable(services: readonly ServiceView[], { colors, now, columns }: StatusViewOptions): string[] {

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path'
 import type { Command } from 'commander'
 import * as z from 'zod'
 import { ConfigFile, SupervisorConfig } from '../../shared/config.ts'
+import { parseByteSize } from '../../shared/byteSize.ts'
 import { parseDuration } from '../../shared/duration.ts'
 import { ConfigError } from './diagnostic.ts'
 import { readAs } from './readAs.ts'
@@ -36,6 +37,9 @@ export interface Settings {
   readonly maxShards: number
   readonly moveCooldownMs: number
   readonly settleTimeMs: number
+  /** Bytes; 0 for none. */
+  readonly memoryLimitBytes: number
+  readonly watchConfig: boolean
   readonly certificatesPerWeek: number
   readonly keyAPIURL: string
   /** host:port, an empty host being all interfaces; empty for no metrics. */
@@ -86,6 +90,8 @@ const SOURCES: Readonly<Record<SettingKey, Source>> = {
   maxShards: { flag: '--max-shards', value: '<count>', env: 'TSNSRV_SUP_MAX_SHARDS' },
   moveCooldown: { flag: '--move-cooldown', value: '<duration>', env: 'TSNSRV_SUP_MOVE_COOLDOWN' },
   settleTime: { flag: '--settle-time', value: '<duration>', env: 'TSNSRV_SUP_SETTLE_TIME' },
+  memoryLimit: { flag: '--memory-limit', value: '<bytes>', env: 'TSNSRV_SUP_MEMORY_LIMIT' },
+  watchConfig: { flag: '--watch-config', value: '[boolean]', env: 'TSNSRV_SUP_WATCH_CONFIG' },
   certificatesPerWeek: { flag: '--certificates-per-week', value: '<count>', env: 'TSNSRV_SUP_CERTIFICATES_PER_WEEK' },
   keyAPIURL: { flag: '--key-api-url', value: '<url>', env: 'TSNSRV_SUP_KEY_API_URL', fallbacks: ['TS_BASE_URL'] },
   prometheusAddr: { flag: '--prometheus-addr', value: '<host:port>', env: 'TSNSRV_SUP_PROMETHEUS_ADDR' },
@@ -184,6 +190,8 @@ export function resolveSettings(
     logUpload: settings.logUpload,
     portMapping: settings.portMapping,
     sampleIntervalMs: durationMs(settings.sampleInterval),
+    memoryLimitBytes: parseByteSize(settings.memoryLimit) ?? 0,
+    watchConfig: settings.watchConfig,
     keyAPIURL: settings.keyAPIURL || 'https://api.tailscale.com',
     prometheusAddr: metricsAddress(prometheusAddr),
   }

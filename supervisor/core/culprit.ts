@@ -19,13 +19,12 @@
  */
 import type { Decision } from '../../shared/api.ts'
 import type { Culprits, Death, JudgedDeath, Quarantine } from './culpritRecord.ts'
-import type { Move, Moves } from './moves.ts'
 import { type PlacedService, place } from './placement.ts'
 import type { LoadedShard, Snapshot } from './rebalance.ts'
 import { OrderError } from './rebalancing.ts'
 import { primaryWorkers } from './reconcile.ts'
 import { noFailures, recordFailure } from './restart.ts'
-import type { Desired, Observed, Placement, Remembered } from './types.ts'
+import type { Desired, Move, Moves, Observed, Placement, Remembered } from './types.ts'
 
 /** What is to be remembered from now on, and which deaths that answers. */
 export interface Judgement {

@@ -5,7 +5,7 @@
 import type { ServiceStatus } from '../../shared/protocol.ts'
 
 /** The work of a service, as known from its counters. */
-export interface Work {
+interface Work {
   /** Counters at the last look; null when only the rate is known, from an earlier supervisor. */
   readonly counted: { readonly requests: number; readonly bytes: number } | null
   /** Epoch ms of the last look at the counters. */

@@ -7,26 +7,11 @@
  * one that reads where the service was to go, and goes on.
  */
 import { primaryWorkers } from './reconcile.ts'
-import type { Desired, Observed, ObservedWorker, Placement } from './types.ts'
-
-export interface Move {
-  readonly from: number
-  readonly to: number
-  /** Why, for the operator. */
-  readonly why: string
-  /** Epoch ms. */
-  readonly queuedAt: number
-  /** Epoch ms since when it belongs to where it goes; null while it waits for its turn. */
-  readonly begunAt: number | null
-  /** What went wrong there: it is on its way back. Empty while nothing has. */
-  readonly problem: string
-}
-
-export type Moves = ReadonlyMap<string, Move>
+import type { Desired, Move, Moves, Observed, ObservedWorker, Placement } from './types.ts'
 
 export interface MovePolicy {
   readonly shardSize: number
-  /** How long a move may wait for its turn and for the worker of a new shard. */
+  /** How long a move may wait for a worker that is to take the service. */
   readonly queueTimeoutMs: number
   /** How long it may take the service to be ready on the other side. */
   readonly moveTimeoutMs: number
@@ -132,6 +117,7 @@ class MoveRound {
 
   begin(name: string, move: Move): void {
     const wanted = this.#desired.services.get(name)
+    const target = this.#primaries.get(move.to)
     // Of two full shards that exchange services one has one more than it should for a moment: whoever leaves it counts already.
     const leaving = [...this.#moves.values()].filter(({ from, begunAt }) => from === move.to && begunAt === null).length
     const members = [...this.#placement.values()].filter((shard) => shard === move.to).length - leaving
@@ -141,7 +127,7 @@ class MoveRound {
         ? `it is in shard ${String(wanted.shard)} by now`
         : members >= this.#policy.shardSize
           ? `shard ${String(move.to)} is full`
-          : this.#now >= move.queuedAt + this.#policy.queueTimeoutMs
+          : target?.phase !== 'ready' && this.#now >= move.queuedAt + this.#policy.queueTimeoutMs
             ? `shard ${String(move.to)} was not ready for it in time`
             : ''
     if (obstacle !== '') {
@@ -149,7 +135,6 @@ class MoveRound {
       return
     }
     const source = this.#primaries.get(move.from)
-    const target = this.#primaries.get(move.to)
     // A source of unknown fate still has the service, and cannot be told to let it go.
     if (target?.phase !== 'ready' || source?.phase === 'unknown' || source?.services.get(name)?.phase === 'starting') return
     if (this.#isBusy(move)) return

@@ -2,6 +2,7 @@
 import type { ServiceStatus } from '../../shared/protocol.ts'
 import { withOrder } from './certificates.ts'
 import { countWork } from './loads.ts'
+import { noMemory, recordMemory } from './memory.ts'
 import { backoffMs, noFailures, recordFailure } from './restart.ts'
 import type { Action, Event, Observed, ObservedWorker, Policy, ServiceRecord, ShardRecord } from './types.ts'
 
@@ -160,6 +161,7 @@ function blankWorker(id: string, shard: number, now: number): ObservedWorker {
     services: new Map(),
     calls: new Map(),
     usage: null,
+    memory: noMemory,
   }
 }
 
@@ -223,7 +225,8 @@ function withUsage(
     if (!worker || !Number.isFinite(sample.cpuPercent) || sample.cpuPercent < 0) continue
     const old = worker.usage?.cpuPercent ?? sample.cpuPercent
     const cpuPercent = old + SAMPLE_WEIGHT * (sample.cpuPercent - old)
-    next.set(id, { ...worker, usage: { cpuPercent, memoryBytes: sample.memoryBytes, at: now } })
+    const memory = recordMemory(worker.memory, sample.memoryBytes, worker.services.size, now)
+    next.set(id, { ...worker, usage: { cpuPercent, memoryBytes: sample.memoryBytes, at: now }, memory })
   }
   return next
 }

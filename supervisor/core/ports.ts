@@ -1,5 +1,5 @@
 /** What the pure core and the loop ask of the outside. Effects implement these; tests put fakes in their place. */
-import type { Decision, ReloadResult, Status } from '../../shared/api.ts'
+import type { Decision, Plan, PlanRequest, ReloadResult, Status } from '../../shared/api.ts'
 import type { ServiceSpec, ServiceStatus } from '../../shared/protocol.ts'
 
 /** The running supervisor as the admin API, the metrics endpoint and the signal handlers see it. */
@@ -10,6 +10,8 @@ export interface Operator {
   onChange(listener: () => void): () => void
   /** Reads the config again and applies what changed. Rejects with a ConfigError, and changes nothing, when it is refused. */
   reload(): Promise<ReloadResult>
+  /** What a reload of this text would do. Rejects as `reload` does, and never changes anything. */
+  plan(request: PlanRequest): Promise<Plan>
   /** Moves one service. This and what follows reject with an OrderError when it cannot be, and then change nothing. */
   move(name: string, to: number | 'new'): Promise<Decision>
   /** Decides at once, without regard to cooldowns and budget; with `dryRun`, moves nothing. */

@@ -3,37 +3,11 @@
  */
 import type { Decision, DecisionRecord, MoveView, RebalancingView } from '../../shared/api.ts'
 import { shareCPU } from './loads.ts'
-import type { EndedMove, Moves } from './moves.ts'
+import type { EndedMove } from './moves.ts'
 import { place } from './placement.ts'
 import type { LoadedShard, Snapshot } from './rebalance.ts'
 import { primaryWorkers } from './reconcile.ts'
-import type { Desired, Observed, ObservedWorker } from './types.ts'
-import type { Upgrade } from './upgrade.ts'
-
-/** What has to outlive the supervisor, beside placement and journal. */
-export interface Rebalancing {
-  /** Nothing moves unless the operator says so. */
-  readonly paused: boolean
-  /** Shards that get nothing new. */
-  readonly cordoned: ReadonlySet<number>
-  /** How many shards there are to be, by the operator's word; null for as many as the load wants. */
-  readonly scaledTo: number | null
-  /** Epoch ms of each service's last move. */
-  readonly movedAt: ReadonlyMap<string, number>
-  /** Workers that are being replaced; null when none are. */
-  readonly upgrade: Upgrade | null
-  /** Latest first. */
-  readonly decisions: readonly DecisionRecord[]
-}
-
-export const notRebalanced: Rebalancing = {
-  paused: false,
-  cordoned: new Set(),
-  scaledTo: null,
-  movedAt: new Map(),
-  upgrade: null,
-  decisions: [],
-}
+import type { Desired, Moves, Observed, ObservedWorker, Rebalancing } from './types.ts'
 
 const MOST_DECISIONS = 50
 

@@ -2,13 +2,12 @@
  * The data that the loop turns around: Desired (what the configuration and the placement ask for) and Observed (a fold of
  * events). Both are plain and never mutated; times are epoch milliseconds.
  */
-import type { WorkerPhase } from '../../shared/api.ts'
+import type { DecisionRecord, WorkerPhase } from '../../shared/api.ts'
 import type { ServiceStatus, WorkerState } from '../../shared/protocol.ts'
 import type { CertificateOrders } from './certificates.ts'
 import { type Culprits, type Death, noCulprits } from './culpritRecord.ts'
 import type { Works } from './loads.ts'
-import type { Moves } from './moves.ts'
-import { notRebalanced, type Rebalancing } from './rebalancing.ts'
+import type { MemoryHistory } from './memory.ts'
 import type { BackoffPolicy, FailureCount } from './restart.ts'
 
 /** Which shard each service belongs to. Shards are numbered from 1; a shard that holds nothing does not exist. */
@@ -70,6 +69,7 @@ export interface ObservedWorker {
   /** Calls begun and not answered yet, by service. */
   readonly calls: ReadonlyMap<string, 'put' | 'delete' | 'order'>
   readonly usage: WorkerUsage | null
+  readonly memory: MemoryHistory
 }
 
 /** What this supervisor remembers of a service beyond what its worker reports. */
@@ -103,6 +103,57 @@ export interface Observed {
   readonly works: Works
   /** Ends of workers that have not been judged yet: their shards wait for that before they get another. */
   readonly deaths: readonly Death[]
+}
+
+/** A service on its way from one shard to another: a record of the journal. */
+export interface Move {
+  readonly from: number
+  readonly to: number
+  /** Why, for the operator. */
+  readonly why: string
+  /** Epoch ms. */
+  readonly queuedAt: number
+  /** Epoch ms since when it belongs to where it goes; null while it waits for its turn. */
+  readonly begunAt: number | null
+  /** What went wrong there: it is on its way back. Empty while nothing has. */
+  readonly problem: string
+}
+
+export type Moves = ReadonlyMap<string, Move>
+
+/** A rolling upgrade: see upgrade.ts. */
+export interface Upgrade {
+  /** Shards whose worker is still to be replaced. */
+  readonly waiting: readonly number[]
+  /** The one whose services are on their way; null between two. */
+  readonly current: number | null
+  /** Why it does not go on; empty while it does. */
+  readonly halted: string
+}
+
+/** What has to outlive the supervisor, beside placement and journal. */
+export interface Rebalancing {
+  /** Nothing moves unless the operator says so. */
+  readonly paused: boolean
+  /** Shards that get nothing new. */
+  readonly cordoned: ReadonlySet<number>
+  /** How many shards there are to be, by the operator's word; null for as many as the load wants. */
+  readonly scaledTo: number | null
+  /** Epoch ms of each service's last move. */
+  readonly movedAt: ReadonlyMap<string, number>
+  /** Workers that are being replaced; null when none are. */
+  readonly upgrade: Upgrade | null
+  /** Latest first. */
+  readonly decisions: readonly DecisionRecord[]
+}
+
+export const notRebalanced: Rebalancing = {
+  paused: false,
+  cordoned: new Set(),
+  scaledTo: null,
+  movedAt: new Map(),
+  upgrade: null,
+  decisions: [],
 }
 
 /** What has to outlive the supervisor. */

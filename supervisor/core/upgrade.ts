@@ -6,15 +6,7 @@
 import type { Decision } from '../../shared/api.ts'
 import type { Snapshot } from './rebalance.ts'
 import { freeShard } from './rebalancing.ts'
-
-export interface Upgrade {
-  /** Shards whose worker is still to be replaced. */
-  readonly waiting: readonly number[]
-  /** The one whose services are on their way; null between two. */
-  readonly current: number | null
-  /** Why it does not go on; empty while it does. */
-  readonly halted: string
-}
+import type { Upgrade } from './types.ts'
 
 export interface UpgradeStep {
   /** Null when all is done. */

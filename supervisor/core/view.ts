@@ -3,6 +3,7 @@ import type { ServiceView, ShardView } from '../../shared/api.ts'
 import type { ListenSpec, ServiceProblem, ServiceStatus } from '../../shared/protocol.ts'
 import type { CertificateTurns } from './certificates.ts'
 import type { Culprits } from './culpritRecord.ts'
+import { type GuardPolicy, memoryProblems } from './guards.ts'
 import { certificatesDue, primaryWorkers } from './reconcile.ts'
 import type { Desired, DesiredService, Observed, ObservedWorker, ServiceRecord } from './types.ts'
 
@@ -139,6 +140,7 @@ export function viewShards(
   observed: Observed,
   cordoned: ReadonlySet<number>,
   suspects: Culprits['suspects'],
+  guards: GuardPolicy,
 ): ShardView[] {
   const wanted = new Map<number, number>([...desired.opening].map((shard) => [shard, 0]))
   for (const service of desired.services.values()) wanted.set(service.shard, (wanted.get(service.shard) ?? 0) + 1)
@@ -165,6 +167,8 @@ export function viewShards(
       version: worker?.version ?? '',
       cordoned: cordoned.has(shard),
       suspected: suspects.has(shard),
+      memoryGrowth: worker?.memory.growth ?? null,
+      problems: worker ? memoryProblems(worker, guards) : [],
     }
   })
 }

@@ -1,6 +1,6 @@
 /** The client side of the admin API: what the commands of the CLI talk to a running supervisor with. */
 import { join } from 'node:path'
-import { Decision, ReloadResult, Status, UpgradeResult } from '../../shared/api.ts'
+import { Decision, Plan, type PlanRequest, ReloadResult, Status, UpgradeResult } from '../../shared/api.ts'
 import { ErrorReply } from '../../shared/protocol.ts'
 import { createSocketClient, SocketError } from './socketClient.ts'
 
@@ -38,6 +38,7 @@ export interface AdminClient {
   /** Hands over the status now and after each change. Resolves when the supervisor ends or `signal` is aborted. */
   watch(onStatus: (status: Status) => void, signal: AbortSignal): Promise<void>
   reload(): Promise<ReloadResult>
+  plan(request: PlanRequest): Promise<Plan>
   /** These order something, and reject with a RefusedError of status 409 when it cannot be. */
   move(name: string, to: number | 'new'): Promise<Decision>
   rebalance(options: { dryRun: boolean }): Promise<Decision>
@@ -64,8 +65,8 @@ export function createAdminClient(runDir: string): AdminClient {
   const socketPath = adminSocketPath(runDir)
   const client = createSocketClient(socketPath)
 
-  async function call(method: string, path: string, timeoutMs?: number): Promise<unknown> {
-    const { status, body } = await client.request(method, path, timeoutMs === undefined ? {} : { timeoutMs }).catch(explain)
+  async function call(method: string, path: string, options: { timeoutMs?: number; body?: unknown } = {}): Promise<unknown> {
+    const { status, body } = await client.request(method, path, options).catch(explain)
     if (status < 300) return body
     const refused = ErrorReply.safeParse(body)
     if (refused.success) throw new RefusedError(status, refused.data.reason, refused.data.message)
@@ -88,7 +89,8 @@ export function createAdminClient(runDir: string): AdminClient {
       const onLine = (value: unknown) => onStatus(Status.parse(value))
       return client.lines('/v1/watch', onLine, signal, { maxLineBytes: MAX_STATUS_BYTES }).catch(explain)
     },
-    reload: async () => ReloadResult.parse(await call('POST', '/v1/reload', RELOAD_TIMEOUT_MS)),
+    reload: async () => ReloadResult.parse(await call('POST', '/v1/reload', { timeoutMs: RELOAD_TIMEOUT_MS })),
+    plan: async (request) => Plan.parse(await call('POST', '/v1/plan', { timeoutMs: RELOAD_TIMEOUT_MS, body: request })),
     move: async (name, to) => Decision.parse(await order('move', { service: name, to })),
     rebalance: async ({ dryRun }) => Decision.parse(await order('rebalance', { dryRun })),
     drain: async (shard) => Decision.parse(await order('drain', { shard })),

@@ -20,14 +20,18 @@ export interface LoadedConfig extends Pick<ParsedConfig, 'config' | 'notes'> {
  * Rejects with a ConfigError that says everything that is wrong.
  */
 export async function loadConfig(path: string, overrides: Overrides): Promise<LoadedConfig> {
-  const text = await readConfigText(path)
+  return understandConfig(await readConfigText(path), path, overrides)
+}
+
+/** The same for a text that was read already; `path` is what messages call it. */
+export async function understandConfig(text: string, path: string, overrides: Overrides): Promise<LoadedConfig> {
   const ambient = { env: process.env, cwd: process.cwd(), home: homedir(), isRoot: process.geteuid?.() === 0 }
   const { config, notes, files } = parseConfig(text, path, { ...ambient, ...overrides })
   return { config, notes: inOrder([...notes, ...(await noteFiles(files))]), text }
 }
 
 /** The text of the file. Rejects with a ConfigError when there is none. */
-async function readConfigText(path: string): Promise<string> {
+export async function readConfigText(path: string): Promise<string> {
   let bytes: Buffer
   try {
     bytes = await readLimited(path)

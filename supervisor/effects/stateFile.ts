@@ -9,8 +9,7 @@ import { join } from 'node:path'
 import * as z from 'zod'
 import { DecisionRecord, RebalancingView } from '../../shared/api.ts'
 import { noCulprits } from '../core/culpritRecord.ts'
-import { notRebalanced } from '../core/rebalancing.ts'
-import type { Remembered } from '../core/types.ts'
+import { notRebalanced, type Remembered } from '../core/types.ts'
 
 const Shard = z.number().int().min(1)
 const EpochMs = z.number()

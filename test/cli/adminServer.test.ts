@@ -4,7 +4,7 @@ import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { Status } from '../../shared/api.ts'
+import type { Plan, PlanRequest, Status } from '../../shared/api.ts'
 import { type AdminServer, startAdminServer } from '../../supervisor/api/adminServer.ts'
 import {
   type AdminClient,
@@ -99,6 +99,21 @@ describe('the admin API', () => {
 
   it('gives the status', async () => {
     expect(await client.status()).toEqual(operator.current)
+  })
+
+  it('hands a configuration over to be planned, and back what it would do', async () => {
+    const wanted: PlanRequest = { file: 'ä.yaml', text: 'services: []\n', flags: { shardSize: '3', logUpload: true } }
+    const plan: Plan = { comparedWith: 'supervisor', shardSize: 3, services: [], notes: ['a note'] }
+    const asked: PlanRequest[] = []
+    operator.onPlan = (request) => {
+      asked.push(request)
+      return Promise.resolve(plan)
+    }
+    expect(await client.plan(wanted)).toEqual(plan)
+    expect(asked).toEqual([wanted])
+    operator.onPlan = () => Promise.reject(refusedConfig())
+    await expect(client.plan(wanted)).rejects.toMatchObject({ status: 422, reason: 'ConfigError' })
+    await expect(client.plan({ file: 'x' } as PlanRequest)).rejects.toMatchObject({ status: 400 })
   })
 
   it('reloads', async () => {

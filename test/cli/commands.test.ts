@@ -1,13 +1,13 @@
 /** The commands against a real admin server, run in this process; main.ts itself in a few child processes. */
 import { execFile, spawn, spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type AdminServer, startAdminServer } from '../../supervisor/api/adminServer.ts'
+import type { PlannedChange, PlanRequest } from '../../shared/api.ts'
 import { adminSocketPath } from '../../supervisor/effects/adminClient.ts'
 import { nothingRemembered } from '../../supervisor/core/types.ts'
 import { writeStateFile } from '../../supervisor/effects/stateFile.ts'
@@ -18,7 +18,6 @@ let stateDir: string
 let runDir: string
 let operator: FakeOperator
 let server: AdminServer | undefined
-const workers: Server[] = []
 
 beforeEach(() => {
   stateDir = mkdtempSync(join(tmpdir(), 'cc-'))
@@ -31,7 +30,6 @@ beforeEach(() => {
 afterEach(async () => {
   await server?.close()
   server = undefined
-  await Promise.all(workers.splice(0).map((worker) => new Promise((resolve) => worker.close(resolve))))
   rmSync(stateDir, { recursive: true })
 })
 
@@ -253,23 +251,23 @@ describe('plan', () => {
     expect(json.services).toContainEqual(expect.objectContaining({ name: 'gone', shard: 2, change: { type: 'removed' } }))
   })
 
-  it('compares with what the workers run: changed, moved and unchanged services', async () => {
-    write(['a', 'b', 'c'])
-    operator.current = statusOf(
-      ['a', 'b', 'c'].map((name) => serviceView(name)),
-      { shards: [shardView(1)] },
-    )
+  it('has the running supervisor read the text, with the flags of the command line and without those that find it', async () => {
+    write(['a'])
+    const asked: PlanRequest[] = []
+    operator.onPlan = (request) => {
+      asked.push(request)
+      const change: PlannedChange = { type: 'changed', disturbs: 'proxy', fields: ['upstream'] }
+      const row = { name: 'a', shard: 1, weight: 1, group: '', upstream: 'http://a', change }
+      return Promise.resolve({ comparedWith: 'supervisor', shardSize: 2, services: [row], notes: ['gcPercent: later'] })
+    }
     await start()
-    const services = ['a', 'b'].map((name) => ({ name, specHash: 'of another spec' }))
-    mkdirSync(join(runDir, 'shard-1-abc123'))
-    const worker = createServer((_request, response) => response.end(JSON.stringify({ services })))
-    workers.push(worker)
-    await new Promise<void>((resolve) => worker.listen(join(runDir, 'shard-1-abc123', 'worker.sock'), resolve))
     const { stdout } = await plan('--shard-size', '2')
-    expect(stdout).toContain('1 to move')
-    expect(stdout).toMatch(/-> {2}\w {2}from shard 1: its node restarts here/)
-    expect(stdout).toMatch(/ ~ {2}\w {2}/)
-    expect(stdout).toContain('Compared with what runs.')
+    expect(asked).toEqual([{ file: config(), text: readFileSync(config(), 'utf8'), flags: { shardSize: '2' } }])
+    expect(stdout).toContain(' ~  a  in place, no connection is touched: upstream\n')
+    expect(stdout).toContain('note: gcPercent: later\nCompared with what runs, and read as the running supervisor would')
+    expect(JSON.parse((await plan('--json')).stdout)).toMatchObject({ comparedWith: 'supervisor', services: [{ name: 'a' }] })
+    operator.onPlan = () => Promise.reject(refusedConfig())
+    expect(await plan()).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('services.yaml:3:5') as string })
   })
 
   it('exits with 2 for a configuration that is refused', async () => {

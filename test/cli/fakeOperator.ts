@@ -1,5 +1,5 @@
 /** An Operator in memory: what the admin API and the metrics endpoint are tested on. */
-import type { Decision, ReloadResult, ServiceView, ShardView, Status } from '../../shared/api.ts'
+import type { Decision, Plan, PlanRequest, ReloadResult, ServiceView, ShardView, Status } from '../../shared/api.ts'
 import { ConfigError } from '../../supervisor/config/diagnostic.ts'
 import type { Operator } from '../../supervisor/core/ports.ts'
 
@@ -47,6 +47,8 @@ export function shardView(shard: number, fields: Partial<ShardView> = {}): Shard
     version: '0.1.0',
     cordoned: false,
     suspected: false,
+    memoryGrowth: null,
+    problems: [],
     ...fields,
   }
 }
@@ -100,6 +102,13 @@ export class FakeOperator implements Operator {
 
   reload(): Promise<ReloadResult> {
     return this.onReload()
+  }
+
+  /** What a plan answers or rejects with. */
+  onPlan: (request: PlanRequest) => Promise<Plan> = () => Promise.reject(new Error('no plan expected'))
+
+  plan(request: PlanRequest): Promise<Plan> {
+    return this.onPlan(request)
   }
 
   /** Orders in the order in which they came, as "<what> <arguments>"; `onOrder` answers them. */

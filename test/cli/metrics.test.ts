@@ -1,7 +1,7 @@
 import { get, request } from 'node:http'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type MetricsServer, startMetricsServer } from '../../supervisor/api/metrics.ts'
-import { FakeOperator, serviceView, statusOf } from './fakeOperator.ts'
+import { FakeOperator, serviceView, shardView, statusOf } from './fakeOperator.ts'
 
 let operator: FakeOperator
 const servers: MetricsServer[] = []
@@ -47,6 +47,15 @@ describe('the metrics endpoint', () => {
     expect(type).toBe('text/plain; version=0.0.4; charset=utf-8')
     expect(body).toContain('tsnsrv_sup_service_ready{service="blog",shard="1"} 1\n')
     expect(body).toContain('tsnsrv_requests_total{service="blog"} 7\n')
+  })
+
+  it('tells of memory that grows without end, and 0 where it does not', async () => {
+    const memoryGrowth = { bytesPerHour: 9_000_000, since: 1 }
+    operator.current = statusOf([], { shards: [shardView(1), shardView(2, { memoryGrowth, problems: ['it leaks'] })] })
+    const { body } = await fetchPath(await start('127.0.0.1:0'), '/metrics')
+    expect(body).toContain('tsnsrv_sup_shard_memory_growth_bytes_per_hour{shard="1"} 0\n')
+    expect(body).toContain('tsnsrv_sup_shard_memory_growth_bytes_per_hour{shard="2"} 9000000\n')
+    expect(body).toContain('tsnsrv_sup_shard_problems{shard="2"} 1\n')
   })
 
   it('reads the values when it is asked', async () => {

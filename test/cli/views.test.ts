@@ -2,7 +2,8 @@
 import pc from 'picocolors'
 import { describe, expect, it } from 'vitest'
 import { formatDuration, formatTable } from '../../supervisor/cli/format.ts'
-import { makePlan, type Previous, renderPlan } from '../../supervisor/cli/plan.ts'
+import type { PlannedChange } from '../../shared/api.ts'
+import { renderPlan } from '../../supervisor/cli/plan.ts'
 import { renderProgress } from '../../supervisor/cli/progress.ts'
 import { describeChanges, renderStatus } from '../../supervisor/cli/statusView.ts'
 import { colorsFor } from '../../supervisor/cli/terminal.ts'
@@ -75,6 +76,12 @@ describe('renderStatus', () => {
     expect(text).toMatch(/^2 +- +none +1\/1 +- +- +0 +starts in 2s$/m)
   })
 
+  it('tells below the shards what is wrong with one, whole', () => {
+    const shards = [shardView(1), shardView(2, { problems: ['Its memory has grown by 9 MiB an hour: it leaks.'] })]
+    const lines = renderStatus(statusOf([], { shards }), { colors, now, columns: 30 }).split('\n')
+    expect(lines).toContain('shard 2: Its memory has grown by 9 MiB an hour: it leaks.')
+  })
+
   it('fits into a terminal, services in trouble first', () => {
     const services = [...Array.from({ length: 50 }, (_, i) => serviceView(`s${i}`)), waiting]
     const lines = renderStatus(statusOf(services), { colors, now, rows: 20, columns: 100 }).split('\n')
@@ -111,65 +118,48 @@ describe('renderProgress', () => {
 })
 
 describe('plan', () => {
-  const service = (name: string, specHash: string) => ({
-    name,
-    weight: 1,
-    group: '',
-    upstream: `http://${name}`,
-    spec: { specHash },
-  })
-  const previous: Previous = {
-    source: 'supervisor',
-    placement: new Map([
-      ['same', 1],
-      ['proxied', 1],
-      ['listening', 1],
-      ['noded', 1],
-      ['moved', 1],
-      ['gone', 3],
-    ]),
-    specHashes: new Map([
-      ['same', 'a-b-c'],
-      ['proxied', 'a-b-c'],
-      ['listening', 'a-b-c'],
-      ['noded', 'a-b-c'],
-      ['moved', 'a-b-c'],
-    ]),
+  const row = (name: string, shard: number, change: PlannedChange) => {
+    return { name, shard, weight: 1, group: '', upstream: `http://${name}`, change }
   }
-  const services = [
-    service('same', 'a-b-c'),
-    service('proxied', 'a-b-X'),
-    service('listening', 'a-X-X'),
-    service('noded', 'X-X-X'),
-    service('moved', 'X-b-c'),
-    service('fresh', 'a-b-c'),
-  ]
-  const placement = new Map([
-    ['same', 1],
-    ['proxied', 1],
-    ['listening', 1],
-    ['noded', 1],
-    ['moved', 2],
-    ['fresh', 2],
-  ])
 
-  it('tells for each service what is disturbed', () => {
-    const text = renderPlan(makePlan(services, placement, previous), previous, 4, colors)
-    expect(text).toBe(`Shard 1: 4 of at most 4 services, weight 4
+  it('tells for each service what is disturbed, and what is changed', () => {
+    const text = renderPlan(
+      {
+        comparedWith: 'supervisor',
+        shardSize: 5,
+        services: [
+          row('another', 1, { type: 'changed', disturbs: 'identity', fields: ['controlURL'] }),
+          row('listening', 1, { type: 'changed', disturbs: 'listener', fields: ['http :80', 'upstream'] }),
+          row('noded', 1, { type: 'changed', disturbs: 'node', fields: ['tags'] }),
+          row('proxied', 1, { type: 'changed', disturbs: 'proxy', fields: ['upstream'] }),
+          row('same', 1, { type: 'unchanged' }),
+          row('fresh', 2, { type: 'added' }),
+          row('moved', 2, { type: 'moved', from: 1, disturbs: 'node', fields: [] }),
+          row('pushed', 2, { type: 'moved', from: 1, disturbs: 'identity', fields: ['stateDir'] }),
+          row('gone', 3, { type: 'removed' }),
+        ],
+        notes: ['gcPercent: later'],
+      },
+      colors,
+    )
+    expect(text).toBe(`Shard 1: 5 of at most 5 services, weight 5
   = same
-  ~  listening  its listener is replaced, the node stays
-  ~  noded      its node restarts
-  ~  proxied    in place, no connection is touched
+  ~  another    a new node starts in place of this one, with other addresses, and has to log in: controlURL
+  ~  listening  its listeners are replaced, the node stays: http :80, upstream
+  ~  noded      its node restarts: tags
+  ~  proxied    in place, no connection is touched: upstream
 
-Shard 2: 2 of at most 4 services, weight 2
-  +  fresh  http://fresh
- ->  moved  from shard 1: its node restarts here
+Shard 2: 3 of at most 5 services, weight 3
+  +  fresh   http://fresh
+ ->  moved   from shard 1: its node restarts
+ ->  pushed  from shard 1: a new node starts in place of this one, with other addresses, and has to log in, changed: stateDir
 
 Shard 3: ends
   -  gone  stops
 
-1 to add, 3 to change, 1 to move, 1 to remove, 1 to leave alone.
-Compared with what runs.`)
+1 to add, 4 to change, 2 to move, 1 to remove, 1 to leave alone.
+note: gcPercent: later
+Compared with what runs, and read as the running supervisor would: with its flags, environment and directory.`)
   })
 })
 

@@ -41,6 +41,7 @@ test('every setting has a flag and a variable that mean the same', () => {
     ...['--certificates-per-week', '30', '--prometheus-addr', 'off', '--rebalance', 'no', '--hot-percent', '70'],
     ...['--cold-percent', '20', '--min-shards', '2', '--max-shards', '9', '--move-cooldown', '5s'],
     ...['--settle-time', '2s'],
+    ...['--memory-limit', '512MiB', '--watch-config'],
   )
   const env = {
     TSNSRV_SUP_SHARD_SIZE: '3',
@@ -62,6 +63,8 @@ test('every setting has a flag and a variable that mean the same', () => {
     TSNSRV_SUP_LOG_UPLOAD: 'yes',
     TSNSRV_SUP_PORT_MAPPING: 'no',
     TSNSRV_SUP_SAMPLE_INTERVAL: '2s',
+    TSNSRV_SUP_MEMORY_LIMIT: '512 MiB',
+    TSNSRV_SUP_WATCH_CONFIG: 'true',
     TSNSRV_SUP_CERTIFICATES_PER_WEEK: '30',
     TSNSRV_SUP_KEY_API_URL: 'https://k.example',
     TSNSRV_SUP_PROMETHEUS_ADDR: 'off',
@@ -83,6 +86,8 @@ test('every setting has a flag and a variable that mean the same', () => {
     certificatesPerWeek: 30,
     drainTimeoutMs: 60_000,
     gcPercent: 50,
+    memoryLimitBytes: 512 * 1024 * 1024,
+    watchConfig: true,
     ignoreInterfaces: ['a*', 'b*'],
     logUpload: true,
     portMapping: false,

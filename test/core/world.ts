@@ -88,6 +88,7 @@ export class World {
         clock: this.#clock(life),
         createFleet: (post) => this.#fleet(post, life),
         loadConfig: () => Promise.resolve(loadConfig()),
+        readConfig: ({ text, file }) => Promise.resolve(parseConfig(text, file, {}).config),
         save: (state) => {
           if (life.over) return new Promise(() => undefined)
           if (this.diskIsFull) return Promise.reject(new Error('no space left on device'))

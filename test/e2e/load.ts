@@ -11,7 +11,7 @@ export interface Failure {
   readonly to: number
 }
 
-export interface LoadResult {
+interface LoadResult {
   readonly ok: number
   /** What went wrong, one line each: transport errors and answers other than 200. */
   readonly failed: readonly Failure[]

@@ -65,6 +65,7 @@ export class Playground {
             post,
           }),
         loadConfig: () => Promise.resolve(this.config),
+        readConfig: () => Promise.resolve(this.config),
         save: (state) => writeStateFile(settings.stateDir, state),
         authKey: () => Promise.resolve(undefined),
         workerVersion: () => Promise.resolve('test'),

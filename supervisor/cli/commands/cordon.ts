@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { clientCommand, withAdminClient } from '../clientCommand.ts'
-import { readShard } from '../readCount.ts'
+import { readCount } from '../readCount.ts'
 import type { Streams } from '../terminal.ts'
 
 /** `tsnsrv-sup cordon SHARD` and `uncordon SHARD` */
@@ -9,7 +9,7 @@ export function cordonCommand(streams: Streams, cordoned: boolean): Command {
     ? (['cordon', 'Let nothing new into a shard; what is in it stays.'] as const)
     : (['uncordon', 'Let services into a shard again.'] as const)
   return clientCommand(name, description)
-    .argument('<shard>', 'its number', readShard)
+    .argument('<shard>', 'its number', readCount)
     .action((shard: number, _options: unknown, command: Command) =>
       withAdminClient(command, async (client) => {
         await client.cordon(shard, cordoned)

@@ -1,14 +1,14 @@
 import type { Command } from 'commander'
 import { clientCommand, withAdminClient } from '../clientCommand.ts'
 import { followMoves } from '../followMoves.ts'
-import { readShard } from '../readCount.ts'
+import { readCount } from '../readCount.ts'
 import type { Streams } from '../terminal.ts'
 
 /** `tsnsrv-sup move SERVICE --to SHARD|new` */
 export function moveCommand(streams: Streams): Command {
   return clientCommand('move', 'Move a service to another shard, keeping its node: same key, address, port and certificate.')
     .argument('<service>', 'its name')
-    .requiredOption('--to <shard>', 'number of the shard, or "new"', (text) => (text === 'new' ? text : readShard(text)))
+    .requiredOption('--to <shard>', 'number of the shard, or "new"', (text) => (text === 'new' ? text : readCount(text)))
     .addHelpText(
       'after',
       `

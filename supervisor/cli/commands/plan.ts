@@ -1,15 +1,13 @@
-import { join } from 'node:path'
 import { Command } from 'commander'
-import * as z from 'zod'
-import type { Status } from '../../../shared/api.ts'
-import { ServiceStatus } from '../../../shared/protocol.ts'
-import { addSettingsOptions, type Settings } from '../../config/settings.ts'
+import type { Plan, PlanRequest } from '../../../shared/api.ts'
+import { addSettingsOptions } from '../../config/settings.ts'
 import { place } from '../../core/placement.ts'
+import { makePlan } from '../../core/plan.ts'
 import { createAdminClient, NoSupervisorError } from '../../effects/adminClient.ts'
-import { loadConfig } from '../../effects/configFile.ts'
-import { createSocketClient } from '../../effects/socketClient.ts'
+import { loadConfig, readConfigText } from '../../effects/configFile.ts'
 import { readStateFile } from '../../effects/stateFile.ts'
-import { makePlan, type Previous, renderPlan } from '../plan.ts'
+import { directoriesOf } from '../clientCommand.ts'
+import { renderPlan } from '../plan.ts'
 import { colorsFor, type Streams } from '../terminal.ts'
 
 /** `tsnsrv-sup plan`: what `start` or `reload` would do with a configuration. Changes nothing. */
@@ -30,52 +28,41 @@ Examples:
   $ tsnsrv-sup plan --config services.yaml --json | jq '.services[] | select(.change.type == "moved")'`,
     )
     .action(async (options: { config: string; json?: true }, command: Command) => {
-      const { config } = await loadConfig(options.config, { flags: command.opts() })
-      const { shardSize } = config.settings
-      const previous = await previousOf(config.settings)
-      const rows = makePlan(config.services, place(config.services, previous.placement, { shardSize }), previous)
-      const text = options.json
-        ? JSON.stringify({ comparedWith: previous.source, shardSize, services: rows }, null, 2)
-        : renderPlan(rows, previous, shardSize, colorsFor(streams.stdout))
-      streams.stdout.write(`${text}\n`)
+      const plan = (await planOfSupervisor(options.config, command)) ?? (await planOfStateFile(options.config, command))
+      streams.stdout.write(`${options.json ? JSON.stringify(plan, null, 2) : renderPlan(plan, colorsFor(streams.stdout))}\n`)
     })
 }
 
-/** What is there now: told by the running supervisor, or else by the last one's state file. */
-async function previousOf({ runDir, stateDir }: Settings): Promise<Previous> {
+/**
+ * What the running supervisor would do with the text: it knows what runs, and only it knows the flags, environment and working
+ * directory that a reload reads the file with. Null when none runs.
+ */
+async function planOfSupervisor(file: string, command: Command): Promise<Plan | null> {
+  const text = await readConfigText(file)
+  const { runDir } = await directoriesOf(command)
   const client = createAdminClient(runDir)
   try {
-    const status = await client.status()
-    const placed = status.services.flatMap(({ name, shard }) => (shard === null ? [] : [[name, shard] as const]))
-    return { source: 'supervisor', placement: new Map(placed), specHashes: await runningSpecHashes(status, runDir) }
+    return await client.plan({ file, text, flags: settingsFlags(command) })
   } catch (error) {
-    if (!(error instanceof NoSupervisorError)) throw error
+    if (error instanceof NoSupervisorError) return null
+    throw error
   } finally {
     client.close()
   }
-  const remembered = await readStateFile(stateDir)
-  const source = remembered ? 'stateFile' : 'nothing'
-  return { source, placement: remembered?.placement ?? new Map(), specHashes: new Map() }
 }
 
-/** The part of WorkerState that a plan needs; a worker of another version may lack the rest. */
-const RunningSpecs = z.object({ services: z.array(ServiceStatus.pick({ name: true, specHash: true })) })
+/** Compared with where the last supervisor had its services. */
+async function planOfStateFile(file: string, command: Command): Promise<Plan> {
+  const { config } = await loadConfig(file, { flags: command.opts() })
+  const remembered = await readStateFile(config.settings.stateDir)
+  const placement = remembered?.placement ?? new Map<string, number>()
+  const next = place(config.services, placement, { ...config.settings, closed: remembered?.rebalancing.cordoned ?? new Set() })
+  const source = remembered ? 'stateFile' : 'nothing'
+  return makePlan(config.services, next, { source, placement, specs: new Map() }, config.settings)
+}
 
-/** Asked of the workers themselves, as they know what they run. One that does not answer leaves its services unknown. */
-async function runningSpecHashes({ shards }: Status, runDir: string): Promise<Map<string, string>> {
-  const states = await Promise.all(
-    shards.map(async ({ workerId }) => {
-      if (workerId === null) return []
-      const client = createSocketClient(join(runDir, workerId, 'worker.sock'))
-      try {
-        const { body } = await client.request('GET', '/v1/state', { timeoutMs: 2000 })
-        return RunningSpecs.safeParse(body).data?.services ?? []
-      } catch {
-        return []
-      } finally {
-        client.close()
-      }
-    }),
-  )
-  return new Map(states.flat().map(({ name, specHash }) => [name, specHash]))
+/** What this command line says of how to run, without what concerns this command and what only finds the supervisor. */
+function settingsFlags(command: Command): PlanRequest['flags'] {
+  const others = new Set(['config', 'json', 'stateDir', 'runDir'])
+  return Object.fromEntries(Object.entries(command.opts<PlanRequest['flags']>()).filter(([name]) => !others.has(name)))
 }

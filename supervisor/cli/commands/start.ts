@@ -8,12 +8,13 @@ import { defaultPatience } from '../../core/patience.ts'
 import { nothingRemembered, type Remembered } from '../../core/types.ts'
 import { adminSocketPath } from '../../effects/adminClient.ts'
 import { systemClock } from '../../effects/clock.ts'
-import { loadConfig } from '../../effects/configFile.ts'
+import { loadConfig, understandConfig } from '../../effects/configFile.ts'
 import { sampleWorkers } from '../../effects/cpu.ts'
 import { createCredentials } from '../../effects/credential.ts'
 import { createFleet } from '../../effects/fleet.ts'
 import { lockStateDir } from '../../effects/lock.ts'
 import { openLogFile } from '../../effects/logFile.ts'
+import { openFileLimit, openFilesProblem } from '../../effects/openFiles.ts'
 import {
   logDirectory,
   prepareDirectories,
@@ -23,6 +24,7 @@ import {
   writeStateFile,
 } from '../../effects/stateFile.ts'
 import type { Log } from '../../effects/supervisorLog.ts'
+import { watchFile } from '../../effects/watchFile.ts'
 import { findWorkerBinary, readWorkerVersion } from '../../effects/workerBinary.ts'
 import { Loop } from '../../loop.ts'
 import { createStartOutput } from '../startOutput.ts'
@@ -37,7 +39,8 @@ export function startCommand(): Command {
     .addHelpText(
       'after',
       `
-Signals: TERM and INT drain and stop everything (a second one ends it at once), HUP reloads the configuration,
+Signals: TERM and INT drain and stop everything (a second one ends it at once), HUP reloads the configuration, as
+--watch-config does by itself when the file has changed,
 USR2 ends only the supervisor: its workers serve on and the next one adopts them.
 
 Examples:
@@ -56,6 +59,8 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
   const release = await lockStateDir(settings.stateDir)
   const output = await createStartOutput(process.stderr, openLogFile(logDirectory(settings.stateDir)))
   for (const note of notes) output.log.warn(renderDiagnostics([note], text).trimEnd())
+  const tooFewFiles = openFilesProblem(await openFileLimit(), config.services.length, settings)
+  if (tooFewFiles !== '') output.log.warn(tooFewFiles)
 
   const credentials = createCredentials({ env: process.env, keyAPIURL: settings.keyAPIURL })
   const loop: Loop = new Loop(
@@ -72,6 +77,8 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
           post,
         }),
       loadConfig: async () => (await load()).config,
+      readConfig: async ({ file, text: other, flags: otherFlags }) =>
+        (await understandConfig(other, file, { flags: { ...flags, ...otherFlags } })).config,
       save: (state) => writeStateFile(settings.stateDir, state),
       authKey: (service, how) => credentials.authKey(service, how),
       hasCredential: (service) => credentials.has(service),
@@ -91,6 +98,9 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
   const admin = await startAdminServer({ socketPath: adminSocketPath(settings.runDir), operator: loop })
   handleSignals(loop, output.log)
   const sampling = setInterval(() => void sample(loop), settings.sampleIntervalMs)
+  const stopWatching = settings.watchConfig
+    ? watchFile(configFile, () => void reload(loop, output.log, 'the configuration file has changed'))
+    : () => undefined
   const stopShowing = output.follow(loop)
 
   output.log.info('starting', {
@@ -111,6 +121,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
     throw error
   } finally {
     clearInterval(sampling)
+    stopWatching()
     stopShowing()
     await Promise.all([admin.close(), metrics?.close()])
     await release()
@@ -136,6 +147,7 @@ async function recall(stateDir: string, log: Log): Promise<Remembered> {
 function tuningOf(settings: Settings): string[] {
   return [
     ...['--gc-percent', String(settings.gcPercent)],
+    ...(settings.memoryLimitBytes > 0 ? ['--memory-limit', String(settings.memoryLimitBytes)] : []),
     ...['--start-concurrency', String(settings.startConcurrency)],
     ...['--ignore-interfaces', settings.ignoreInterfaces.join(',')],
     ...(settings.logUpload ? ['--log-upload'] : []),
@@ -161,16 +173,16 @@ function handleSignals(loop: Loop, log: Log): void {
     log.info('SIGUSR2: ending; the workers serve on')
     loop.stop({ leaveWorkers: true })
   })
-  process.on('SIGHUP', () => {
-    loop.reload().then(
-      (result) => {
-        log.info('reloaded', { ...result })
-      },
-      (error: unknown) => {
-        log.error(`the new configuration is refused, the old one stays:\n${(error as Error).message}`)
-      },
-    )
-  })
+  process.on('SIGHUP', () => void reload(loop, log, 'SIGHUP'))
+}
+
+/** Reloads without anybody who waits for the answer: it goes to the log, and a refusal to the status as well. */
+async function reload(loop: Loop, log: Log, why: string): Promise<void> {
+  try {
+    log.info('reloaded', { why, ...(await loop.reload()) })
+  } catch (error) {
+    log.error(`${why}: the new configuration is refused, the old one stays:\n${(error as Error).message}`)
+  }
 }
 
 async function sample(loop: Loop): Promise<void> {

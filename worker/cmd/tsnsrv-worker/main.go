@@ -43,6 +43,7 @@ type flags struct {
 	id, dir, logFile, logLevel string
 	shard                      int
 	gcPercent                  int
+	memoryLimit                uint64
 	startConcurrency           int
 	ignoreInterfaces           string
 	logUpload                  bool
@@ -60,6 +61,7 @@ func parseFlags(arguments []string, output io.Writer) (flags, error) {
 	set.StringVar(&f.logFile, "log-file", "", "file for JSON log lines, rotated by size (default: stderr)")
 	set.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error; debug logs each request")
 	set.IntVar(&f.gcPercent, "gc-percent", 2, "garbage while idle, in per cent of the live heap, but at least 16 MiB; relaxed by itself under load")
+	set.Uint64Var(&f.memoryLimit, "memory-limit", 0, "resident `bytes` near which garbage is saved; 0: no limit")
 	set.IntVar(&f.startConcurrency, "start-concurrency", 0, "how many nodes start at once; 0: all")
 	set.StringVar(&f.ignoreInterfaces, "ignore-interfaces", "", "comma-separated shell patterns of network interfaces to leave out")
 	set.BoolVar(&f.logUpload, "log-upload", false, "upload the nodes' logs to Tailscale")
@@ -130,7 +132,7 @@ func run(f flags) error {
 		logger.Warn("measures that save CPU and memory are off, for measurement", "off", off)
 	}
 	if !off.has(gcTuning) {
-		collector.Tune(f.gcPercent)
+		collector.Tune(f.gcPercent, f.memoryLimit)
 	}
 	patterns := splitList(f.ignoreInterfaces)
 	if off.has(interfaceFilter) {

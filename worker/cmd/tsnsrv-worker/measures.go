@@ -13,7 +13,7 @@ const (
 	interfaceTable     = "interface-table"     // each node lists the interfaces for itself
 	interfaceFilter    = "interface-filter"    // -ignore-interfaces is not heeded
 	sharedSubscription = "shared-subscription" // each node listens to the kernel's news of routes and addresses
-	gcTuning           = "gc-tuning"           // GOGC stays what the environment says; -gc-percent is not heeded
+	gcTuning           = "gc-tuning"           // GOGC stays what the environment says; -gc-percent and -memory-limit are not heeded
 )
 
 // measures is a set of them.

@@ -72,13 +72,16 @@ type tuner struct {
 	starting  int    // nodes whose buffers are still to come
 	newNodes  int    // nodes whose buffers no collection has seen, those that are starting included
 	set       int    // what debug.SetGCPercent was last told
+	limit     uint64 // of the resident set; 0 for none
 }
 
 var process tuner
 
 // Tune sets the percentage to base and follows the load from then on. An idle process is looked at once per collection, of
-// which there is one every two minutes anyway. Call it once, before the first node starts.
-func Tune(base int) {
+// which there is one every two minutes anyway. Garbage is saved where the resident set comes near limit; 0 for no limit. Call
+// it once, before the first node starts.
+func Tune(base int, limit uint64) {
+	process.limit = limit
 	process.begin(base)
 	afterEachCollection(func() { process.collected(time.Now()) })
 }
@@ -147,6 +150,7 @@ func (t *tuner) apply() {
 		t.set = percent
 		debug.SetGCPercent(percent)
 	}
+	t.applyLimit()
 }
 
 // sentinel is garbage by the time the collector looks: its cleanup is how we hear of a cycle.

@@ -119,7 +119,7 @@ func begun(t *testing.T) *tuner {
 // The buffers of nodes that start are not garbage, and must not be collected for.
 func TestBuffersOfStartingNodesAreNotCollectedFor(t *testing.T) {
 	tuner := begun(t)
-	before := memory()
+	before := runtimeMemory()
 	var started []func()
 	for range 4 {
 		started = append(started, tuner.nodeStarting())
@@ -127,7 +127,7 @@ func TestBuffersOfStartingNodesAreNotCollectedFor(t *testing.T) {
 	for range 4 * nodeBufferBytes >> 20 {
 		garbage = make([]byte, 1<<20)
 	}
-	if after := memory(); after.NumGC != before.NumGC {
+	if after := runtimeMemory(); after.NumGC != before.NumGC {
 		t.Errorf("collected %d times for the buffers of 4 nodes", after.NumGC-before.NumGC)
 	}
 	for _, tell := range started[:3] {
@@ -146,11 +146,11 @@ func TestBuffersOfStartingNodesAreNotCollectedFor(t *testing.T) {
 // With the real collector: an idle process holds little garbage, and a busy one gives back what it has left.
 func TestGarbageIsCollectedByTheByteAndGivenBack(t *testing.T) {
 	tuner := begun(t)
-	before := memory()
+	before := runtimeMemory()
 	for range 100 {
 		garbage = make([]byte, 1<<20)
 	}
-	if after := memory(); after.NumGC < before.NumGC+2 {
+	if after := runtimeMemory(); after.NumGC < before.NumGC+2 {
 		t.Errorf("collected %d times in 100 MiB", after.NumGC-before.NumGC)
 	}
 	if tuner.collected(time.Now()); !tuner.isBusy {
@@ -159,7 +159,7 @@ func TestGarbageIsCollectedByTheByteAndGivenBack(t *testing.T) {
 	garbage = nil
 	tuner.cycle.percent = 64
 	tuner.giveBack()
-	if left := memory(); left.HeapIdle-left.HeapReleased > 4<<20 {
+	if left := runtimeMemory(); left.HeapIdle-left.HeapReleased > 4<<20 {
 		t.Errorf("keeps %d MiB of free pages", (left.HeapIdle-left.HeapReleased)>>20)
 	}
 	if tuner.isBusy || tuner.cycle.percent != 2 {
@@ -186,7 +186,7 @@ func TestIdleProcessIsNotBusy(t *testing.T) {
 
 var garbage []byte // where the compiler cannot see that nobody reads it
 
-func memory() (statistics runtime.MemStats) {
+func runtimeMemory() (statistics runtime.MemStats) {
 	runtime.ReadMemStats(&statistics)
 	return statistics
 }
