@@ -16,8 +16,8 @@ export interface StatusViewOptions {
 export function renderStatus(status: Status, options: StatusViewOptions): string {
   const head = [
     ...header(status, options),
-    ...movement(status, options),
     ...logins(status.services, options),
+    ...movement(status, options),
     '',
     ...shardTable(status.shards, options),
     '',
@@ -108,7 +108,7 @@ function movement({ moves, rebalancing, journalError }: Status, { colors, now }:
     )
   }
   const mode = [...(paused ? ['paused'] : []), ...(scaledTo === null ? [] : [`to ${count(scaledTo, 'shard')}`])]
-  lines.push(colors.dim(plain(`rebalancing${mode.length > 0 ? ` (${mode.join(', ')})` : ''}: ${reason}`)))
+  if (reason !== '') lines.push(colors.dim(plain(`rebalancing${mode.length > 0 ? ` (${mode.join(', ')})` : ''}: ${reason}`)))
   if (latest) lines.push(colors.dim(plain(`last moved ${formatDuration(now - latest.at)} ago: ${describeDecision(latest)}`)))
   return lines
 }

@@ -63,7 +63,7 @@ describe('renderStatus', () => {
     const shards = [shardView(1), shardView(2, { suspected: true })]
     const text = renderStatus(statusOf([], { shards }), { colors, now })
     expect(text).toMatch(/^1 +\d+ +ready +1\/1/m)
-    expect(text).toMatch(/^2 +\d+ +ready \(suspected\) +1\/1/m)
+    expect(text).toMatch(/^2 +\d+ +ready, suspected +1\/1/m)
   })
 
   it('shows a shard that waits for a new worker, and one that was adopted', () => {
