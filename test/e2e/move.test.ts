@@ -1,7 +1,7 @@
 /** Moving services between workers: by hand, by drain, by scaling, and what becomes of it when something goes wrong. */
 import { afterEach, describe, expect, it } from 'vitest'
 import { startLoad } from './load.ts'
-import { Stack, allReady } from './stack.ts'
+import { Stack, allReady, workerPids } from './stack.ts'
 
 let stack: Stack
 afterEach(() => stack.end())
@@ -101,5 +101,27 @@ describe('a service that moves', () => {
     expect(after.services.filter(({ shard }) => shard === home)).toEqual([])
     await Promise.all(names(4).map((name) => stack.whoAnswers(name)))
     expect(await serviceNodes()).toEqual(names(4))
+  })
+
+  it('goes to a worker of the installed version when workers are replaced, one after the other', async () => {
+    stack = await Stack.create({ upstreams: 4, shardSize: 3 })
+    await stack.configure(stack.services(6))
+    await stack.startReady()
+    const before = await stack.status()
+    const load = startLoad(stack.lab, names(6), 60)
+    await load.answers(60)
+    expect(await order('upgrade-workers')).toContain('Every worker is of the installed version')
+    expect(await order('upgrade-workers', '--all')).toContain('All are replaced.')
+    await load.answers(60)
+    const { failed } = await load.stop()
+    expect(failed).toEqual([])
+    const after = await stack.until(({ shards }) => shards.length === 2, 'the old workers end')
+    expect(after.services.map(({ addresses }) => addresses)).toEqual(before.services.map(({ addresses }) => addresses))
+    const old = workerPids(before)
+    expect(workerPids(after).filter((pid) => old.includes(pid))).toEqual([])
+    // Each has run twice: once with the old worker, once with the new.
+    const starts = (await stack.sessions()).map(({ starts }) => starts)
+    expect(starts.filter((count) => count === 2).length).toBe(6)
+    expect((await stack.sessions()).filter(({ twice }) => twice > 0)).toEqual([])
   })
 })
