@@ -15,7 +15,7 @@ import type { Status } from '../../shared/api.ts'
 import { type Failure, startLoad } from './load.ts'
 import { type ServiceKeys, Stack, type SupervisorProcess, allReady } from './stack.ts'
 
-const SECONDS = Number(process.env.TSNSRV_CHAOS_SECONDS ?? 300)
+const SECONDS = Number(process.env.TSNSRV_CHAOS_SECONDS ?? 60)
 const SEED = Number(process.env.TSNSRV_CHAOS_SEED ?? 1)
 /** What is broken may be felt so long after it is mended: a client's packet is sent again after 1, 3 and 7 s. */
 const AFTERMATH_MS = 8000
@@ -101,19 +101,27 @@ class Chaos {
   }
 
   async killSupervisor(ms: number): Promise<void> {
-    this.supervisor.kill('SIGKILL')
-    await this.supervisor.ended
-    await delay(ms / 4)
-    this.supervisor = stack.start()
+    await this.#withSupervisor(async () => {
+      this.supervisor.kill('SIGKILL')
+      await this.supervisor.ended
+      await delay(ms / 4)
+      this.supervisor = stack.start()
+    })
   }
 
   async stopSupervisor(ms: number): Promise<void> {
-    this.supervisor.kill('SIGSTOP')
-    await delay(ms)
-    this.supervisor.kill('SIGCONT')
+    await this.#withSupervisor(async () => {
+      this.supervisor.kill('SIGSTOP')
+      await delay(ms)
+      this.supervisor.kill('SIGCONT')
+    })
   }
 
   async breakStateFile(ms: number, pick: number): Promise<void> {
+    await this.#withSupervisor(() => this.#replaceSupervisor(ms, pick))
+  }
+
+  async #replaceSupervisor(ms: number, pick: number): Promise<void> {
     this.supervisor.kill('SIGKILL')
     await this.supervisor.ended
     const file = join(stack.stateDir, '.supervisor', 'state.json')
@@ -167,6 +175,15 @@ class Chaos {
     ]
     // It may be refused, and the supervisor may be away.
     await stack.cli(...(orders[pick % orders.length] ?? []), '--config', stack.configFile)
+  }
+
+  /** What is between two workers at that moment stays there until a supervisor goes on. */
+  async #withSupervisor(act: () => Promise<void>): Promise<void> {
+    const status = await stack.status().catch(() => undefined)
+    const excuse = this.#excuse(status?.moves.map(({ name }) => name) ?? names)
+    await act()
+    await stack.until(({ moves }) => moves.length === 0, 'moves are done', 30_000).catch(() => undefined)
+    excuse.to = Date.now() + AFTERMATH_MS
   }
 
   async #withWorker(pick: number, act: (pid: number) => Promise<void>): Promise<void> {

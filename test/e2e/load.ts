@@ -25,7 +25,7 @@ export interface Load {
 }
 
 /** Sends `perSecond` requests to the services in turn until stop() is called, which settles when the last has ended. */
-export function startLoad(lab: Lab, services: readonly string[], perSecond: number): Load {
+export function startLoad(lab: Lab, services: readonly string[], perSecond: number, path = '/whoami'): Load {
   const agent = new Agent({ keepAlive: true, maxSockets: 200 })
   const pending = new Set<Promise<void>>()
   const failed: Failure[] = []
@@ -40,7 +40,7 @@ export function startLoad(lab: Lab, services: readonly string[], perSecond: numb
       const to = Date.now()
       failed.push({ service, problem, from: to - (performance.now() - startedAt), to })
     }
-    const one = get(lab, service, agent)
+    const one = get(lab, service, path, agent)
       .then((status) => {
         if (status === 200) ok++
         else fail(`status ${String(status)}`)
@@ -68,11 +68,11 @@ export function startLoad(lab: Lab, services: readonly string[], perSecond: numb
   }
 }
 
-function get(lab: Lab, service: string, agent: Agent): Promise<number> {
+function get(lab: Lab, service: string, path: string, agent: Agent): Promise<number> {
   return new Promise((resolve, reject) => {
     const { host } = new URL(serviceURL(lab, service))
     const asked = request(
-      { host: '127.0.0.1', port: lab.gatewayPort, path: '/whoami', headers: { host }, agent, timeout: 20_000 },
+      { host: '127.0.0.1', port: lab.gatewayPort, path, headers: { host }, agent, timeout: 20_000 },
       (response) => {
         response.resume()
         response.on('end', () => {

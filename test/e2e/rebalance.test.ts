@@ -1,7 +1,7 @@
 /** Rebalancing by CPU, over real nodes and with real CPU: a shard gets hot, is relieved, cools down, and is merged again. */
 import { afterEach, expect, it } from 'vitest'
 import type { Status } from '../../shared/api.ts'
-import { startLoad } from './load.ts'
+import { type Load, startLoad } from './load.ts'
 import { Stack } from './stack.ts'
 
 let stack: Stack
@@ -24,9 +24,14 @@ it('opens a shard when one is hot, and merges the two when the load has gone, wi
   })
   await stack.startReady()
   expect((await stack.status()).shards.length).toBe(1)
-  const loaded = ['svc0', 'svc1']
-  const load = startLoad(stack.lab, loaded, 300)
-  const opened = await stack.until(({ shards, moves }) => shards.length === 2 && moves.length === 0, 'another shard is opened')
+  // More and more, until it is too much: what a request costs is another thing on each machine.
+  const loads: Load[] = []
+  const isOpen = ({ shards }: Status) => shards.length === 2
+  do {
+    loads.push(startLoad(stack.lab, ['svc0', 'svc1'], 20, '/hash?bytes=262144'))
+    await stack.until(isOpen, 'another shard is opened', 3000).catch(() => undefined)
+  } while (loads.length < 50 && !isOpen(await stack.status()))
+  const opened = await stack.until((status) => isOpen(status) && status.moves.length === 0, 'another shard is opened')
   expect(opened.rebalancing.decisions[0]).toMatchObject({ verdict: 'relieve', problems: [] })
   // The two that do the work are apart now.
   const placeOf = ({ services }: Status, name: string) => services.find((service) => service.name === name)?.shard
@@ -38,9 +43,8 @@ it('opens a shard when one is hot, and merges the two when the load has gone, wi
   const first = rebalancing.decisions.at(-1)
   const before = first?.expected[0]?.beforePercent ?? 0
   expect(Math.max(...(first?.measured ?? []).map(({ percent }) => percent))).toBeLessThan(before)
-  const { failed, ok } = await load.stop()
-  expect(failed).toEqual([])
-  expect(ok).toBeGreaterThan(1000)
+  const results = await Promise.all(loads.map((load) => load.stop()))
+  expect(results.flatMap(({ failed }) => failed)).toEqual([])
   const merged = await stack.until(({ shards, moves }) => shards.length === 1 && moves.length === 0, 'the shards are merged')
   expect(merged.rebalancing.decisions[0]).toMatchObject({ verdict: 'merge', problems: [] })
   await Promise.all(['svc0', 'svc1', 'svc2', 'svc3'].map((name) => stack.whoAnswers(name)))
