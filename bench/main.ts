@@ -17,6 +17,7 @@ import { LOADS, LoadName, Run, type Start, type Trial } from './results.ts'
 import { PEERS, allSubjects } from './subjects/all.ts'
 import type { Subject } from './subjects/subject.ts'
 import { type Durations, runTrial } from './trial.ts'
+import { wholeNumber } from './wholeNumber.ts'
 
 const FULL = {
   sizes: [10, 14, 20, 30, 40, 50, 57, 60],
@@ -60,10 +61,10 @@ interface Options {
 const options = new Command('npm run bench --')
   .description('Measures what N services cost, beside peers, and writes a report. Needs root, for network namespaces.')
   .option('--quick', 'the headline only, within ten minutes')
-  .option('--sizes <counts>', 'comma-separated numbers of services', list(count))
+  .option('--sizes <counts>', 'comma-separated numbers of services', list(wholeNumber))
   .option('--subjects <keys>', 'comma-separated; see --dry-run for all', list(String))
   .option('--loads <loads>', `comma-separated: ${LOADS.join(', ')}`, list(load))
-  .option('--repeats <count>', 'of each trial at the headline', count)
+  .option('--repeats <count>', 'of each trial at the headline', wholeNumber)
   .option('--peer <name=path>', 'a peer to compare with: tsnsrv=FILE, tsbridge=FILE; .xz is unpacked', peer, {})
   .option('--output <directory>', 'where the report goes (default: bench/reports/<date>)')
   .option('--resume <directory>', 'go on with a run that was interrupted: the same options, and its report is completed')
@@ -248,12 +249,6 @@ function status(line: string): void {
 
 function list<T>(read: (text: string) => T): (text: string) => T[] {
   return (text) => text.split(',').map(read)
-}
-
-function count(text: string): number {
-  const value = Number(text)
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError(`"${text}" is no positive whole number`)
-  return value
 }
 
 function load(text: string): LoadName {

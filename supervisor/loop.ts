@@ -446,7 +446,7 @@ export class Loop implements Operator {
     })
   }
 
-  /** What the journal says next. Null while it is being written, or could not be. */
+  /** The next step of the moves in the journal; null when there is none. */
   #nextMoves(now: number, wakeAt: (at: number) => void): MoveStep | null {
     if (this.#desired.phase !== 'run') return null
     return advanceMoves(this.#remembered, this.#desired, this.#observed, now, this.#movePolicy(), wakeAt)

@@ -3,10 +3,11 @@
  * dealt anew each hour, and an optimum that knows each hour beforehand.
  */
 import { join, resolve } from 'node:path'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command } from 'commander'
 import type { RebalancePolicy } from '../../supervisor/core/rebalance.ts'
 import { compare, playVariant } from './compare.ts'
 import { type Ablation, renderGoals, type Simulation, writeSimulation } from './report.ts'
+import { wholeNumber } from '../wholeNumber.ts'
 
 const SIZES = [20, 57, 200, 1000, 5000]
 const ABLATED_SIZES = [57, 1000]
@@ -38,8 +39,8 @@ interface Options {
 
 const options = new Command('npm run bench:sim --')
   .description('Simulates rebalancing. Starts nothing; needs nothing.')
-  .option('--sizes <counts>', 'numbers of services', (text) => text.split(',').map(whole), SIZES)
-  .option('--seed <number>', 'another makes other days', whole, 1)
+  .option('--sizes <counts>', 'numbers of services', (text) => text.split(',').map(wholeNumber), SIZES)
+  .option('--seed <number>', 'another makes other days', wholeNumber, 1)
   .option('--ablations', 'also play with one setting changed at a time', false)
   .option('--output <directory>', 'where the report goes', join('bench', 'reports', 'sim'))
   .parse()
@@ -65,10 +66,4 @@ function* ablate(): Iterable<Ablation> {
       yield { name, services, score: playVariant(services, options.seed, changes) }
     }
   }
-}
-
-function whole(text: string): number {
-  const value = Number(text)
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError(`"${text}" is no positive whole number`)
-  return value
 }

@@ -19,7 +19,7 @@
  */
 import type { Decision } from '../../shared/api.ts'
 import type { Culprits, Death, JudgedDeath, Quarantine } from './culpritRecord.ts'
-import { type PlacedService, place } from './placement.ts'
+import { type PlacedService, lowestFree, place } from './placement.ts'
 import type { LoadedShard, Snapshot } from './rebalance.ts'
 import { OrderError } from './rebalancing.ts'
 import { primaryWorkers } from './reconcile.ts'
@@ -286,15 +286,12 @@ export function leaveSuspects({ shards, recentMoves }: Snapshot, { suspects }: C
 
 /** The lowest number that no shard has, is about to have, or had until its worker ends. */
 function freshShard({ placement, moves, rebalancing }: Remembered, { workers }: Observed): number {
-  const taken = new Set([
+  return lowestFree([
     ...placement.values(),
     ...[...moves.values()].flatMap(({ from, to }) => [from, to]),
     ...[...workers.values()].map(({ shard }) => shard),
     ...rebalancing.cordoned,
   ])
-  let id = 1
-  while (taken.has(id)) id++
-  return id
 }
 
 const intensity = (deaths: readonly Death[]): number =>

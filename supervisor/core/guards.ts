@@ -6,8 +6,10 @@
  */
 import type { Decision, DecisionRecord, PlannedMove } from '../../shared/api.ts'
 import { lastingBytes } from './memory.ts'
+import { lowestFree } from './placement.ts'
+import { freshUsage } from './rebalancing.ts'
 import { primaryWorkers } from './reconcile.ts'
-import type { Desired, Observed, ObservedWorker } from './types.ts'
+import type { Desired, Observed, ObservedWorker, Rebalancing } from './types.ts'
 
 export interface GuardPolicy {
   /** Most resident memory of a worker; 0 for no limit. */
@@ -16,18 +18,8 @@ export interface GuardPolicy {
   readonly shardSize: number
 }
 
-/** What has been decided and done before. */
-export interface GuardPast {
-  /** Latest first. */
-  readonly decisions: readonly DecisionRecord[]
-  /** Epoch ms of each service's last move. */
-  readonly movedAt: ReadonlyMap<string, number>
-}
-
 /** A worker that comes above the limit sooner has too many services or too low a limit, which no other worker would mend. */
 const RIPE_MS = 3_600_000
-/** A sample that is older decides nothing: three of the longest interval. */
-const FRESH_MS = 180_000
 /** So many services are told to move at a time: the journal waits for none for more than two minutes. */
 const AT_A_TIME = 5
 /** A service that has just moved, or come back, is left alone for so long. */
@@ -37,7 +29,7 @@ const REST_MS = 600_000
 export function guardMemory(
   desired: Desired,
   observed: Observed,
-  { decisions, movedAt }: GuardPast,
+  { decisions, movedAt }: Pick<Rebalancing, 'decisions' | 'movedAt'>,
   policy: GuardPolicy,
   now: number,
 ): Decision | null {
@@ -82,8 +74,7 @@ export function memoryProblems({ shard, memory, services, since }: ObservedWorke
 }
 
 function isTooBig(worker: ObservedWorker, { memoryLimitBytes }: GuardPolicy, now: number): boolean {
-  const fresh = worker.usage !== null && now - worker.usage.at <= FRESH_MS
-  return fresh && now - worker.since >= RIPE_MS && lastingOf(worker) > memoryLimitBytes
+  return freshUsage(worker, now) !== null && now - worker.since >= RIPE_MS && lastingOf(worker) > memoryLimitBytes
 }
 
 /** The decision by which this very process began to be replaced. */
@@ -102,10 +93,7 @@ function targetOf(
 ): number {
   const begun = begunReplacement(decisions, worker)?.moves[0]?.to
   if (begun !== undefined && countOf(desired, begun) > 0 && countOf(desired, begun) < shardSize) return begun
-  const taken = new Set([...desired.services.values()].map(({ shard }) => shard))
-  let id = 1
-  while (taken.has(id)) id++
-  return id
+  return lowestFree([...desired.services.values()].map(({ shard }) => shard))
 }
 
 const countOf = (desired: Desired, shard: number) =>

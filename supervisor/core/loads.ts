@@ -16,7 +16,7 @@ interface Work {
 
 export type Works = ReadonlyMap<string, Work>
 
-/** Bytes that cost as much CPU as a small request: measured with 1 GiB through a worker of two cores, up and down. */
+/** Bytes that count for as much CPU as a small request. An estimate: only the weights within one worker depend on it. */
 const BYTES_PER_REQUEST = 16 * 1024
 
 /** What an idle node costs, in small requests a second: no service weighs nothing. */

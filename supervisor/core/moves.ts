@@ -44,6 +44,8 @@ export function advanceMoves(
   policy: MovePolicy,
   wakeAt: (at: number) => void,
 ): MoveStep | null {
+  // Most often: each tick asks, and what is copied below has a row for every service.
+  if (moves.size === 0) return null
   const round = new MoveRound(moves, placement, desired, observed, now, policy)
   for (const [name, move] of moves) {
     if (move.begunAt === null) continue

@@ -18,8 +18,8 @@ interface Shard {
 }
 
 /**
- * Places every service; into `closed` shards nothing new. At least ceil(N / shardSize) shards exist afterwards, and no more than that beyond those that kept
- * a member: emptier shards are merged by rebalancing and never as a side effect of a reload.
+ * Places every service; into `closed` shards nothing new. At least ceil(N / shardSize) shards exist afterwards, and no more
+ * than that beyond those that kept a member: emptier shards are merged by rebalancing and never as a side effect of a reload.
  */
 export function place(
   services: readonly PlacedService[],
@@ -113,5 +113,13 @@ function getOrOpen(shards: Map<number, Shard>, id: number): Shard {
 
 const totalWeight = (services: readonly PlacedService[]) => services.reduce((sum, service) => sum + service.weight, 0)
 
+/** The lowest number for a new shard that is not taken. */
+export function lowestFree(taken: Iterable<number>): number {
+  const numbers = new Set(taken)
+  let id = 1
+  while (numbers.has(id)) id++
+  return id
+}
+
 /** Code-unit order: the same on every machine, whatever its locale. */
-const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
+export const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)

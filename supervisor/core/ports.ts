@@ -2,17 +2,12 @@
 import type { Decision, Plan, PlanRequest, ReloadResult, Status } from '../../shared/api.ts'
 import type { ServiceSpec, ServiceStatus } from '../../shared/protocol.ts'
 
-/** The running supervisor as the admin API, the metrics endpoint and the signal handlers see it. */
-export interface Operator {
-  /** A snapshot; cheap, never waits. */
-  status(): Status
-  /** Calls back after each change of the status (coalesced, never re-entrant). Returns how to stop listening. */
-  onChange(listener: () => void): () => void
-  /** Reads the config again and applies what changed. Rejects with a ConfigError, and changes nothing, when it is refused. */
-  reload(): Promise<ReloadResult>
-  /** What a reload of this text would do. Rejects as `reload` does, and never changes anything. */
-  plan(request: PlanRequest): Promise<Plan>
-  /** Moves one service. This and what follows reject with an OrderError when it cannot be, and then change nothing. */
+/**
+ * What an operator may tell a supervisor to do: the same in the process and over its socket. In the
+ * process they reject with an OrderError, over the socket with a RefusedError of status 409, and then nothing has changed.
+ */
+export interface Orders {
+  /** Moves one service. */
   move(name: string, to: number | 'new'): Promise<Decision>
   /** Decides at once, without regard to cooldowns and budget; with `dryRun`, moves nothing. */
   rebalance(options: { dryRun: boolean }): Promise<Decision>
@@ -28,6 +23,18 @@ export interface Operator {
   pause(paused: boolean): Promise<void>
   /** Starts a service that is quarantined, alone in a shard. */
   release(name: string): Promise<void>
+}
+
+/** The running supervisor as the admin API, the metrics endpoint and the signal handlers see it. */
+export interface Operator extends Orders {
+  /** A snapshot; cheap, never waits. */
+  status(): Status
+  /** Calls back after each change of the status (coalesced, never re-entrant). Returns how to stop listening. */
+  onChange(listener: () => void): () => void
+  /** Reads the config again and applies what changed. Rejects with a ConfigError, and changes nothing, when it is refused. */
+  reload(): Promise<ReloadResult>
+  /** What a reload of this text would do. Rejects as `reload` does, and never changes anything. */
+  plan(request: PlanRequest): Promise<Plan>
   /** Begins to stop: drains and ends all workers, or leaves them serving for the next supervisor. Returns at once. */
   stop(options: { leaveWorkers: boolean }): void
   /** Prometheus text of every worker that answers in time. */

@@ -13,6 +13,7 @@
  * merged no more often than there are shards. A merge is done whole or not at all: levelling would fill a half-empty shard again.
  */
 import type { Decision, PlannedMove } from '../../shared/api.ts'
+import { compare, lowestFree } from './placement.ts'
 
 /** A service as rebalancing sees it. */
 export interface LoadedService {
@@ -330,9 +331,7 @@ class Plan {
   #fresh(): PlannedShard | undefined {
     const { maxShards } = this.#policy
     if (maxShards > 0 && this.#shards.length >= maxShards) return undefined
-    const taken = new Set(this.#shards.map(({ id }) => id))
-    let id = 1
-    while (taken.has(id)) id++
+    const id = lowestFree(this.#shards.map((shard) => shard.id))
     return { id, known: true, cordoned: false, before: 0, load: 0, count: 0, units: [] }
   }
 
@@ -422,7 +421,6 @@ const within = (at: number, span: number, now: number) => Math.abs(now - at) < s
 const byLoad = (a: Unit, b: Unit) => a.load - b.load || compare(a.members[0]?.name ?? '', b.members[0]?.name ?? '')
 const coolestFirst = (a: PlannedShard, b: PlannedShard) => a.load - b.load || a.id - b.id
 const busiestFirst = (a: PlannedShard, b: PlannedShard) => b.load - a.load || a.id - b.id
-const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
 const round = (value: number) => Math.round(value * 10) / 10
 const percent = (value: number) => `${Math.round(value)} %`
 const minutes = (ms: number) => `${Math.round(ms / 6000) / 10} min`

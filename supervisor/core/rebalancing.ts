@@ -4,14 +4,14 @@
 import type { Decision, DecisionRecord, MoveView, RebalancingView } from '../../shared/api.ts'
 import { shareCPU } from './loads.ts'
 import type { EndedMove } from './moves.ts'
-import { place } from './placement.ts'
+import { compare, lowestFree, place } from './placement.ts'
 import type { LoadedShard, Snapshot } from './rebalance.ts'
 import { primaryWorkers } from './reconcile.ts'
 import type { Desired, Moves, Observed, ObservedWorker, Rebalancing } from './types.ts'
 
 const MOST_DECISIONS = 50
 
-/** A shard that has not been sampled for so long is not known: three samples of the longest interval. */
+/** What was sampled longer ago decides nothing. */
 const FRESH_MS = 180_000
 
 /** How the shards stand. `touchedAt`: when a service last came to or left a shard. */
@@ -51,14 +51,19 @@ export function snapshotOf(
   return { shards: shards.sort((a, b) => a.shard - b.shard), recentMoves: [...movedAt.values()] }
 }
 
+/** What the worker uses; null when that is not known, or is too old to decide on. */
+export function freshUsage({ usage }: ObservedWorker, now: number): ObservedWorker['usage'] {
+  return usage && now - usage.at <= FRESH_MS ? usage : null
+}
+
 /** The worker's CPU, if it says something about how its services stand now. */
 function measuredCPU(worker: ObservedWorker | undefined, names: readonly string[], now: number): number | null {
-  if (worker?.phase !== 'ready' || worker.calls.size > 0 || !worker.usage || now - worker.usage.at > FRESH_MS) return null
+  if (worker?.phase !== 'ready' || worker.calls.size > 0) return null
   const restless = names.some((name) => {
     const phase = worker.services.get(name)?.phase
     return phase === undefined || phase === 'starting' || phase === 'draining'
   })
-  return restless ? null : worker.usage.cpuPercent
+  return restless ? null : (freshUsage(worker, now)?.cpuPercent ?? null)
 }
 
 /** The moves of a decision, for the journal. */
@@ -126,7 +131,7 @@ export function viewMoves(moves: Moves): MoveView[] {
       const phase = begunAt === null ? 'queued' : problem === '' ? 'moving' : 'returning'
       return { name, from, to, phase, why, since: begunAt ?? queuedAt, problem }
     })
-    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .sort((a, b) => compare(a.name, b.name))
 }
 
 /** An order that cannot be carried out, in words for whoever gave it. */
@@ -143,7 +148,7 @@ export function orderMove(
 ): Decision {
   const source = shards.find(({ services }) => services.some((service) => service.name === name))
   if (!source) throw new OrderError(`there is no service ${name}`)
-  const target = to === 'new' ? freeShard(shards) : to
+  const target = to === 'new' ? lowestFree(shards.map(({ shard }) => shard)) : to
   if (target === source.shard) throw new OrderError(`${name} is in shard ${String(target)} already`)
   const there = shards.find(({ shard }) => shard === target)
   if (!there && to !== 'new') {
@@ -177,11 +182,3 @@ export function orderDrain({ shards }: Snapshot, shard: number, { shardSize }: {
 }
 
 const manual = (reason: string, moves: Decision['moves']): Decision => ({ verdict: 'manual', reason, moves, expected: [] })
-
-/** The lowest number that no shard has. */
-export function freeShard(shards: Snapshot['shards']): number {
-  const taken = new Set(shards.map(({ shard }) => shard))
-  let id = 1
-  while (taken.has(id)) id++
-  return id
-}

@@ -5,7 +5,7 @@
  */
 import type { Decision } from '../../shared/api.ts'
 import type { Snapshot } from './rebalance.ts'
-import { freeShard } from './rebalancing.ts'
+import { lowestFree } from './placement.ts'
 import type { Upgrade } from './types.ts'
 
 export interface UpgradeStep {
@@ -26,7 +26,7 @@ export function nextUpgradeStep(upgrade: Upgrade, { shards }: Snapshot): Upgrade
   const [next, ...waiting] = upgrade.waiting.filter((id) => shards.some(({ shard }) => shard === id))
   const source = shards.find(({ shard }) => shard === next)
   if (!source) return { upgrade: null, decision: null }
-  const to = freeShard(shards)
+  const to = lowestFree(shards.map(({ shard }) => shard))
   const moves = source.services.map(({ name }) => ({ name, from: source.shard, to }))
   const reason = `the worker of shard ${String(source.shard)} is replaced by one of the installed version`
   return {

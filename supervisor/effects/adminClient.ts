@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import { Decision, Plan, type PlanRequest, ReloadResult, Status, UpgradeResult } from '../../shared/api.ts'
 import { ErrorReply } from '../../shared/protocol.ts'
+import type { Orders } from '../core/ports.ts'
 import { createSocketClient, SocketError } from './socketClient.ts'
 
 /** Nobody serves the admin socket. `socketPath` is where it was looked for. */
@@ -33,21 +34,12 @@ export class RefusedError extends Error {
   }
 }
 
-export interface AdminClient {
+export interface AdminClient extends Orders {
   status(): Promise<Status>
   /** Hands over the status now and after each change. Resolves when the supervisor ends or `signal` is aborted. */
   watch(onStatus: (status: Status) => void, signal: AbortSignal): Promise<void>
   reload(): Promise<ReloadResult>
   plan(request: PlanRequest): Promise<Plan>
-  /** These order something, and reject with a RefusedError of status 409 when it cannot be. */
-  move(name: string, to: number | 'new'): Promise<Decision>
-  rebalance(options: { dryRun: boolean }): Promise<Decision>
-  drain(shard: number): Promise<Decision>
-  cordon(shard: number, cordoned: boolean): Promise<void>
-  scale(shards: number | null): Promise<void>
-  upgradeWorkers(options: { all: boolean }): Promise<number[]>
-  pause(paused: boolean): Promise<void>
-  release(name: string): Promise<void>
   /** Asks it to stop; it has exited when `watch` resolves. */
   stop(options: { leaveWorkers: boolean }): Promise<void>
   close(): void

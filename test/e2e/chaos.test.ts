@@ -11,9 +11,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
 import { afterEach, expect, it } from 'vitest'
+import { tryKill } from '../../demo/leftovers.ts'
 import type { Status } from '../../shared/api.ts'
 import { type Failure, startLoad } from './load.ts'
-import { type ServiceKeys, Stack, type SupervisorProcess, allReady } from './stack.ts'
+import { type ServiceKeys, Stack, type SupervisorProcess, allReady, serviceNames } from './stack.ts'
 
 const SECONDS = Number(process.env.TSNSRV_CHAOS_SECONDS ?? 60)
 const SEED = Number(process.env.TSNSRV_CHAOS_SEED ?? 1)
@@ -21,7 +22,7 @@ const SEED = Number(process.env.TSNSRV_CHAOS_SEED ?? 1)
 const AFTERMATH_MS = 8000
 
 const run = promisify(execFile)
-const names = Array.from({ length: 9 }, (_, i) => `svc${String(i)}`)
+const names = serviceNames(9)
 
 let stack: Stack
 let disk: string | undefined
@@ -39,15 +40,6 @@ interface Excuse {
   readonly services: readonly string[]
   readonly from: number
   to: number
-}
-
-/** To a worker that may have ended by itself, or been given up, meanwhile. */
-function signal(pid: number, name: NodeJS.Signals): void {
-  try {
-    process.kill(pid, name)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
-  }
 }
 
 const clock = (at: number) => new Date(at).toISOString().slice(11, 23)
@@ -87,16 +79,16 @@ class Chaos {
 
   async killWorker(_ms: number, pick: number): Promise<void> {
     await this.#withWorker(pick, (pid) => {
-      signal(pid, 'SIGKILL')
+      tryKill(pid, 'SIGKILL')
       return Promise.resolve()
     })
   }
 
   async stopWorker(ms: number, pick: number): Promise<void> {
     await this.#withWorker(pick, async (pid) => {
-      signal(pid, 'SIGSTOP')
+      tryKill(pid, 'SIGSTOP')
       await delay(ms)
-      signal(pid, 'SIGCONT')
+      tryKill(pid, 'SIGCONT')
     })
   }
 

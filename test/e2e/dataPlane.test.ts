@@ -11,9 +11,8 @@ import { text } from 'node:stream/consumers'
 import { execa } from 'execa'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import * as z from 'zod'
-import type { Status } from '../../shared/api.ts'
 import { acmeEnvironment, askSecurely, buildPebble, connectByProxy } from './pebble.ts'
-import { Stack, allReady } from './stack.ts'
+import { Stack, allReady, certified } from './stack.ts'
 
 const DOMAIN = 'tail-lab.ts.net'
 let pebble: string
@@ -55,8 +54,6 @@ const echo = (): Promise<string> =>
 
 const Echo = z.object({ url: z.string(), headers: z.record(z.string(), z.string()) })
 const echoed = (body: string) => Echo.parse(JSON.parse(body))
-
-const certified = ({ services }: Status) => services.every(({ certificate }) => (certificate?.notAfter ?? 0) > Date.now())
 
 async function orders(): Promise<number> {
   const response = await fetch(`${stack.lab.adminURL}/lab/orders`)

@@ -6,11 +6,10 @@ import { once } from 'node:events'
 import { type IncomingHttpHeaders, createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import type { Status } from '../../shared/api.ts'
 import { DOMAIN, authServers } from './authServers.ts'
 import { Browser } from './browser.ts'
 import { acmeEnvironment, buildPebble } from './pebble.ts'
-import { Stack } from './stack.ts'
+import { Stack, certified } from './stack.ts'
 
 const BUILD_AND_TEST_MS = 600_000
 
@@ -36,7 +35,6 @@ describe.for(authServers)('$name', ({ variable, identity, password, forged, prep
       await server.start()
       await stack.configure([...server.services, { name: 'other', upstream: `http://${address}` }], { defaults: {} })
       await stack.startReady()
-      const certified = ({ services }: Status) => services.every(({ certificate }) => (certificate?.notAfter ?? 0) > Date.now())
       await stack.until(certified, 'certificates')
       const target = new URL(`https://wiki.${DOMAIN}/page?q=a%20b`)
       const lies = Object.fromEntries(forged.map((name) => [name, 'root']))

@@ -1,12 +1,10 @@
 /** Moving services between workers: by hand, by drain, by scaling, and what becomes of it when something goes wrong. */
 import { afterEach, describe, expect, it } from 'vitest'
 import { startLoad } from './load.ts'
-import { Stack, allReady, workerPids } from './stack.ts'
+import { Stack, allReady, workerPids, serviceNames } from './stack.ts'
 
 let stack: Stack
 afterEach(() => stack.end())
-
-const names = (count: number) => Array.from({ length: count }, (_, i) => `svc${String(i)}`)
 
 async function order(...args: string[]): Promise<string> {
   const { exitCode, stdout, stderr } = await stack.cli(...args, '--config', stack.configFile)
@@ -30,7 +28,7 @@ describe('a service that moves', () => {
     await stack.startReady()
     const before = await stack.service('svc0')
     const key = (await stack.nodes()).find(({ hostname }) => hostname === 'svc0')?.nodeKey
-    const others = names(4).slice(1)
+    const others = serviceNames(4).slice(1)
     const [load, neighbours] = [startLoad(stack.lab, ['svc0'], 50), startLoad(stack.lab, others, 50)]
     await Promise.all([load.answers(50), neighbours.answers(50)])
     const [one, two] = (await stack.status()).shards.map(({ shard }) => shard)
@@ -48,7 +46,7 @@ describe('a service that moves', () => {
     expect(own.slowestMs).toBeLessThan(1000)
     const after = await stack.service('svc0')
     expect(after).toMatchObject({ shard: home, addresses: before.addresses, dnsName: before.dnsName })
-    expect(await serviceNodes()).toEqual(names(4))
+    expect(await serviceNodes()).toEqual(serviceNames(4))
     expect((await stack.nodes()).find(({ hostname }) => hostname === 'svc0')?.nodeKey).toBe(key)
     expect((await stack.status()).moves).toEqual([])
   })
@@ -99,8 +97,8 @@ describe('a service that moves', () => {
     await stack.startReady()
     const after = await stack.until((status) => allReady(status) && status.moves.length === 0, 'all moves are done')
     expect(after.services.filter(({ shard }) => shard === home)).toEqual([])
-    await Promise.all(names(4).map((name) => stack.whoAnswers(name)))
-    expect(await serviceNodes()).toEqual(names(4))
+    await Promise.all(serviceNames(4).map((name) => stack.whoAnswers(name)))
+    expect(await serviceNodes()).toEqual(serviceNames(4))
   })
 
   it('goes to a worker of the installed version when workers are replaced, one after the other', async () => {
@@ -108,7 +106,7 @@ describe('a service that moves', () => {
     await stack.configure(stack.services(6))
     await stack.startReady()
     const before = await stack.status()
-    const load = startLoad(stack.lab, names(6), 60)
+    const load = startLoad(stack.lab, serviceNames(6), 60)
     await load.answers(60)
     expect(await order('upgrade-workers')).toContain('Every worker is of the installed version')
     expect(await order('upgrade-workers', '--all')).toContain('All are replaced.')

@@ -82,7 +82,7 @@ export class Stack {
 
   /** So many services, svc0 to svc<n-1>, each with the lab's upstream of its number. */
   services(count: number): ServiceKeys[] {
-    return Array.from({ length: count }, (_, i) => ({ name: `svc${String(i)}`, upstream: this.upstream(i) }))
+    return serviceNames(count).map((name, i) => ({ name, upstream: this.upstream(i) }))
   }
 
   upstream(i: number): string {
@@ -206,6 +206,13 @@ export class Stack {
     return { reject: false, extendEnv: false, env, stdin: 'ignore' } as const satisfies Options
   }
 }
+
+/** What Stack.services calls so many services. */
+export const serviceNames = (count: number): string[] => Array.from({ length: count }, (_, i) => `svc${String(i)}`)
+
+/** Whether every service has a certificate that has not ended. */
+export const certified = ({ services }: Status): boolean =>
+  services.every(({ certificate }) => (certificate?.notAfter ?? 0) > Date.now())
 
 export const allReady = (status: Status): boolean =>
   status.phase === 'running' && status.services.length > 0 && status.services.every((service) => service.ready)

@@ -1,19 +1,17 @@
 /** What dies, and what goes on: kill -9 of a worker, of the supervisor, of both, under load. */
 import { afterEach, describe, expect, it } from 'vitest'
 import { startLoad } from './load.ts'
-import { Stack, allReady, isRunning, workerPids } from './stack.ts'
+import { Stack, allReady, isRunning, workerPids, serviceNames } from './stack.ts'
 
 let stack: Stack
 afterEach(() => stack.end())
-
-const names = (count: number) => Array.from({ length: count }, (_, i) => `svc${String(i)}`)
 
 describe('twelve services in three shards', () => {
   it('answer each with their own upstream', async () => {
     stack = await Stack.create({ upstreams: 12 })
     await stack.configure(stack.services(12))
     await stack.startReady()
-    const answers = await Promise.all(names(12).map((name) => stack.whoAnswers(name)))
+    const answers = await Promise.all(serviceNames(12).map((name) => stack.whoAnswers(name)))
     expect(new Set(answers).size).toBe(12)
     expect((await stack.status()).shards.map(({ services }) => services)).toEqual([4, 4, 4])
   })
@@ -23,7 +21,7 @@ describe('twelve services in three shards', () => {
     await stack.configure(stack.services(12))
     const first = await stack.startReady()
     const before = await stack.status()
-    const load = startLoad(stack.lab, names(12), 100)
+    const load = startLoad(stack.lab, serviceNames(12), 100)
     await stack.until(({ services }) => services.every(({ requests }) => requests > 5), 'some load on each service')
     first.kill('SIGKILL')
     await first.ended
@@ -48,7 +46,7 @@ describe('twelve services in three shards', () => {
     const keys = new Map((await stack.nodes()).map(({ hostname, nodeKey }) => [hostname, nodeKey]))
     const victim = before.shards[1]?.workerPid ?? 0
     const hit = before.services.filter(({ shard }) => shard === 2).map(({ name }) => name)
-    const load = startLoad(stack.lab, names(12), 100)
+    const load = startLoad(stack.lab, serviceNames(12), 100)
     await stack.until(({ services }) => services.every(({ requests }) => requests > 5), 'some load on each service')
     const killedAt = Date.now()
     process.kill(victim, 'SIGKILL')
@@ -74,7 +72,7 @@ describe('twelve services in three shards', () => {
     const after = await stack.status()
     expect(after.shards.map(({ adopted }) => adopted)).toEqual([false, true, true])
     expect(after.services.map(({ addresses }) => addresses)).toEqual(before.services.map(({ addresses }) => addresses))
-    await Promise.all(names(12).map((name) => stack.whoAnswers(name)))
+    await Promise.all(serviceNames(12).map((name) => stack.whoAnswers(name)))
   })
 
   it('never have a node twice, seen from the control server', async () => {
@@ -95,9 +93,9 @@ describe('twelve services in three shards', () => {
     stack = await Stack.create({ upstreams: 4 })
     await stack.configure(stack.services(4))
     await stack.startReady()
-    for (const name of names(4)) await stack.whoAnswers(name)
+    for (const name of serviceNames(4)) await stack.whoAnswers(name)
     await stack.labAPI('pause', 'POST')
-    for (const name of names(4)) await stack.whoAnswers(name)
+    for (const name of serviceNames(4)) await stack.whoAnswers(name)
     expect(allReady(await stack.status())).toBe(true)
     await stack.labAPI('resume', 'POST')
   })

@@ -169,9 +169,8 @@ func serving(t testing.TB, handler http.Handler) *httptest.Server {
 	return server
 }
 
-// saying is a service that answers each question with these bytes and hangs up, whether they are HTTP or not. It gives the
-// URL to ask.
-func saying(t *testing.T, bytes string) string {
+// onConnection is a service that answers each question by what handle does with the connection. It gives the URL to ask.
+func onConnection(t *testing.T, handle func(net.Conn)) string {
 	server := serving(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		connection, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -179,24 +178,24 @@ func saying(t *testing.T, bytes string) string {
 			return
 		}
 		defer connection.Close()
-		_, _ = connection.Write([]byte(bytes)) // fails when the other side has had enough
+		handle(connection)
 	}))
 	return server.URL
 }
 
+// saying is a service that answers each question with these bytes and hangs up, whether they are HTTP or not.
+func saying(t *testing.T, bytes string) string {
+	return onConnection(t, func(connection net.Conn) {
+		_, _ = connection.Write([]byte(bytes)) // fails when the other side has had enough
+	})
+}
+
 // silent is a service that begins with these bytes, and then says no more until the other side hangs up.
 func silent(t *testing.T, bytes string) string {
-	server := serving(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		connection, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer connection.Close()
+	return onConnection(t, func(connection net.Conn) {
 		_, _ = connection.Write([]byte(bytes))
 		_, _ = connection.Read(make([]byte, 1))
-	}))
-	return server.URL
+	})
 }
 
 // dead is the URL of a service that is not there.
