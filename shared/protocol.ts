@@ -17,8 +17,11 @@
  */
 import * as z from 'zod'
 
-/** Raised by a breaking change. Version 2 brought TLS, funnel, forward auth, prefixes and access rules. */
-export const PROTOCOL_VERSION = 2
+/** Raised by a breaking change. Version 2 brought TLS, funnel, forward auth, prefixes and access rules; 3 standby. */
+export const PROTOCOL_VERSION = 3
+
+/** Workers from this version on can stand by for a service that another worker still has. */
+export const STANDBY_PROTOCOL_VERSION = 3
 
 /**
  * Workers of this version on are adopted; older ones are ended, and their services started anew. It stays one behind, unless
@@ -170,6 +173,10 @@ export const ServiceSpec = z
         'Tailscale auth key, used only when the node has to log in. Never logged, never given back, not part of the hash.',
       ),
     retry: z.boolean().optional().describe('Start again even if nothing changed: what a failed or needsLogin service waits for.'),
+    standby: z
+      .boolean()
+      .optional()
+      .describe('Another worker still has the state directory: wait until it lets go, and start then, instead of failing.'),
     orderCertificate: z
       .boolean()
       .optional()
@@ -178,18 +185,18 @@ export const ServiceSpec = z
   .meta({ id: 'ServiceSpec' })
 
 export const ServicePhase = z
-  .enum(['starting', 'needsLogin', 'ready', 'draining', 'stopped', 'failed'])
-  .describe('Life of one service inside a worker.')
+  .enum(['standby', 'starting', 'needsLogin', 'ready', 'draining', 'failed'])
+  .describe('Life of one service inside a worker. standby: another worker has the node; this one starts it as soon as that ends.')
 
 /** CamelCase word for programs, as in Kubernetes conditions; `message` is for people. */
 export const ServiceReason = z.enum([
+  'Standby',
   'Starting',
   'Queued',
   'NeedsLogin',
   'NeedsApproval',
   'Ready',
   'Draining',
-  'Stopped',
   'StateDirLocked',
   'StateDirUnusable',
   'AuthKeyRefused',

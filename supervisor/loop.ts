@@ -180,7 +180,8 @@ export class Loop implements Operator {
     // Where a service really runs counts more than what was written; but one that was on its way goes on.
     const running = new Map(this.#remembered.placement)
     for (const worker of this.#observed.workers.values()) {
-      for (const name of worker.services.keys()) {
+      for (const [name, { phase }] of worker.services) {
+        if (phase === 'standby') continue
         if ((this.#remembered.moves.get(name)?.begunAt ?? null) === null) running.set(name, worker.shard)
       }
     }
@@ -690,6 +691,7 @@ export class Loop implements Operator {
       ...service.spec,
       ...(authKey === undefined ? {} : { authKey }),
       ...(action.retry ? { retry: true } : {}),
+      ...(action.standby ? { standby: true } : {}),
     })
     this.post({ type: 'serviceChanged', workerId: action.workerId, service: status })
   }

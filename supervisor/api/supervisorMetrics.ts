@@ -10,7 +10,7 @@ const PHASES: Status['services'][number]['phase'][] = [
   'needsLogin',
   'ready',
   'draining',
-  'stopped',
+  'standby',
   'failed',
 ]
 

@@ -28,7 +28,10 @@ const MEMORY_MS = 20_000
 /** Takes in the counters of one worker. `services` are all that it runs. */
 export function countWork(works: Works, services: Iterable<ServiceStatus>, now: number): Works {
   const next = new Map(works)
-  for (const { name, counters } of services) next.set(name, look(works.get(name), counters, now))
+  for (const { name, phase, counters } of services) {
+    // The counters that go on are those of the worker that has it.
+    if (phase !== 'standby') next.set(name, look(works.get(name), counters, now))
+  }
   return next
 }
 

@@ -37,6 +37,7 @@ export function observe(observed: Observed, event: Event, now: number, policy: P
           heard: true,
           process: { pid: hello.pid, startTicks: hello.startTicks, bootId: hello.bootId },
           version: hello.version,
+          protocolVersion: hello.protocolVersion,
           services: new Map([...later, ...services].map((service) => [service.name, service])),
         },
       )
@@ -157,6 +158,7 @@ function blankWorker(id: string, shard: number, now: number): ObservedWorker {
     heard: false,
     process: null,
     version: '',
+    protocolVersion: 0,
     trouble: '',
     services: new Map(),
     calls: new Map(),
@@ -203,7 +205,7 @@ function foldFailure(observed: Observed, worker: ObservedWorker, next: ServiceSt
       return putService(observed, next.name, { ...record, retryAt: null, problem: null })
     case 'starting':
     case 'draining':
-    case 'stopped':
+    case 'standby':
       return observed
   }
 }

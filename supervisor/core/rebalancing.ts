@@ -61,7 +61,7 @@ function measuredCPU(worker: ObservedWorker | undefined, names: readonly string[
   if (worker?.phase !== 'ready' || worker.calls.size > 0) return null
   const restless = names.some((name) => {
     const phase = worker.services.get(name)?.phase
-    return phase === undefined || phase === 'starting' || phase === 'draining'
+    return phase === undefined || phase === 'standby' || phase === 'starting' || phase === 'draining'
   })
   return restless ? null : (freshUsage(worker, now)?.cpuPercent ?? null)
 }

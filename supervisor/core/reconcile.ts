@@ -2,10 +2,11 @@
  * Reconcile: compares Desired with Observed from scratch and says what to do now and when to look again. It remembers
  * nothing, so an event that was lost costs a delay and not a bug.
  *
- * What it guarantees: a service is started only where no other worker holds, or may hold, its identity; a worker about
- * which nothing is known yet may hold any.
+ * What it guarantees: where another worker holds, or may hold, the identity of a service, it is only put to stand by: the
+ * worker starts it when the other lets go, and needs nobody for that. So a service changes workers without anything for the
+ * supervisor to do in the middle. While there is a worker about which nothing is known, nothing is started anywhere else.
  */
-import type { ServiceStatus } from '../../shared/protocol.ts'
+import { STANDBY_PROTOCOL_VERSION, type ServiceStatus } from '../../shared/protocol.ts'
 import { certificateTurns, type CertificateTurns } from './certificates.ts'
 import type { Action, Desired, DesiredService, Observed, ObservedWorker } from './types.ts'
 
@@ -90,9 +91,22 @@ export function primaryWorkers(workers: Iterable<ObservedWorker>): ReadonlyMap<n
   }
   return primaries
 }
-/** Whether the status means that the worker has the node, and thereby the identity and the lock of its directory. */
-function holdsIdentity(status: ServiceStatus): boolean {
-  return status.phase !== 'failed' && status.phase !== 'stopped'
+
+/** Whether the worker has the node, or may get it any moment: the identity, and the lock of its directory. */
+function mayHold(status: ServiceStatus): boolean {
+  return status.phase !== 'failed'
+}
+
+/** Whether the worker will have the service running without being told again. */
+function hasTaken(worker: ObservedWorker | undefined, name: string): boolean {
+  const phase = worker?.services.get(name)?.phase
+  return phase !== undefined && phase !== 'failed' && phase !== 'draining'
+}
+
+/** Whether a service that is elsewhere may leave: there is somewhere to go, and where it can be, the other side stands by. */
+function mayGoTo(worker: ObservedWorker | undefined, name: string): boolean {
+  if (worker?.phase !== 'ready') return false
+  return worker.protocolVersion < STANDBY_PROTOCOL_VERSION || hasTaken(worker, name)
 }
 
 class Round implements Reconciliation {
@@ -154,8 +168,7 @@ function tidy(
     if (worker.calls.has(name) || status.phase === 'draining') continue
     const wanted = desired.services.get(name)
     if (own && wanted?.shard === worker.shard) continue
-    // A service that goes elsewhere serves on until there is somewhere to go.
-    if (wanted && primaries.get(wanted.shard)?.phase !== 'ready') continue
+    if (wanted && mayHold(status) && !mayGoTo(primaries.get(wanted.shard), name)) continue
     round.act({ type: 'deleteService', workerId: worker.id, name })
   }
 }
@@ -169,7 +182,7 @@ interface Holders {
 function holdersOf(workers: readonly ObservedWorker[]): Holders {
   const byName = new Map<string, ObservedWorker[]>()
   for (const worker of workers) {
-    const held = [...worker.services.values()].filter(holdsIdentity).map((status) => status.name)
+    const held = [...worker.services.values()].filter(mayHold).map((status) => status.name)
     for (const name of new Set([...held, ...worker.calls.keys()])) {
       const list = byName.get(name)
       if (list) list.push(worker)
@@ -188,13 +201,21 @@ function ensureService(
   round: Round,
 ): void {
   const status = worker.services.get(name)
-  const held = status !== undefined && holdsIdentity(status)
+  const held = status !== undefined && mayHold(status)
   if (held && !needsPut(status, wanted)) return
-  const heldElsewhere = (holders.byName.get(name) ?? []).some((holder) => holder !== worker)
-  if (!held && (holders.unheard.length > 0 || heldElsewhere)) return
+  const others = (holders.byName.get(name) ?? []).filter((holder) => holder !== worker)
+  if (!held && holders.unheard.length > 0) return
+  const standby = others.length > 0
+  if (standby && (worker.protocolVersion < STANDBY_PROTOCOL_VERSION || others.some((other) => isTold(other, name)))) return
   if (!round.due(observed.services.get(name)?.retryAt ?? 0)) return
   const freshKey = status?.phase === 'needsLogin' || status?.reason === 'AuthKeyRefused'
-  round.act({ type: 'putService', workerId: worker.id, name, retry: status !== undefined, freshKey })
+  round.act({ type: 'putService', workerId: worker.id, name, retry: status !== undefined, freshKey, standby })
+}
+
+/** Whether the worker is being told to have the service: nobody can say yet what comes of it. */
+function isTold(worker: ObservedWorker, name: string): boolean {
+  const call = worker.calls.get(name)
+  return call === 'put' || call === 'order'
 }
 
 /** Whether a service that has its node must be told something: a new spec, or that a key can be had for its login. */

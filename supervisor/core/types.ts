@@ -63,6 +63,8 @@ export interface ObservedWorker {
   readonly heard: boolean
   readonly process: ProcessIdentity | null
   readonly version: string
+  /** Of the worker protocol; 0 until it is known. */
+  readonly protocolVersion: number
   /** What is wrong with it, in words; empty when nothing is. */
   readonly trouble: string
   readonly services: ReadonlyMap<string, ServiceStatus>
@@ -196,6 +198,8 @@ export type Action =
       readonly name: string
       readonly retry: boolean
       readonly freshKey: boolean
+      /** Another worker has it, or may have it: to be started only when that lets go. */
+      readonly standby: boolean
     }
   | { readonly type: 'deleteService'; readonly workerId: string; readonly name: string }
   | { readonly type: 'orderCertificate'; readonly workerId: string; readonly name: string; readonly domain: string }

@@ -24,7 +24,9 @@ export function viewServices(
 ): ServiceView[] {
   const workers = [...observed.workers.values()]
   const running = new Map<string, ObservedWorker>()
-  for (const worker of workers) for (const name of worker.services.keys()) running.set(name, worker)
+  for (const worker of workers) {
+    for (const [name, { phase }] of worker.services) if (phase !== 'standby' || !running.has(name)) running.set(name, worker)
+  }
   const primaries = primaryWorkers(workers)
   const { later } = certificatesDue(desired, observed, now)
   const names = [...new Set([...desired.services.keys(), ...running.keys()])].sort()

@@ -1,6 +1,7 @@
 /** The loop in a fake world: scheduled races, deaths at any moment, and what must hold whatever happens. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION } from '../../shared/protocol.ts'
 import { nothingRemembered } from '../../supervisor/core/types.ts'
 import type { Loop } from '../../supervisor/loop.ts'
 import { World, configOf } from './world.ts'
@@ -359,6 +360,13 @@ describe('whatever happens', () => {
     { weight: 1, arbitrary: fc.record({ do: fc.constant('loseState' as const) }) },
     {
       weight: 1,
+      arbitrary: fc.record({
+        do: fc.constant('installWorker' as const),
+        protocolVersion: fc.constantFrom(OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION),
+      }),
+    },
+    {
+      weight: 1,
       arbitrary: fc.record({ do: fc.constant('fail' as const), which: fc.nat(9), times: fc.integer({ min: 1, max: 3 }) }),
     },
     {
@@ -412,6 +420,9 @@ describe('whatever happens', () => {
                 break
               case 'fail':
                 world.faults.set(`s${String(command.which)}`, command.times)
+                break
+              case 'installWorker':
+                world.protocolVersion = command.protocolVersion
                 break
               case 'clockJump':
                 world.now += command.ms
@@ -507,6 +518,37 @@ describe('moves', () => {
       ),
     20_000,
   )
+
+  it('need no supervisor once the old worker has been told: the new one stands by already', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(5), 4))
+      await settled(world)
+      const to = elsewhere(loop, 's0')
+      void loop.move('s0', to)
+      await world.settleUntil(() => [...world.workers.values()].some(({ services }) => services.get('s0')?.phase === 'draining'))
+      world.killSupervisor()
+      await settled(world)
+      expect(world.serving().get('s0')?.shard).toBe(to)
+      expect(world.starts.get('s0')).toBe(2)
+    }))
+
+  it('take the service from nobody while no worker stands by, though the new one dies again and again', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(5), 4))
+      await settled(world)
+      const to = elsewhere(loop, 's0')
+      const phasesOf = (name: string) => [...world.workers.values()].map(({ services }) => services.get(name)?.phase)
+      void loop.move('s0', to)
+      await world.settleUntil(() => loop.status().moves.length > 0)
+      for (let deaths = 0; loop.status().moves.length > 0 && !phasesOf('s0').includes('standby'); ) {
+        expect(phasesOf('s0')).toContain('ready')
+        const target = [...world.workers.values()].find(({ shard }) => shard === to)
+        if (target && loop.status().moves[0]?.phase === 'moving' && deaths++ < 3) world.killWorker(target.id)
+        await world.settle(1)
+      }
+      await settled(world)
+      expect(servingNames(world)).toEqual(names(5))
+    }))
 
   it('do not begin while the journal cannot be written, and begin once it can', () =>
     inAnyOrder(async (world) => {

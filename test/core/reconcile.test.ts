@@ -1,6 +1,6 @@
 /** Observe and reconcile by example: one rule each. What holds in general is in loop.test.ts. */
 import { describe, expect, it } from 'vitest'
-import type { ServiceStatus } from '../../shared/protocol.ts'
+import { PROTOCOL_VERSION, type ServiceStatus } from '../../shared/protocol.ts'
 import { begin, observe } from '../../supervisor/core/observe.ts'
 import { defaultPatience } from '../../supervisor/core/patience.ts'
 import { reconcile } from '../../supervisor/core/reconcile.ts'
@@ -20,11 +20,11 @@ const wanting = (shards: Record<string, number>, phase: Desired['phase'] = 'run'
 const after = (events: readonly Event[], start: Observed = nothingObserved) =>
   events.reduce((observed, event) => observe(observed, event, now, policy), start)
 const found = (id: string, shard: number): Event => ({ type: 'workerFound', workerId: id, shard, process: null })
-function tells(id: string, shard: number, ...services: ServiceStatus[]): Event {
-  const hello = { protocolVersion: 2, workerId: id, shard, pid: 7, startTicks: 1, bootId: 'b', version: 'v' }
+function tells(id: string, shard: number, services: ServiceStatus[] = [], protocolVersion = PROTOCOL_VERSION): Event {
+  const hello = { protocolVersion, workerId: id, shard, pid: 7, startTicks: 1, bootId: 'b', version: 'v' }
   return { type: 'workerState', workerId: id, state: { hello, revision: 9, services } }
 }
-const runs = (id: string, shard: number, ...services: ServiceStatus[]) => [found(id, shard), tells(id, shard, ...services)]
+const runs = (id: string, shard: number, ...services: ServiceStatus[]) => [found(id, shard), tells(id, shard, services)]
 const actions = (desired: Desired, observed: Observed, at = now) =>
   reconcile(desired, observed, at).actions.map((action) => `${action.type} ${'name' in action ? action.name : action.workerId}`)
 
@@ -43,18 +43,41 @@ describe('reconcile', () => {
   it('starts nothing anywhere while a worker has not said what it runs', () => {
     const observed = after([...runs('one', 1), found('two', 2)])
     expect(actions(wanting({ a: 1, b: 2 }), observed)).toEqual([])
-    expect(actions(wanting({ a: 1, b: 2 }), after([tells('two', 2, service('b', 'ready'))], observed))).toEqual(['putService a'])
+    expect(actions(wanting({ a: 1, b: 2 }), after([tells('two', 2, [service('b', 'ready')])], observed))).toEqual([
+      'putService a',
+    ])
   })
 
-  it('takes a service from its old worker only when the new one is ready, and starts it only when it is released', () => {
+  it('has the new worker of a service stand by before it takes it from the old one', () => {
     const there = runs('one', 1, service('a', 'ready'))
     const desired = wanting({ a: 2 })
     expect(actions(desired, after([...there, found('two', 2)]))).toEqual([])
     const bothReady = after([...there, ...runs('two', 2)])
-    expect(actions(desired, bothReady)).toEqual(['deleteService a'])
-    expect(actions(desired, after([{ type: 'serviceRemoved', workerId: 'one', name: 'a', revision: 2 }], bothReady))).toEqual([
+    const { actions: put } = reconcile(desired, bothReady, now)
+    expect(put).toMatchObject([{ type: 'putService', workerId: 'two', name: 'a', standby: true }])
+    const refused: Event = { type: 'serviceChanged', workerId: 'two', service: service('a', 'failed') }
+    expect(actions(desired, after([refused], bothReady))).toEqual([])
+    const accepted: Event = { type: 'serviceChanged', workerId: 'two', service: service('a', 'standby') }
+    const standing = after([accepted], bothReady)
+    expect(actions(desired, standing)).toEqual(['deleteService a'])
+    expect(actions(desired, after([{ type: 'serviceRemoved', workerId: 'one', name: 'a', revision: 2 }], standing))).toEqual([
       'shutdownWorker one',
-      'putService a',
+    ])
+  })
+
+  it('takes the standby away when the service is to stay where it is', () => {
+    const observed = after([...runs('one', 1, service('a', 'ready')), ...runs('two', 2, service('a', 'standby'))])
+    expect(actions(wanting({ a: 1 }), observed)).toEqual(['deleteService a'])
+  })
+
+  it('waits for the release where the new worker cannot stand by, being of an older version', () => {
+    const there = runs('one', 1, service('a', 'ready'))
+    const older = after([...there, found('two', 2), tells('two', 2, [], 2)])
+    expect(actions(wanting({ a: 2 }), older)).toEqual(['deleteService a'])
+    const released = after([{ type: 'serviceRemoved', workerId: 'one', name: 'a', revision: 2 }], older)
+    expect(reconcile(wanting({ a: 2 }), released, now).actions).toMatchObject([
+      { type: 'shutdownWorker', workerId: 'one' },
+      { type: 'putService', name: 'a', standby: false },
     ])
   })
 
@@ -108,7 +131,7 @@ describe('observe', () => {
   it('counts a failure once, however often it is told', () => {
     const failed = service('a', 'failed')
     const once = after(runs('one', 1, failed))
-    const again = after([tells('one', 1, failed), { type: 'serviceChanged', workerId: 'one', service: failed }], once)
+    const again = after([tells('one', 1, [failed]), { type: 'serviceChanged', workerId: 'one', service: failed }], once)
     expect(again.services.get('a')?.failures).toEqual(once.services.get('a')?.failures)
   })
 

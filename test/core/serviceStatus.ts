@@ -5,7 +5,7 @@ const REASONS = {
   needsLogin: 'NeedsLogin',
   ready: 'Ready',
   draining: 'Draining',
-  stopped: 'Stopped',
+  standby: 'Standby',
   failed: 'NodeFailed',
 } as const
 

@@ -11,16 +11,19 @@ import type { Clock, Fleet } from '../../supervisor/core/ports.ts'
 import { type Event, nothingRemembered, type Remembered } from '../../supervisor/core/types.ts'
 import { Loop } from '../../supervisor/loop.ts'
 import { serviceStatus } from './serviceStatus.ts'
-import type { ServicePhase, ServiceSpec, ServiceStatus } from '../../shared/protocol.ts'
+import { PROTOCOL_VERSION, type ServicePhase, type ServiceSpec, type ServiceStatus } from '../../shared/protocol.ts'
 
 interface FakeWorker {
   readonly id: string
   readonly shard: number
   readonly pid: number
   readonly version: string
+  readonly protocolVersion: number
   readonly services: Map<string, ServiceStatus>
   /** Services whose node runs here, and whose directory is locked: until the last moment of draining, and not once failed. */
   readonly nodes: Set<string>
+  /** What waits for another worker to let go of a directory. */
+  readonly standbys: Map<string, ServiceSpec>
   draining: boolean
   /** Stopped by a signal: alive, and silent. */
   frozen: boolean
@@ -53,6 +56,8 @@ export class World {
   diskIsFull = false
   /** Version of the workers that are started from now on. */
   installed = 'test'
+  /** Of the worker protocol, spoken by the workers that are started from now on. */
+  protocolVersion: number = PROTOCOL_VERSION
   now = 1_000_000
   readonly #scheduler: Scheduler
   readonly #timers = new Set<{ at: number; callback: () => void }>()
@@ -128,6 +133,7 @@ export class World {
     this.workers.delete(id)
     if (!worker.draining) this.deaths.push([...worker.services.keys()].sort())
     void this.#tell({ type: 'workerExited', workerId: id, message: 'killed by SIGKILL' })
+    for (const name of worker.nodes) this.#release(name)
   }
 
   /** The worker says unasked all that it runs, as it does now and then. */
@@ -205,7 +211,7 @@ export class World {
       workerId: worker.id,
       state: {
         hello: {
-          protocolVersion: 2,
+          protocolVersion: worker.protocolVersion,
           workerId: worker.id,
           shard: worker.shard,
           pid: worker.pid,
@@ -247,8 +253,10 @@ export class World {
           shard,
           pid: this.#nextPid++,
           version: this.installed,
+          protocolVersion: this.protocolVersion,
           services: new Map(),
           nodes: new Set(),
+          standbys: new Map(),
           draining: false,
           frozen: false,
         }
@@ -288,35 +296,60 @@ export class World {
     if (running?.phase === 'draining' || worker.draining) throw new Error(`${spec.name} is being removed`)
     if (spec.orderCertificate === true && running?.certificate?.phase === 'missing') return this.#order(worker, running)
     if (running?.specHash === spec.specHash && running.phase !== 'failed') return running
-    const set = (phase: ServicePhase): ServiceStatus => {
-      const status = serviceStatus(spec.name, phase, {
-        specHash: spec.specHash,
-        since: this.now,
-        revision: this.#revision++,
-        ...(phase === 'ready' && this.tls.has(spec.name)
-          ? { certificate: certificateOf(spec.name, this.certified.has(spec.name) ? 'valid' : 'missing', this.now) }
-          : {}),
-      })
-      worker.services.set(spec.name, status)
-      void this.#tell({ type: 'serviceChanged', workerId: worker.id, service: status })
-      return status
+    const holder = this.#holder(spec.name)
+    if (holder && holder !== worker && spec.standby === true) {
+      worker.standbys.set(spec.name, spec)
+      return this.#set(worker, spec, 'standby')
     }
-    const holder = [...this.workers.values()].find((other) => other !== worker && other.nodes.has(spec.name))
-    if (holder) {
+    if (holder && holder !== worker) {
       this.conflicts.push(`${spec.name}: ${worker.id} was told to start it while ${holder.id} has it`)
-      return set('failed')
+      return this.#set(worker, spec, 'failed')
     }
+    return this.#startNode(worker, spec)
+  }
+
+  #holder(name: string): FakeWorker | undefined {
+    return [...this.workers.values()].find(({ nodes }) => nodes.has(name))
+  }
+
+  /** The lock of the directory is free: of those who wait for it, one gets it. */
+  #release(name: string): void {
+    for (const worker of this.workers.values()) {
+      const spec = worker.standbys.get(name)
+      if (!spec) continue
+      void this.#scheduler.schedule(Promise.resolve(), `lock of ${name}`).then(() => {
+        const waits = this.workers.get(worker.id) === worker && !worker.frozen && worker.standbys.get(name) === spec
+        if (waits && !this.#holder(name)) this.#startNode(worker, spec)
+      })
+    }
+  }
+
+  #set(worker: FakeWorker, spec: ServiceSpec, phase: ServicePhase): ServiceStatus {
+    const certificate = certificateOf(spec.name, this.certified.has(spec.name) ? 'valid' : 'missing', this.now)
+    const status = serviceStatus(spec.name, phase, {
+      specHash: spec.specHash,
+      since: this.now,
+      revision: this.#revision++,
+      ...(phase === 'ready' && this.tls.has(spec.name) ? { certificate } : {}),
+    })
+    worker.services.set(spec.name, status)
+    void this.#tell({ type: 'serviceChanged', workerId: worker.id, service: status })
+    return status
+  }
+
+  #startNode(worker: FakeWorker, spec: ServiceSpec): ServiceStatus {
+    worker.standbys.delete(spec.name)
     const fault = this.faults.get(spec.name) ?? 0
     if (fault > 0) {
       this.faults.set(spec.name, fault - 1)
-      return set('failed')
+      return this.#set(worker, spec, 'failed')
     }
     this.starts.set(spec.name, (this.starts.get(spec.name) ?? 0) + 1)
     worker.nodes.add(spec.name)
-    const starting = set('starting')
+    const starting = this.#set(worker, spec, 'starting')
     void this.#scheduler.schedule(Promise.resolve(), `up ${spec.name}`).then(() => {
       if (this.workers.get(worker.id) === worker && worker.services.get(spec.name) === starting) {
-        set('ready')
+        this.#set(worker, spec, 'ready')
         if (this.poisons.has(spec.name)) this.killWorker(worker.id)
       }
     })
@@ -359,8 +392,10 @@ export class World {
     await this.#scheduler.schedule(Promise.resolve(), `drained ${name}`)
     if (worker.services.get(name) !== draining) return
     worker.services.delete(name)
+    worker.standbys.delete(name)
     worker.nodes.delete(name)
     void this.#tell({ type: 'serviceRemoved', workerId: worker.id, name, revision: this.#revision++ })
+    this.#release(name)
   }
 }
 

@@ -93,27 +93,19 @@ class Chaos {
   }
 
   async killSupervisor(ms: number): Promise<void> {
-    await this.#withSupervisor(async () => {
-      this.supervisor.kill('SIGKILL')
-      await this.supervisor.ended
-      await delay(ms / 4)
-      this.supervisor = stack.start()
-    })
+    this.supervisor.kill('SIGKILL')
+    await this.supervisor.ended
+    await delay(ms / 4)
+    this.supervisor = stack.start()
   }
 
   async stopSupervisor(ms: number): Promise<void> {
-    await this.#withSupervisor(async () => {
-      this.supervisor.kill('SIGSTOP')
-      await delay(ms)
-      this.supervisor.kill('SIGCONT')
-    })
+    this.supervisor.kill('SIGSTOP')
+    await delay(ms)
+    this.supervisor.kill('SIGCONT')
   }
 
   async breakStateFile(ms: number, pick: number): Promise<void> {
-    await this.#withSupervisor(() => this.#replaceSupervisor(ms, pick))
-  }
-
-  async #replaceSupervisor(ms: number, pick: number): Promise<void> {
     this.supervisor.kill('SIGKILL')
     await this.supervisor.ended
     const file = join(stack.stateDir, '.supervisor', 'state.json')
@@ -167,15 +159,6 @@ class Chaos {
     ]
     // It may be refused, and the supervisor may be away.
     await stack.cli(...(orders[pick % orders.length] ?? []), '--config', stack.configFile)
-  }
-
-  /** What is between two workers at that moment stays there until a supervisor goes on. */
-  async #withSupervisor(act: () => Promise<void>): Promise<void> {
-    const status = await stack.status().catch(() => undefined)
-    const excuse = this.#excuse(status?.moves.map(({ name }) => name) ?? names)
-    await act()
-    await stack.until(({ moves }) => moves.length === 0, 'moves are done', 30_000).catch(() => undefined)
-    excuse.to = Date.now() + AFTERMATH_MS
   }
 
   async #withWorker(pick: number, act: (pid: number) => Promise<void>): Promise<void> {

@@ -1079,6 +1079,10 @@ type ServiceSpec struct {
 	// Hash of node, listeners and proxy, given back in the status: tells whether what
 	// runs is what is desired.
 	SpecHash string `json:"specHash"`
+
+	// Another worker still has the state directory: wait until it lets go, and start
+	// then, instead of failing.
+	Standby *bool `json:"standby,omitempty,omitzero"`
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -1142,7 +1146,8 @@ type ServiceStatus struct {
 	// Public node key (nodekey:...); empty until known.
 	NodeKey string `json:"nodeKey"`
 
-	// Life of one service inside a worker.
+	// Life of one service inside a worker. standby: another worker has the node; this
+	// one starts it as soon as that ends.
 	Phase ServiceStatusPhase `json:"phase"`
 
 	// Problems corresponds to the JSON schema field "problems".
@@ -1171,15 +1176,15 @@ const ServiceStatusPhaseDraining ServiceStatusPhase = "draining"
 const ServiceStatusPhaseFailed ServiceStatusPhase = "failed"
 const ServiceStatusPhaseNeedsLogin ServiceStatusPhase = "needsLogin"
 const ServiceStatusPhaseReady ServiceStatusPhase = "ready"
+const ServiceStatusPhaseStandby ServiceStatusPhase = "standby"
 const ServiceStatusPhaseStarting ServiceStatusPhase = "starting"
-const ServiceStatusPhaseStopped ServiceStatusPhase = "stopped"
 
 var enumValues_ServiceStatusPhase = []interface{}{
+	"standby",
 	"starting",
 	"needsLogin",
 	"ready",
 	"draining",
-	"stopped",
 	"failed",
 }
 
@@ -1214,19 +1219,19 @@ const ServiceStatusReasonNeedsLogin ServiceStatusReason = "NeedsLogin"
 const ServiceStatusReasonNodeFailed ServiceStatusReason = "NodeFailed"
 const ServiceStatusReasonQueued ServiceStatusReason = "Queued"
 const ServiceStatusReasonReady ServiceStatusReason = "Ready"
+const ServiceStatusReasonStandby ServiceStatusReason = "Standby"
 const ServiceStatusReasonStarting ServiceStatusReason = "Starting"
 const ServiceStatusReasonStateDirLocked ServiceStatusReason = "StateDirLocked"
 const ServiceStatusReasonStateDirUnusable ServiceStatusReason = "StateDirUnusable"
-const ServiceStatusReasonStopped ServiceStatusReason = "Stopped"
 
 var enumValues_ServiceStatusReason = []interface{}{
+	"Standby",
 	"Starting",
 	"Queued",
 	"NeedsLogin",
 	"NeedsApproval",
 	"Ready",
 	"Draining",
-	"Stopped",
 	"StateDirLocked",
 	"StateDirUnusable",
 	"AuthKeyRefused",

@@ -67,12 +67,8 @@ func (s *swappable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.current.Load().ServeHTTP(w, r)
 }
 
-// startInstance takes the state directory, starts the node and listens. An error leaves nothing behind.
-func startInstance(options Options, spec protocol.ServiceSpec, counters *proxy.Counters, tell teller, log *slog.Logger) (_ *instance, err error) {
-	dir, err := statedir.Open(spec.Node.StateDir, options.Holder)
-	if err != nil {
-		return nil, err
-	}
+// startInstance starts the node from its directory, which it closes in the end, and listens. An error leaves nothing behind.
+func startInstance(options Options, spec protocol.ServiceSpec, dir *statedir.Dir, counters *proxy.Counters, tell teller, log *slog.Logger) (_ *instance, err error) {
 	i := &instance{options: options, counters: counters, log: log, tell: tell, dir: dir, clients: recallClients(dir, log),
 		servers: map[protocol.ListenSpec]server{}}
 	i.names.Store(&names{})
@@ -118,7 +114,7 @@ func startInstance(options Options, spec protocol.ServiceSpec, counters *proxy.C
 
 // apply makes proxy and listeners what the spec says, touching only what differs.
 func (i *instance) apply(spec protocol.ServiceSpec) error {
-	spec.AuthKey, spec.OrderCertificate, spec.Retry = nil, nil, nil
+	spec.AuthKey, spec.OrderCertificate, spec.Retry, spec.Standby = nil, nil, nil, nil
 	if spec.Proxy != nil {
 		if err := i.applyProxy(spec.Name, *spec.Proxy); err != nil {
 			return err

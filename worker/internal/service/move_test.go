@@ -12,6 +12,7 @@ import (
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/proxy"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/statedir"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/tailnet"
 )
 
@@ -86,6 +87,60 @@ func click(client visitor, url string) (counted *clicks, stop func()) {
 	}
 }
 
+func standingBy(spec protocol.ServiceSpec) protocol.ServiceSpec {
+	standby := true
+	spec.Standby = &standby
+	return spec
+}
+
+func TestStandbyStartsWhenTheOtherWorkerLetsGo(t *testing.T) {
+	h := newHarness(t, tailnet.Options{}, 0)
+	old, there := h.set, h.secondSet()
+	spec := h.spec("photos", h.text("ok"))
+	h.put(spec)
+	before := h.awaitPhase("photos", protocol.ServiceStatusPhaseReady)
+	h.set = there
+	h.put(spec)
+	if refused := h.awaitPhase("photos", protocol.ServiceStatusPhaseFailed); refused.Reason != protocol.ServiceStatusReasonStateDirLocked {
+		t.Errorf("without standby: %+v", refused)
+	}
+	again := standingBy(spec)
+	retry := true
+	again.Retry = &retry
+	h.put(again)
+	waiting := h.awaitPhase("photos", protocol.ServiceStatusPhaseStandby)
+	if waiting.SpecHash != spec.SpecHash {
+		t.Errorf("it stands by for %q", waiting.SpecHash)
+	}
+	h.get(h.visitor(), before)
+	old.Delete("photos", patience)
+	if after := h.awaitPhase("photos", protocol.ServiceStatusPhaseReady); after.NodeKey != before.NodeKey {
+		t.Errorf("it was %+v, and is %+v", before, after)
+	}
+}
+
+func TestStandbyThatIsDeletedTakesNothing(t *testing.T) {
+	h := newHarness(t, tailnet.Options{}, 0)
+	old, there := h.set, h.secondSet()
+	spec := h.spec("photos", h.text("ok"))
+	h.put(spec)
+	before := h.awaitPhase("photos", protocol.ServiceStatusPhaseReady)
+	h.set = there
+	h.put(standingBy(spec))
+	h.awaitPhase("photos", protocol.ServiceStatusPhaseStandby)
+	there.Delete("photos", patience)
+	h.awaitRemoved("photos")
+	h.set = old
+	h.get(h.visitor(), before)
+	old.Delete("photos", patience)
+	h.awaitRemoved("photos")
+	free, err := statedir.Open(spec.Node.StateDir, "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+}
+
 func TestMoveLosesNoRequest(t *testing.T) {
 	h := newHarness(t, tailnet.Options{}, 0)
 	there := h.secondSet()
@@ -98,10 +153,11 @@ func TestMoveLosesNoRequest(t *testing.T) {
 	counted, stop := click(client, "http://"+before.Addresses[0]+"/")
 	const moves = 6
 	for range moves {
-		h.set.Delete("photos", patience)
-		h.awaitRemoved("photos")
+		leaving := h.set
 		h.set, there = there, h.set
-		h.put(spec)
+		h.put(standingBy(spec))
+		h.awaitPhase("photos", protocol.ServiceStatusPhaseStandby)
+		leaving.Delete("photos", patience)
 		after := h.awaitPhase("photos", protocol.ServiceStatusPhaseReady)
 		if after.NodeKey != before.NodeKey || after.Addresses[0] != before.Addresses[0] || after.UdpPort != before.UdpPort {
 			t.Errorf("it was %+v, and is %+v", before, after)

@@ -44,10 +44,12 @@ type Service struct {
 	status  protocol.ServiceStatus
 
 	// Owned by run.
-	queued   bool // waits for a slot to start
-	starting bool // holds a slot
-	instance *instance
-	deadline *time.Timer // of the start; nil for none
+	next      protocol.ServiceSpec // of the instance that is to start
+	directory *directory           // of it, until it has started; nil for none
+	queued    bool                 // waits for a slot to start
+	starting  bool                 // holds a slot
+	instance  *instance
+	deadline  *time.Timer // of the start; nil for none
 }
 
 func newService(set *Set, spec protocol.ServiceSpec) *Service {
@@ -67,12 +69,21 @@ func newService(set *Set, spec protocol.ServiceSpec) *Service {
 		pending:  true,
 		status:   protocol.ServiceStatus{Name: spec.Name, SpecHash: spec.SpecHash, Addresses: []string{}, Problems: []protocol.ServiceProblem{}},
 	}
-	s.enter(protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonQueued, queuedMessage)
+	s.enterQueue(spec)
 	signal(s.wake)
 	return s
 }
 
-const queuedMessage = "Waiting for its turn to start."
+// enterQueue enters the phase that comes before the start.
+func (s *Service) enterQueue(spec protocol.ServiceSpec) {
+	if standsBy(spec) {
+		s.enter(protocol.ServiceStatusPhaseStandby, protocol.ServiceStatusReasonStandby, "Starts as soon as another worker lets go of its node.")
+	} else {
+		s.enter(protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonQueued, "Waiting for its turn to start.")
+	}
+}
+
+func standsBy(spec protocol.ServiceSpec) bool { return spec.Standby != nil && *spec.Standby }
 
 // put sets what is wanted. It answers with the phase that the change leads to, and leaves the work to run.
 func (s *Service) put(spec protocol.ServiceSpec) (protocol.ServiceStatus, error) {
@@ -100,7 +111,7 @@ func (s *Service) put(spec protocol.ServiceSpec) (protocol.ServiceStatus, error)
 	switch {
 	case s.applied == nil || s.restart && stuck:
 		s.status.SpecHash = spec.SpecHash
-		s.enter(protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonQueued, queuedMessage)
+		s.enterQueue(spec)
 	case s.restart:
 		s.enter(protocol.ServiceStatusPhaseDraining, protocol.ServiceStatusReasonDraining, "Restarting the node with changed settings.")
 	}
@@ -169,6 +180,8 @@ func (s *Service) run() {
 				return
 			}
 			s.advance()
+		case opened := <-s.opened():
+			s.queue(opened)
 		case s.slot() <- struct{}{}:
 			s.starting = true
 			s.start()
@@ -195,6 +208,13 @@ func (s *Service) slot() chan<- struct{} {
 	return s.set.slots
 }
 
+func (s *Service) opened() <-chan openedDirectory {
+	if s.directory == nil || s.directory.held != nil {
+		return nil
+	}
+	return s.directory.opened
+}
+
 func (s *Service) updates() <-chan node.Status {
 	if s.instance == nil {
 		return nil
@@ -209,55 +229,68 @@ func (s *Service) timeout() <-chan time.Time {
 	return s.deadline.C
 }
 
-// advance takes up what is wanted: in place where it can be, else by queueing for a new node.
+// advance takes up what is wanted: in place where it can be, else on the way to a new node.
 func (s *Service) advance() {
 	s.mu.Lock()
-	spec, inPlace, order := s.want, s.applied != nil && !s.restart, s.order
-	s.order = false
-	if !s.pending {
-		s.mu.Unlock()
+	spec, pending, inPlace, order := s.want, s.pending, s.applied != nil && !s.restart, s.order
+	s.pending, s.order, s.want.AuthKey = false, false, nil
+	s.mu.Unlock()
+	switch {
+	case !pending:
 		if order && s.instance != nil {
 			s.instance.certificates.order()
 		}
-		return // start has taken it up
-	}
-	if inPlace {
-		s.pending = false
-	}
-	s.mu.Unlock()
-	if inPlace {
+	case inPlace:
 		if err := s.instance.apply(spec); err != nil {
 			s.failWith(err)
 			return
 		}
 		s.update(func() { s.status.SpecHash = spec.SpecHash })
+	default:
+		ctx, cancel := context.WithTimeout(s.hurry, restartDrain)
+		defer cancel()
+		quiet, endQuiet := context.WithTimeout(ctx, restartDrain-longestShielded)
+		defer endQuiet()
+		s.stop(quiet, ctx)
+		s.next = spec
+		s.directory = openDirectory(spec, s.set.options.Holder)
+		s.update(func() { s.enterQueue(spec) })
+	}
+}
+
+// queue waits for a slot: the directory is locked for us, or cannot be.
+func (s *Service) queue(opened openedDirectory) {
+	if opened.err != nil {
+		s.failWith(opened.err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(s.hurry, restartDrain)
-	defer cancel()
-	quiet, endQuiet := context.WithTimeout(ctx, restartDrain-longestShielded)
-	defer endQuiet()
-	s.stop(quiet, ctx)
+	s.directory.held = opened.dir
 	s.queued = true
 	s.update(func() {
-		s.enter(protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonQueued, queuedMessage)
+		s.enter(protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonQueued, "Waiting for its turn to start.")
 	})
 }
 
-// start brings up what is wanted by now. run holds a slot for it.
+// start brings up what is next. run holds a slot for it.
 func (s *Service) start() {
-	s.mu.Lock()
-	spec := s.want
-	s.pending, s.restart = false, false
-	s.want.AuthKey = nil
-	s.applied = &spec.Node
-	s.mu.Unlock()
 	s.queued = false
+	spec := s.next
+	s.mu.Lock()
+	outdated := s.pending
+	if !outdated {
+		s.applied = &spec.Node
+	}
+	s.mu.Unlock()
+	if outdated {
+		s.settle() // advance is about to bring something newer
+		return
+	}
 	s.update(func() {
 		s.status.SpecHash = spec.SpecHash
 		s.enter(protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonStarting, "The node is starting.")
 	})
-	running, err := startInstance(s.set.options, spec, s.counters, s, s.log)
+	running, err := startInstance(s.set.options, spec, s.directory.take(), s.counters, s, s.log)
+	s.next, s.directory = protocol.ServiceSpec{}, nil // with the auth key
 	if err != nil {
 		s.failWith(err)
 		return
@@ -338,6 +371,10 @@ func (s *Service) settle() {
 func (s *Service) stop(quiet, ctx context.Context) {
 	s.settle()
 	s.queued = false
+	if s.directory != nil {
+		s.directory.close()
+		s.directory = nil
+	}
 	if s.instance != nil {
 		s.instance.close(quiet, ctx)
 		s.instance = nil

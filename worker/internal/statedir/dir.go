@@ -3,6 +3,7 @@
 package statedir
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -95,6 +97,25 @@ func Open(path, holder string) (*Dir, error) {
 		return unusable(err)
 	}
 	return &Dir{path: path, lock: lock}, nil
+}
+
+// retryInterval is how soon a directory that was released is noticed. It adds to the time in which nobody serves.
+const retryInterval = 5 * time.Millisecond
+
+// Await is Open for a directory that another holder is about to release: until ctx is done it waits for that.
+func Await(ctx context.Context, path, holder string) (*Dir, error) {
+	for {
+		dir, err := Open(path, holder)
+		var locked *LockedError
+		if !errors.As(err, &locked) {
+			return dir, err
+		}
+		select {
+		case <-time.After(retryInterval):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // Path is where the directory is.

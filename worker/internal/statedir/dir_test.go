@@ -1,6 +1,7 @@
 package statedir
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,6 +53,40 @@ func TestSecondHolderIsRefused(t *testing.T) {
 	}
 	first.Close()
 	open(t, path)
+}
+
+func TestAwaitGetsTheDirectoryWhenItsHolderLetsGo(t *testing.T) {
+	path := t.TempDir()
+	first := open(t, path)
+	got := make(chan *Dir)
+	go func() {
+		dir, err := Await(t.Context(), path, "worker-2 43")
+		if err != nil {
+			t.Error(err)
+		}
+		got <- dir
+	}()
+	select {
+	case <-got:
+		t.Fatal("two hold it")
+	case <-time.After(4 * retryInterval):
+	}
+	first.Close()
+	if dir := <-got; dir != nil {
+		dir.Close()
+	}
+}
+
+func TestAwaitTellsTheHolderWhenItIsGivenUp(t *testing.T) {
+	path := t.TempDir()
+	open(t, path)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := Await(ctx, path, "worker-2 43")
+	var locked *LockedError
+	if !errors.As(err, &locked) || locked.Holder != "worker-1 42" {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestUnusable(t *testing.T) {

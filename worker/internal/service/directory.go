@@ -1,0 +1,54 @@
+package service
+
+import (
+	"context"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/statedir"
+)
+
+// directory is the state directory of an instance to come: on its way to us, or ours.
+type directory struct {
+	opened chan openedDirectory // gets the outcome, once
+	cancel context.CancelFunc
+	held   *statedir.Dir
+}
+
+type openedDirectory struct {
+	dir *statedir.Dir
+	err error
+}
+
+// openDirectory opens the directory of the spec: at once, or in standby as soon as its holder lets go.
+func openDirectory(spec protocol.ServiceSpec, holder string) *directory {
+	ctx, cancel := context.WithCancel(context.Background())
+	d := &directory{opened: make(chan openedDirectory, 1), cancel: cancel}
+	if !standsBy(spec) {
+		cancel()
+	}
+	go func() {
+		dir, err := statedir.Await(ctx, spec.Node.StateDir, holder)
+		d.opened <- openedDirectory{dir, err}
+		close(d.opened)
+	}()
+	return d
+}
+
+// take hands the directory over to who closes it from now on.
+func (d *directory) take() *statedir.Dir {
+	d.cancel()
+	dir := d.held
+	d.held = nil
+	return dir
+}
+
+// close gives up the directory, whether it is ours by now or not.
+func (d *directory) close() {
+	d.cancel()
+	if late := <-d.opened; late.dir != nil {
+		d.held = late.dir
+	}
+	if d.held != nil {
+		d.held.Close()
+	}
+}
