@@ -7,8 +7,8 @@
 import type { Decision, DecisionRecord, PlannedMove } from '../../shared/api.ts'
 import { lastingBytes } from './memory.ts'
 import { lowestFree } from './placement.ts'
-import { freshUsage } from './rebalancing.ts'
 import { primaryWorkers } from './reconcile.ts'
+import { freshUsage } from './situation.ts'
 import type { Desired, Observed, ObservedWorker, Rebalancing } from './types.ts'
 
 export interface GuardPolicy {

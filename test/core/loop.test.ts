@@ -465,6 +465,24 @@ describe('moves', () => {
       expect(world.saved.placement.get('s0')).toBe(to)
     }))
 
+  it('are not ordered anew while they are under way, by a drain neither', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(5), 4))
+      await settled(world)
+      const home = shardOf(loop, 's0') ?? 0
+      const ordered = loop.move('s0', 'new')
+      const refused = 's0 is on its way already; "status" shows where to'
+      await expect(loop.move('s0', elsewhere(loop, 's0'))).rejects.toThrow(refused)
+      await expect(loop.drain(home)).rejects.toThrow(refused)
+      await settled(world)
+      await ordered
+      expect(loop.status().shards.filter(({ cordoned }) => cordoned)).toEqual([])
+      await loop.drain(home)
+      await settled(world)
+      expect(loop.status().shards.map(({ shard }) => shard)).not.toContain(home)
+      expect(servingNames(world)).toEqual(names(5))
+    }, 20))
+
   it('go back when the service does not come up on the other side, and say why', () =>
     inAnyOrder(async (world) => {
       const loop = world.start(configOf(names(5), 4))
