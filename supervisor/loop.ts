@@ -240,8 +240,11 @@ export class Loop implements Operator {
       const config = await this.#ports.readConfig(request)
       refuseOtherDirectories(this.#config, config)
       const specs = new Map([...this.#services].map(([name, { spec }]) => [name, spec]))
-      const previous = { source: 'supervisor', placement: this.#remembered.placement, specs } as const
-      const plan = makePlan(config.services, this.#place(config).placement, previous, config.settings)
+      const { placement, culprits } = this.#remembered
+      const previous = { source: 'supervisor', placement, quarantine: culprits.quarantine, specs } as const
+      const next = this.#place(config)
+      const whereabouts = { placement: next.placement, quarantine: next.culprits.quarantine }
+      const plan = makePlan(config.services, whereabouts, previous, config.settings)
       return { ...plan, notes: laterSettings(this.#config, config) }
     })
   }
