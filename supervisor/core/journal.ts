@@ -103,9 +103,11 @@ function advance(situation: Situation, now: number): Entry | null {
 /** Replaces the next worker, or halts, or is done with it. */
 function upgradeNext(situation: Situation, now: number): Entry | null {
   const { remembered } = situation
-  const { rebalancing } = remembered
+  const { rebalancing, culprits } = remembered
   if (!rebalancing.upgrade) return null
-  const { upgrade, decision } = nextUpgradeStep(rebalancing.upgrade, snapshotOf(situation, now))
+  // A suspected shard keeps its services, and its worker has been started anew a short time ago.
+  const waiting = rebalancing.upgrade.waiting.filter((shard) => !culprits.suspects.has(shard))
+  const { upgrade, decision } = nextUpgradeStep({ ...rebalancing.upgrade, waiting }, snapshotOf(situation, now))
   const next = { ...rebalancing, upgrade }
   return { ...nothing, write: decision ? withMoves(remembered, decision, next, now) : { rebalancing: next } }
 }

@@ -1,6 +1,6 @@
 /** What becomes of an operator's orders: what is to be written, and what he is told. Each throws OrderError. Pure. */
 import type { Decision } from '../../shared/api.ts'
-import { release } from './culprit.ts'
+import { CLEARED_AFTER_MS, release } from './culprit.ts'
 import { withMoves } from './journal.ts'
 import { lowestFree, place } from './placement.ts'
 import { OrderError } from './ports.ts'
@@ -28,6 +28,8 @@ export function orderMove(situation: Situation, name: string, to: number | 'new'
       `there is no shard ${String(to)}; there are ${shards.map(({ shard }) => String(shard)).join(', ')}, and "new"`,
     )
   }
+  refuseSuspects(situation, source.shard, `${name} may be what ends its worker`)
+  refuseSuspects(situation, target, `${name} would be in danger there; name another shard, or "new"`)
   if (there && there.services.length >= shardSize) {
     throw new OrderError(
       `shard ${String(target)} is full: it has ${String(there.services.length)} of ${String(shardSize)} services`,
@@ -49,6 +51,7 @@ export function orderDrain(situation: Situation, shard: number, now: number): Or
   const source = shards.find((candidate) => candidate.shard === shard)
   if (!source)
     throw new OrderError(`there is no shard ${String(shard)}; there are ${shards.map((known) => String(known.shard)).join(', ')}`)
+  refuseSuspects(situation, shard, 'one of its services may be what ends its worker')
   const all = shards.flatMap(({ services }) =>
     services.map(({ name, cpuPercent, group }) => ({ name, weight: cpuPercent, group })),
   )
@@ -100,6 +103,16 @@ export function orderUpgrade(situation: Situation, installed: string, { all }: {
 /** Starts a service that is quarantined. */
 export function orderRelease({ remembered, observed }: Situation, name: string, now: number): Order<undefined> {
   return { write: release(remembered, observed, name, now), answer: undefined }
+}
+
+/** Suspects are to get no company, and to be nobody's: the search for the culprit counts on it. */
+function refuseSuspects({ remembered }: Situation, shard: number, danger: string): void {
+  if (!remembered.culprits.suspects.has(shard)) return
+  const minutes = String(CLEARED_AFTER_MS / 60_000)
+  throw new OrderError(
+    `shard ${String(shard)} is under suspicion since its worker ended several times: ${danger}. It is cleared when its worker ` +
+      `has lived for ${minutes} minutes, which "status" shows; then say it again`,
+  )
 }
 
 function carriedOut(
