@@ -171,6 +171,8 @@ export const PlannedChange = z.discriminatedUnion('type', [
   z.object({ type: z.enum(['added', 'removed', 'unchanged']) }),
   z.object({ type: z.literal('changed'), disturbs: Disturbance, fields: Fields }),
   z.object({ type: z.literal('moved'), from: Shard, disturbs: Disturbance, fields: Fields }),
+  z.object({ type: z.literal('quarantined'), reason: z.string().describe('why it stays off, in a sentence') }),
+  z.object({ type: z.literal('released'), fields: Fields }).describe('from quarantine, as it has changed'),
 ])
 
 /** What a configuration would make of what is there. */
@@ -181,14 +183,14 @@ export const Plan = z.object({
     .array(
       z.object({
         name: z.string(),
-        shard: Shard,
+        shard: Shard.nullable().describe('null for one in quarantine, which has no place'),
         weight: z.number(),
         group: z.string(),
         upstream: z.string(),
         change: PlannedChange,
       }),
     )
-    .describe('by shard and name; removed services stand where they are'),
+    .describe('by shard and name, those without a place last; removed services stand where they are'),
   notes: z.array(z.string()).describe('e.g. settings that take effect only at a restart'),
 })
 

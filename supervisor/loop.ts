@@ -2,31 +2,30 @@
  * The loop: events -> observe -> reconcile -> execute. The only owner of state. One tick at a time, one timer, and between
  * two events nothing runs.
  */
-import type { Decision, Plan, PlanRequest, ReloadResult, ServiceView, Status } from '../shared/api.ts'
+import type { Decision, Plan, PlanRequest, ReloadResult, Status } from '../shared/api.ts'
+import { changedServices, laterSettings, refuseOtherDirectories } from './config/changes.ts'
 import type { ResolvedConfig, ResolvedService } from './config/parseConfig.ts'
-import { type Judgement, judge, leaveSuspects, placeApart, release } from './core/culprit.ts'
-import type { Death } from './core/culpritRecord.ts'
-import { begin, clearBackoff, forget, observe } from './core/observe.ts'
-import { guardMemory } from './core/guards.ts'
+import { placeApart } from './core/culprit.ts'
+import { type Entry, nextStep, withEntry, withoutDeaths } from './core/journal.ts'
 import { recallRates, rememberRates } from './core/loads.ts'
-import { type MovePolicy, type MoveStep, advanceMoves, openingShards } from './core/moves.ts'
-import { makePlan } from './core/plan.ts'
-import type { Clock, Fleet, Operator } from './core/ports.ts'
-import { type RebalancePolicy, type Snapshot, defaultRebalancing, rebalance } from './core/rebalance.ts'
+import { openingShards } from './core/moves.ts'
+import { begin, clearBackoff, forget, observe } from './core/observe.ts'
 import {
-  OrderError,
-  forgetServices,
+  type Order,
+  orderCordon,
   orderDrain,
   orderMove,
-  queueMoves,
-  snapshotOf,
-  viewMoves,
-  viewRebalancing,
-  withDecision,
-  withEnded,
-  withMeasured,
-} from './core/rebalancing.ts'
+  orderPause,
+  orderRebalance,
+  orderRelease,
+  orderScale,
+  orderUpgrade,
+} from './core/orders.ts'
+import { makePlan } from './core/plan.ts'
+import type { Clock, Fleet, Operator } from './core/ports.ts'
+import { forgetServices, viewMoves, viewRebalancing } from './core/rebalancing.ts'
 import { reconcile } from './core/reconcile.ts'
+import type { Situation } from './core/situation.ts'
 import { type Transition, transitions } from './core/transitions.ts'
 import {
   type Action,
@@ -36,12 +35,10 @@ import {
   type Observed,
   type Patience,
   type Policy,
-  type Rebalancing,
   type Remembered,
   nothingObserved,
 } from './core/types.ts'
-import { nextUpgradeStep } from './core/upgrade.ts'
-import { viewQuarantined, viewServices, viewShards } from './core/view.ts'
+import { viewPhase, viewQuarantined, viewServices, viewShards } from './core/view.ts'
 
 /** What the loop needs from outside. */
 export interface LoopPorts {
@@ -70,23 +67,8 @@ export interface Identity {
   readonly configFile: string
 }
 
-/** How long a move may wait for its turn, and how long its service may take to be ready once the old worker has let go of it. */
-const QUEUE_TIMEOUT_MS = 120_000
-const READY_TIMEOUT_MS = 60_000
 /** When a journal that could not be written is tried again. */
 const JOURNAL_AGAIN_MS = 5000
-
-/** Which settings a running worker has taken over for good: a change reaches it at its next start. */
-const WORKER_SETTINGS = [
-  'startConcurrency',
-  'gcPercent',
-  'memoryLimitBytes',
-  'ignoreInterfaces',
-  'logUpload',
-  'portMapping',
-] as const
-/** Which settings this process has taken over until its end. */
-const OWN_SETTINGS = ['prometheusAddr', 'workerBinary', 'sampleIntervalMs', 'watchConfig', 'keyAPIURL'] as const
 
 /**
  * Runs services until told to stop. Order of calls: new, `start`; then `reload`, `stop` and the rest as they come. `done`
@@ -198,21 +180,18 @@ export class Loop implements Operator {
     const { placement } = apart
     await this.#remember({ ...apart, rebalancing: forgetServices(rebalancing, names) })
     const before = this.#services
-    const changed = [...names].filter((name) => before.has(name) && differs(before.get(name), services.get(name)))
+    const changes = changedServices(before, services)
     const result: ReloadResult = {
       configGeneration: this.#generation + 1,
-      added: [...names].filter((name) => !before.has(name)),
-      removed: [...before.keys()].filter((name) => !services.has(name)),
-      changed,
+      ...changes,
       moved: [...placement]
         .filter(([name, shard]) => before.has(name) && old.has(name) && old.get(name) !== shard)
         .map(([name]) => name),
-      unchanged: [...names].filter((name) => before.has(name)).length - changed.length,
       notes: laterSettings(this.#config, config),
     }
     // What comes to a shard, or leaves it, changes its load.
     for (const name of new Set([...old.keys(), ...placement.keys()])) {
-      if (old.get(name) === placement.get(name) && !changed.includes(name)) continue
+      if (old.get(name) === placement.get(name) && !changes.changed.includes(name)) continue
       for (const shard of [old.get(name), placement.get(name)])
         if (shard !== undefined) this.#touchedAt.set(shard, this.#ports.clock.now())
     }
@@ -224,7 +203,7 @@ export class Loop implements Operator {
     this.#generation += 1
     this.#configError = ''
     const kept = forget(this.#observed, { services: names, shards: new Set(placement.values()) })
-    this.#become(clearBackoff(kept, changed))
+    this.#become(clearBackoff(kept, changes.changed))
     this.#requestTick()
     return result
   }
@@ -262,8 +241,11 @@ export class Loop implements Operator {
       const config = await this.#ports.readConfig(request)
       refuseOtherDirectories(this.#config, config)
       const specs = new Map([...this.#services].map(([name, { spec }]) => [name, spec]))
-      const previous = { source: 'supervisor', placement: this.#remembered.placement, specs } as const
-      const plan = makePlan(config.services, this.#place(config).placement, previous, config.settings)
+      const { placement, culprits } = this.#remembered
+      const previous = { source: 'supervisor', placement, quarantine: culprits.quarantine, specs } as const
+      const next = this.#place(config)
+      const whereabouts = { placement: next.placement, quarantine: next.culprits.quarantine }
+      const plan = makePlan(config.services, whereabouts, previous, config.settings)
       return { ...plan, notes: laterSettings(this.#config, config) }
     })
   }
@@ -276,91 +258,50 @@ export class Loop implements Operator {
   }
 
   move(name: string, to: number | 'new'): Promise<Decision> {
-    return this.#order((snapshot) => orderMove(snapshot, name, to, this.#config.settings))
+    return this.#order((situation, now) => orderMove(situation, name, to, now))
   }
 
   drain(shard: number): Promise<Decision> {
-    return this.#change(async () => {
-      const decision = orderDrain(this.#snapshot(this.#ports.clock.now()), shard, this.#config.settings)
-      const { rebalancing } = this.#remembered
-      await this.#take(decision, { ...rebalancing, cordoned: new Set(rebalancing.cordoned).add(shard) })
-      return decision
-    })
+    return this.#order((situation, now) => orderDrain(situation, shard, now))
   }
 
-  rebalance({ dryRun }: { dryRun: boolean }): Promise<Decision> {
-    const impatient = { serviceCooldownMs: 0, shardCooldownMs: 0, movesPerWindow: Number.POSITIVE_INFINITY }
-    const decide = () => {
-      const now = this.#ports.clock.now()
-      return rebalance(this.#snapshot(now), { ...this.#rebalancePolicy(), ...impatient }, now)
-    }
-    return dryRun ? Promise.resolve(decide()) : this.#order(decide)
+  rebalance(options: { dryRun: boolean }): Promise<Decision> {
+    return this.#order((situation, now) => orderRebalance(situation, options, now))
   }
 
   cordon(shard: number, cordoned: boolean): Promise<void> {
-    return this.#change(async () => {
-      const { rebalancing } = this.#remembered
-      const closed = new Set(rebalancing.cordoned)
-      if (cordoned && !this.status().shards.some((known) => known.shard === shard))
-        throw new OrderError(`there is no shard ${String(shard)}`)
-      if (cordoned) closed.add(shard)
-      else closed.delete(shard)
-      await this.#remember({ rebalancing: { ...rebalancing, cordoned: closed } })
-      this.#requestTick()
-    })
+    return this.#order((situation) => orderCordon(situation, shard, cordoned))
   }
 
   scale(shards: number | null): Promise<void> {
-    return this.#change(async () => {
-      const least = Math.ceil(this.#services.size / this.#config.settings.shardSize)
-      if (shards !== null && shards < least) {
-        throw new OrderError(
-          `${String(this.#services.size)} services need at least ${String(least)} shards of ${String(this.#config.settings.shardSize)}`,
-        )
-      }
-      await this.#remember({ rebalancing: { ...this.#remembered.rebalancing, scaledTo: shards } })
-      this.#sampled = true
-      this.#requestTick()
-    })
+    return this.#order((situation) => orderScale(situation, shards))
   }
 
   pause(paused: boolean): Promise<void> {
-    return this.#change(async () => {
-      await this.#remember({ rebalancing: { ...this.#remembered.rebalancing, paused } })
-      this.#sampled = true
-      this.#requestTick()
-    })
+    return this.#order((situation) => orderPause(situation, paused))
   }
 
-  upgradeWorkers({ all }: { all: boolean }): Promise<number[]> {
-    return this.#change(async () => {
-      const installed = await this.#ports.workerVersion()
-      const shards = this.status().shards.flatMap(({ shard, version, workerPhase }) =>
-        all || (workerPhase !== null && version !== installed) ? [shard] : [],
-      )
-      const upgrade = shards.length > 0 ? { waiting: shards, current: null, halted: '' } : null
-      await this.#remember({ rebalancing: { ...this.#remembered.rebalancing, upgrade } })
-      this.#requestTick()
-      return shards
-    })
+  async upgradeWorkers(options: { all: boolean }): Promise<number[]> {
+    const installed = await this.#ports.workerVersion()
+    return this.#order((situation) => orderUpgrade(situation, installed, options))
   }
 
   release(name: string): Promise<void> {
-    return this.#change(async () => {
-      await this.#remember(release(this.#remembered, this.#observed, name, this.#ports.clock.now()))
-      this.#desire()
-      this.#requestTick()
-    })
+    return this.#order((situation, now) => orderRelease(situation, name, now))
   }
 
-  /** Takes a decision of the operator's. */
-  #order(decide: (snapshot: Snapshot) => Decision): Promise<Decision> {
+  /** Writes what an order comes to, and then has it carried out. */
+  #order<Answer>(make: (situation: Situation, now: number) => Order<Answer>): Promise<Answer> {
     return this.#change(async () => {
-      const decision = decide(this.#snapshot(this.#ports.clock.now()))
-      const travelling = decision.moves.find(({ name }) => this.#remembered.moves.has(name))
-      if (travelling) throw new OrderError(`${travelling.name} is on its way already; "status" shows where to`)
-      if (decision.moves.length > 0) await this.#take(decision, this.#remembered.rebalancing)
-      return decision
+      const { write, answer } = make(this.#situation(), this.#ports.clock.now())
+      if (!isEmpty(write)) {
+        await this.#remember(write)
+        this.#desire()
+        // What the newest samples lead to may be something else now.
+        this.#sampled = true
+        this.#requestTick()
+      }
+      return answer
     })
   }
 
@@ -404,7 +345,7 @@ export class Loop implements Operator {
     return {
       ...this.#identity,
       startedAt: this.#startedAt,
-      phase: phaseOf(this.#desired, services),
+      phase: viewPhase(this.#desired, services),
       configGeneration: this.#generation,
       configError: this.#configError,
       stateDir: settings.stateDir,
@@ -418,6 +359,18 @@ export class Loop implements Operator {
     }
   }
 
+  #situation(): Situation {
+    return {
+      remembered: this.#remembered,
+      desired: this.#desired,
+      observed: this.#observed,
+      services: this.#services,
+      settings: this.#config.settings,
+      touchedAt: this.#touchedAt,
+    }
+  }
+
+  /** Writes a change of what is remembered. Rejects when it cannot be written, and then nothing has changed. */
   #remember(change: Partial<Remembered>): Promise<void> {
     const saved = this.#saves.then(async () => {
       const next = { ...this.#remembered, rates: rememberRates(this.#observed.works), ...change }
@@ -447,135 +400,10 @@ export class Loop implements Operator {
     })
   }
 
-  /** The next step of the moves in the journal; null when there is none. */
-  #nextMoves(now: number, wakeAt: (at: number) => void): MoveStep | null {
-    if (this.#desired.phase !== 'run') return null
-    return advanceMoves(this.#remembered, this.#desired, this.#observed, now, this.#movePolicy(), wakeAt)
-  }
-
-  /** Has the moves take their next step: first in the journal, then in Desired. */
-  async #advanceMoves(): Promise<void> {
-    const now = this.#ports.clock.now()
-    const step = this.#nextMoves(now, () => undefined)
-    if (!step) return
-    const { placement, moves, ended } = step
-    await this.#remember({ placement, moves, rebalancing: withEnded(this.#remembered.rebalancing, ended, now) })
-    for (const { from, to } of [...ended, ...step.begun.flatMap((name) => moves.get(name) ?? [])]) {
-      this.#touchedAt.set(from, now).set(to, now)
-    }
-    this.#desire()
-    this.#become(clearBackoff(this.#observed, step.turned))
-  }
-
-  /** What the ends of workers lead to. Null while nothing has to be written. */
-  #nextJudgement(now: number, wakeAt: (at: number) => void): Judgement | null {
-    return judge(this.#remembered, this.#desired, this.#observed, now, wakeAt)
-  }
-
-  /** Has the ends of workers judged: first in the journal, then in Desired. */
-  async #judge(): Promise<void> {
-    const now = this.#ports.clock.now()
-    const judgement = this.#nextJudgement(now, () => undefined)
-    if (!judgement) return
-    const { culprits, placement, moves, judged, decisions, quarantined } = judgement
-    const rebalancing = decisions.reduce((all, decision) => withDecision(all, decision, now), this.#remembered.rebalancing)
-    await this.#remember({ culprits, placement, moves, rebalancing })
-    this.#desire()
-    this.#dropDeaths(judged)
-    for (const name of quarantined) {
-      const message = culprits.quarantine.get(name)?.reason ?? ''
-      const about = { subject: 'service', name, shard: 0, pid: null } as const
-      this.#ports.onTransition({ ...about, from: 'pending', to: 'quarantined', reason: 'Quarantined', message })
-    }
-  }
-
-  /** Lets the shards of dead workers have new ones. */
-  #dropDeaths(gone: readonly Death[]): void {
-    this.#become({ ...this.#observed, deaths: this.#observed.deaths.filter((death) => !gone.includes(death)) })
-  }
-
-  /** Decides on the newest samples, unless something is under way or it is not wanted. */
-  async #rebalance(): Promise<void> {
-    const now = this.#ports.clock.now()
-    const { rebalancing, moves } = this.#remembered
-    const snapshot = this.#snapshot(now)
-    const measured = withMeasured(rebalancing, snapshot, this.#rebalancePolicy().shardCooldownMs, now)
-    const idle = (reason: string): Decision => ({ verdict: 'none', reason, moves: [], expected: [] })
-    if (!this.#config.settings.rebalance) this.#decision = idle('switched off by the configuration')
-    else if (rebalancing.paused) this.#decision = idle('paused by the operator')
-    else if (moves.size > 0) this.#decision = idle('services are on their way')
-    else if (rebalancing.upgrade) this.#decision = idle('workers are being replaced')
-    else {
-      const guarded = guardMemory(this.#desired, this.#observed, measured, this.#config.settings, now)
-      this.#decision = guarded ?? rebalance(snapshot, this.#rebalancePolicy(), now)
-    }
-    if (this.#decision.moves.length > 0) await this.#take(this.#decision, measured)
-    else if (measured !== rebalancing) await this.#remember({ rebalancing: measured })
-  }
-
-  /** Replaces the next worker, or halts, or is done with it. */
-  async #upgradeNext(): Promise<void> {
-    const { rebalancing } = this.#remembered
-    if (!rebalancing.upgrade) return
-    const { upgrade, decision } = nextUpgradeStep(rebalancing.upgrade, this.#snapshot(this.#ports.clock.now()))
-    if (decision) await this.#take(decision, { ...rebalancing, upgrade })
-    else await this.#remember({ rebalancing: { ...rebalancing, upgrade } })
-  }
-
-  /** Writes a decision into the journal, with what else has changed of rebalancing. */
-  async #take(decision: Decision, rebalancing: Rebalancing): Promise<void> {
-    const now = this.#ports.clock.now()
-    await this.#remember({
-      rebalancing: withDecision(rebalancing, decision, now),
-      moves: queueMoves(this.#remembered.moves, decision, now),
-    })
-    this.#desire()
-    this.#requestTick()
-  }
-
-  #snapshot(now: number): Snapshot {
-    const { rebalancing, culprits } = this.#remembered
-    const snapshot = snapshotOf(this.#desired, this.#observed, rebalancing, this.#services, this.#touchedAt, now)
-    return leaveSuspects(snapshot, culprits, now)
-  }
-
-  #movePolicy(): MovePolicy {
-    const { shardSize, drainTimeoutMs } = this.#config.settings
-    return { shardSize, queueTimeoutMs: QUEUE_TIMEOUT_MS, moveTimeoutMs: drainTimeoutMs + READY_TIMEOUT_MS }
-  }
-
-  #rebalancePolicy(): RebalancePolicy {
-    const { scaledTo } = this.#remembered.rebalancing
-    const { shardSize, hotPercent, coldPercent, minShards, maxShards, moveCooldownMs, settleTimeMs } = this.#config.settings
-    const { suspects } = this.#remembered.culprits
-    return {
-      ...defaultRebalancing,
-      serviceCooldownMs: moveCooldownMs,
-      shardCooldownMs: settleTimeMs,
-      shardSize,
-      hotPercent,
-      coldPercent,
-      minShards,
-      maxShards,
-      ...(scaledTo === null ? {} : { minShards: scaledTo, maxShards: scaledTo + suspects.size }),
-    }
-  }
-
-  /** What is to be written into the journal now: who ends workers, what moves, which worker is replaced, what the load asks for. */
-  #nextStep(now: number, wakeAt: (at: number) => void): (() => Promise<void>) | null {
-    // Asked for both, as each tells when it is to be asked again.
-    const [accused, due] = [this.#nextJudgement(now, wakeAt) !== null, this.#nextMoves(now, wakeAt) !== null]
-    const { moves, rebalancing } = this.#remembered
-    if (accused) return () => this.#judge()
-    if (due) return () => this.#advanceMoves()
-    if (moves.size === 0 && rebalancing.upgrade?.halted === '') return () => this.#upgradeNext()
-    return this.#sampled ? () => this.#rebalance() : null
-  }
-
   /** Begins what concerns the journal, one thing at a time. When it cannot be written, everything stays as it is for a while. */
   #keepJournal(now: number, wakeAt: (at: number) => void): void {
     if (this.#journal.busy || this.#desired.phase !== 'run') return
-    const step = this.#nextStep(now, wakeAt)
+    const step = nextStep(this.#situation(), this.#sampled, now, wakeAt)
     if (!step) return
     if (now < this.#journal.retryAt) {
       wakeAt(this.#journal.retryAt)
@@ -584,12 +412,14 @@ export class Loop implements Operator {
     this.#journal.busy = true
     this.#sampled = false
     void this.#change(async () => {
-      await step()
+      // Others may have changed the situation since.
+      const entry = this.#desired.phase === 'run' ? step(this.#situation(), this.#ports.clock.now()) : null
+      if (entry) await this.#enter(entry)
       this.#journal.problem = ''
     })
       .catch((error: unknown) => {
         // A death that cannot be written down is not counted: the worker comes back as it was.
-        this.#dropDeaths(this.#observed.deaths)
+        this.#become(withoutDeaths(this.#observed, this.#observed.deaths))
         this.#journal = {
           ...this.#journal,
           problem: (error as Error).message,
@@ -600,6 +430,21 @@ export class Loop implements Operator {
         this.#journal.busy = false
         this.#requestTick()
       })
+  }
+
+  /** Writes an entry, and then does what follows from it. */
+  async #enter(entry: Entry): Promise<void> {
+    if (entry.looked) this.#decision = entry.looked
+    if (isEmpty(entry.write)) return
+    await this.#remember(entry.write)
+    const now = this.#ports.clock.now()
+    for (const shard of entry.touched) this.#touchedAt.set(shard, now)
+    this.#desire()
+    this.#become(withEntry(this.#observed, entry))
+    for (const { name, reason } of entry.quarantined) {
+      const about = { subject: 'service', name, shard: 0, pid: null } as const
+      this.#ports.onTransition({ ...about, from: 'pending', to: 'quarantined', reason: 'Quarantined', message: reason })
+    }
   }
 
   #tick(): void {
@@ -699,35 +544,4 @@ export class Loop implements Operator {
 
 class CredentialProblem extends Error {}
 
-function phaseOf(desired: Desired, services: readonly ServiceView[]): Status['phase'] {
-  switch (desired.phase) {
-    case 'adopt':
-      return 'starting'
-    case 'run':
-      return services.some(({ phase }) => phase === 'pending' || phase === 'starting') ? 'starting' : 'running'
-    case 'stop':
-    case 'leave':
-      return 'stopping'
-  }
-}
-
-const differs = (a: ResolvedService | undefined, b: ResolvedService | undefined) => a?.spec.specHash !== b?.spec.specHash
-
-/** With another state directory every node would come up as a new one. */
-function refuseOtherDirectories({ settings: before }: ResolvedConfig, { settings: after }: ResolvedConfig): void {
-  for (const key of ['stateDir', 'runDir'] as const) {
-    if (before[key] === after[key]) continue
-    throw new Error(
-      `${key} cannot change from ${before[key]} to ${after[key]} while services run: stop, move the directory, start`,
-    )
-  }
-}
-
-function laterSettings(before: ResolvedConfig, after: ResolvedConfig): string[] {
-  const changed = <K extends keyof ResolvedConfig['settings']>(keys: readonly K[]) =>
-    keys.filter((key) => JSON.stringify(before.settings[key]) !== JSON.stringify(after.settings[key]))
-  return [
-    ...changed(WORKER_SETTINGS).map((key) => `${key}: takes effect in workers that start from now on`),
-    ...changed(OWN_SETTINGS).map((key) => `${key}: takes effect when the supervisor is started again`),
-  ]
-}
+const isEmpty = (change: Partial<Remembered>) => Object.keys(change).length === 0

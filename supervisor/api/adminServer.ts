@@ -9,8 +9,7 @@ import { dirname } from 'node:path'
 import type { PlanRequest } from '../../shared/api.ts'
 import type { ErrorReply } from '../../shared/protocol.ts'
 import { ConfigError } from '../config/diagnostic.ts'
-import type { Operator } from '../core/ports.ts'
-import { OrderError } from '../core/rebalancing.ts'
+import { type Operator, OrderError } from '../core/ports.ts'
 import { createWatchFeed } from './watchFeed.ts'
 
 export interface AdminServer {

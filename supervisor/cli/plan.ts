@@ -7,14 +7,15 @@ type PlanRow = Plan['services'][number]
 
 /** The plan by shards, and a sum below. Services that stay as they are are only named. */
 export function renderPlan({ services, shardSize, comparedWith, notes }: Plan, colors: Colors): string {
-  const shards = new Map<number, PlanRow[]>()
+  const shards = new Map<number | null, PlanRow[]>()
   for (const row of services) shards.set(row.shard, [...(shards.get(row.shard) ?? []), row])
   const lines = [...shards].flatMap(([shard, members]) => [...renderShard(shard, members, shardSize, colors), ''])
   const remarks = notes.map((note) => colors.yellow(`note: ${plain(note)}`))
   return [...lines, renderSum(services, colors), ...remarks, colors.dim(COMPARED_WITH[comparedWith])].join('\n')
 }
 
-function renderShard(shard: number, rows: readonly PlanRow[], shardSize: number, colors: Colors): string[] {
+function renderShard(shard: number | null, rows: readonly PlanRow[], shardSize: number, colors: Colors): string[] {
+  if (shard === null) return [colors.bold('In no shard'), ...renderChanges(rows, colors)]
   const staying = rows.filter(({ change }) => change.type !== 'removed')
   const weight = staying.reduce((sum, row) => sum + row.weight, 0)
   const title = colors.bold(`Shard ${shard}`)
@@ -35,6 +36,18 @@ function renderChanges(rows: readonly PlanRow[], colors: Colors): string[] {
         return []
       case 'added':
         return [[{ text: '  +', paint: colors.green }, row.name, plain(row.upstream)]]
+      case 'released':
+        return [
+          [{ text: '  +', paint: colors.green }, row.name, `leaves quarantine, as it has changed${inFields(change.fields)}`],
+        ]
+      case 'quarantined':
+        return [
+          [
+            { text: '  !', paint: colors.red },
+            row.name,
+            `stays in quarantine: ${plain(change.reason)}. A change of it or "tsnsrv-sup release ${row.name}" ends that.`,
+          ],
+        ]
       case 'removed':
         return [[{ text: '  -', paint: colors.red }, row.name, 'stops']]
       case 'changed':
@@ -50,6 +63,7 @@ function renderChanges(rows: readonly PlanRow[], colors: Colors): string[] {
   return formatTable(cells)
 }
 
+const inFields = (fields: readonly string[]) => (fields.length === 0 ? '' : `: ${list(fields)}`)
 const list = (fields: readonly string[]) => plain(fields.join(', '))
 
 const DISTURBANCE: Readonly<Record<Disturbance, string>> = {
@@ -61,8 +75,11 @@ const DISTURBANCE: Readonly<Record<Disturbance, string>> = {
 
 function renderSum(rows: readonly PlanRow[], colors: Colors): string {
   const number = (type: PlanRow['change']['type']) => String(rows.filter(({ change }) => change.type === type).length)
+  // Rare enough to be told only when there are any.
+  const rare = (type: PlanRow['change']['type'], what: string) => (number(type) === '0' ? '' : `${number(type)} ${what}, `)
   return colors.bold(
-    `${number('added')} to add, ${number('changed')} to change, ${number('moved')} to move, ${number('removed')} to remove, ${number('unchanged')} to leave alone.`,
+    `${number('added')} to add, ${rare('released', 'to release')}${number('changed')} to change, ${number('moved')} to move, ` +
+      `${number('removed')} to remove, ${rare('quarantined', 'kept off')}${number('unchanged')} to leave alone.`,
   )
 }
 

@@ -20,8 +20,8 @@
 import type { Decision } from '../../shared/api.ts'
 import type { Culprits, Death, JudgedDeath, Quarantine } from './culpritRecord.ts'
 import { type PlacedService, lowestFree, place } from './placement.ts'
+import { OrderError } from './ports.ts'
 import type { LoadedShard, Snapshot } from './rebalance.ts'
-import { OrderError } from './rebalancing.ts'
 import { primaryWorkers } from './reconcile.ts'
 import { noFailures, recordFailure } from './restart.ts'
 import type { Desired, Move, Moves, Observed, Placement, Remembered } from './types.ts'
@@ -43,7 +43,7 @@ const TOGETHER_MS = 2000
 const INTENSITY = { halfLifeMs: 10 * 60_000 }
 const SUSPECT_FROM = 2.5
 /** A suspected shard whose worker has lived for so long is cleared: twice the pause between two ends that are still counted. */
-const CLEARED_AFTER_MS = 15 * 60_000
+export const CLEARED_AFTER_MS = 15 * 60_000
 /** A set that is suspected is split at its next end. A service that is alone has to end its worker so often. */
 const QUARANTINE_FROM = 2
 /** When more services than that seem to be culprits, it is something else. One that is alone and restarted harms nobody. */

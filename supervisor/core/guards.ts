@@ -7,8 +7,8 @@
 import type { Decision, DecisionRecord, PlannedMove } from '../../shared/api.ts'
 import { lastingBytes } from './memory.ts'
 import { lowestFree } from './placement.ts'
-import { freshUsage } from './rebalancing.ts'
 import { primaryWorkers } from './reconcile.ts'
+import { freshUsage } from './situation.ts'
 import type { Desired, Observed, ObservedWorker, Rebalancing } from './types.ts'
 
 export interface GuardPolicy {
@@ -20,7 +20,7 @@ export interface GuardPolicy {
 
 /** A worker that comes above the limit sooner has too many services or too low a limit, which no other worker would mend. */
 const RIPE_MS = 3_600_000
-/** So many services are told to move at a time: the journal waits for none for more than two minutes. */
+/** So many services are told to move at a time: in between an operator's pause counts, and what is more urgent has its turn. */
 const AT_A_TIME = 5
 /** A service that has just moved, or come back, is left alone for so long. */
 const REST_MS = 600_000

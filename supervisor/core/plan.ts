@@ -1,7 +1,8 @@
 /** What a configuration would make of what is there now. Pure. */
 import type { Plan, PlannedChange } from '../../shared/api.ts'
-import { type SpecChange, changeOfSpec } from './disturbance.ts'
 import type { ServiceSpec } from '../../shared/protocol.ts'
+import type { Culprits } from './culpritRecord.ts'
+import { type SpecChange, changeOfSpec } from './disturbance.ts'
 import type { Placement } from './types.ts'
 
 type Spec = Pick<ServiceSpec, 'node' | 'listeners' | 'proxy'>
@@ -15,39 +16,50 @@ export interface PlannedService {
   readonly spec: Spec
 }
 
-/** What the plan is compared with. */
-export interface Previous {
-  readonly source: Plan['comparedWith']
+/** Where the services are, but for those that are kept off. */
+interface Whereabouts {
   readonly placement: Placement
-  /** Of the services that run; missing where that is not known. */
+  readonly quarantine: Culprits['quarantine']
+}
+
+/** What the plan is compared with. */
+export interface Previous extends Whereabouts {
+  readonly source: Plan['comparedWith']
+  /** Of the services as they are; missing where that is not known. */
   readonly specs: ReadonlyMap<string, Spec>
 }
 
-/** Rows sorted by shard and name; removed services stand where they are now. */
+/** Rows sorted by shard and name, those without a place last; removed services stand where they are now. */
 export function makePlan(
   services: readonly PlannedService[],
-  placement: Placement,
+  next: Whereabouts,
   previous: Previous,
   { shardSize }: { readonly shardSize: number },
 ): Plan {
   const wanted = new Set(services.map((service) => service.name))
   const rows = services.map(({ name, weight, group, upstream, spec }): Plan['services'][number] => {
-    const shard = placement.get(name)
+    const row = { name, weight, group, upstream }
+    const kept = next.quarantine.get(name)
+    if (kept) return { ...row, shard: null, change: { type: 'quarantined', reason: kept.reason } }
+    const shard = next.placement.get(name)
     if (shard === undefined) throw new Error(`service ${name} was given no shard`)
-    return { name, shard, weight, group, upstream, change: changeOf(name, shard, spec, previous) }
+    return { ...row, shard, change: changeOf(name, shard, spec, previous) }
   })
-  for (const [name, shard] of previous.placement) {
+  for (const name of [...previous.placement.keys(), ...previous.quarantine.keys()]) {
+    const shard = previous.placement.get(name) ?? null
     if (!wanted.has(name)) rows.push({ name, shard, weight: 0, group: '', upstream: '', change: { type: 'removed' } })
   }
-  rows.sort((a, b) => a.shard - b.shard || (a.name < b.name ? -1 : 1))
+  const place = ({ shard }: { shard: number | null }) => shard ?? Number.MAX_SAFE_INTEGER
+  rows.sort((a, b) => place(a) - place(b) || (a.name < b.name ? -1 : 1))
   return { comparedWith: previous.source, shardSize, services: rows, notes: [] }
 }
 
-function changeOf(name: string, shard: number, spec: Spec, { placement, specs }: Previous): PlannedChange {
-  const from = placement.get(name)
-  if (from === undefined) return { type: 'added' }
+function changeOf(name: string, shard: number, spec: Spec, { placement, quarantine, specs }: Previous): PlannedChange {
   const running = specs.get(name)
   const change: SpecChange | null = running ? changeOfSpec(running, spec) : null
+  if (quarantine.has(name)) return { type: 'released', fields: change?.fields ?? [] }
+  const from = placement.get(name)
+  if (from === undefined) return { type: 'added' }
   if (from === shard) return change ? { type: 'changed', ...change } : { type: 'unchanged' }
   // Ending the node of an ephemeral service in one shard and starting it in another makes a new one as well.
   const isNew = change?.disturbs === 'identity' || running?.node.ephemeral === true

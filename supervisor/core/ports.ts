@@ -2,6 +2,11 @@
 import type { Decision, Plan, PlanRequest, ReloadResult, Status } from '../../shared/api.ts'
 import type { ServiceSpec, ServiceStatus } from '../../shared/protocol.ts'
 
+/** An order that cannot be carried out, in words for whoever gave it. */
+export class OrderError extends Error {
+  override readonly name = 'OrderError'
+}
+
 /**
  * What an operator may tell a supervisor to do: the same in the process and over its socket. In the
  * process they reject with an OrderError, over the socket with a RefusedError of status 409, and then nothing has changed.

@@ -1,70 +1,11 @@
-/**
- * What rebalancing needs of the past and of the operator, and the picture of the present that it decides on. Pure.
- */
+/** What is remembered of decisions and of what became of them, for the next one and for the operator. Pure. */
 import type { Decision, DecisionRecord, MoveView, RebalancingView } from '../../shared/api.ts'
-import { shareCPU } from './loads.ts'
 import type { EndedMove } from './moves.ts'
-import { compare, lowestFree, place } from './placement.ts'
-import type { LoadedShard, Snapshot } from './rebalance.ts'
-import { primaryWorkers } from './reconcile.ts'
-import type { Desired, Moves, Observed, ObservedWorker, Rebalancing } from './types.ts'
+import { compare } from './placement.ts'
+import type { Snapshot } from './rebalance.ts'
+import type { Moves, Rebalancing } from './types.ts'
 
 const MOST_DECISIONS = 50
-
-/** What was sampled longer ago decides nothing. */
-const FRESH_MS = 180_000
-
-/** How the shards stand. `touchedAt`: when a service last came to or left a shard. */
-export function snapshotOf(
-  desired: Desired,
-  observed: Observed,
-  { movedAt, cordoned }: Rebalancing,
-  labels: ReadonlyMap<string, { readonly group: string; readonly spec: { readonly node: { readonly ephemeral: boolean } } }>,
-  touchedAt: ReadonlyMap<number, number>,
-  now: number,
-): Snapshot {
-  const primaries = primaryWorkers(observed.workers.values())
-  const members = new Map<number, string[]>()
-  for (const [name, { shard }] of desired.services) {
-    const names = members.get(shard)
-    if (names) names.push(name)
-    else members.set(shard, [name])
-  }
-  const shards = [...members].map(([shard, names]): LoadedShard => {
-    const worker = primaries.get(shard)
-    const cpuPercent = measuredCPU(worker, names, now)
-    const shares = shareCPU(cpuPercent ?? 0, names, observed.works)
-    return {
-      shard,
-      cpuPercent,
-      services: names.map((name) => ({
-        name,
-        cpuPercent: shares.get(name) ?? 0,
-        group: labels.get(name)?.group ?? '',
-        ephemeral: labels.get(name)?.spec.node.ephemeral ?? false,
-        movedAt: movedAt.get(name) ?? 0,
-      })),
-      cordoned: cordoned.has(shard),
-      settledAt: Math.max(worker?.since ?? now, touchedAt.get(shard) ?? 0),
-    }
-  })
-  return { shards: shards.sort((a, b) => a.shard - b.shard), recentMoves: [...movedAt.values()] }
-}
-
-/** What the worker uses; null when that is not known, or is too old to decide on. */
-export function freshUsage({ usage }: ObservedWorker, now: number): ObservedWorker['usage'] {
-  return usage && now - usage.at <= FRESH_MS ? usage : null
-}
-
-/** The worker's CPU, if it says something about how its services stand now. */
-function measuredCPU(worker: ObservedWorker | undefined, names: readonly string[], now: number): number | null {
-  if (worker?.phase !== 'ready' || worker.calls.size > 0) return null
-  const restless = names.some((name) => {
-    const phase = worker.services.get(name)?.phase
-    return phase === undefined || phase === 'standby' || phase === 'starting' || phase === 'draining'
-  })
-  return restless ? null : (freshUsage(worker, now)?.cpuPercent ?? null)
-}
 
 /** The moves of a decision, for the journal. */
 export function queueMoves(moves: Moves, { moves: planned, reason }: Pick<Decision, 'moves' | 'reason'>, now: number): Moves {
@@ -133,52 +74,3 @@ export function viewMoves(moves: Moves): MoveView[] {
     })
     .sort((a, b) => compare(a.name, b.name))
 }
-
-/** An order that cannot be carried out, in words for whoever gave it. */
-export class OrderError extends Error {
-  override readonly name = 'OrderError'
-}
-
-/** Where one service is to go by the operator's word. Throws OrderError. */
-export function orderMove(
-  { shards }: Snapshot,
-  name: string,
-  to: number | 'new',
-  { shardSize }: { shardSize: number },
-): Decision {
-  const source = shards.find(({ services }) => services.some((service) => service.name === name))
-  if (!source) throw new OrderError(`there is no service ${name}`)
-  const target = to === 'new' ? lowestFree(shards.map(({ shard }) => shard)) : to
-  if (target === source.shard) throw new OrderError(`${name} is in shard ${String(target)} already`)
-  const there = shards.find(({ shard }) => shard === target)
-  if (!there && to !== 'new') {
-    throw new OrderError(
-      `there is no shard ${String(to)}; there are ${shards.map(({ shard }) => String(shard)).join(', ')}, and "new"`,
-    )
-  }
-  if (there && there.services.length >= shardSize) {
-    throw new OrderError(
-      `shard ${String(target)} is full: it has ${String(there.services.length)} of ${String(shardSize)} services`,
-    )
-  }
-  return manual(`moved by the operator`, [{ name, from: source.shard, to: target }])
-}
-
-/** Where the services of a shard are to go, so that it ends. It has to be closed already. Throws OrderError. */
-export function orderDrain({ shards }: Snapshot, shard: number, { shardSize }: { shardSize: number }): Decision {
-  const source = shards.find((candidate) => candidate.shard === shard)
-  if (!source)
-    throw new OrderError(`there is no shard ${String(shard)}; there are ${shards.map((known) => String(known.shard)).join(', ')}`)
-  const all = shards.flatMap(({ services }) =>
-    services.map(({ name, cpuPercent, group }) => ({ name, weight: cpuPercent, group })),
-  )
-  const rest = new Map(
-    shards.filter((other) => other !== source).flatMap(({ shard: id, services }) => services.map(({ name }) => [name, id])),
-  )
-  const closed = new Set(shards.filter(({ cordoned }) => cordoned).map(({ shard: id }) => id)).add(shard)
-  const placement = place(all, rest, { shardSize, closed })
-  const moves = source.services.map(({ name }) => ({ name, from: shard, to: placement.get(name) ?? shard }))
-  return manual(`shard ${String(shard)} is drained by the operator`, moves)
-}
-
-const manual = (reason: string, moves: Decision['moves']): Decision => ({ verdict: 'manual', reason, moves, expected: [] })

@@ -1,5 +1,5 @@
 /** The public view: what `status`, metrics and the dashboard show, made from Desired and Observed. */
-import type { ServiceView, ShardView } from '../../shared/api.ts'
+import type { ServiceView, ShardView, Status } from '../../shared/api.ts'
 import type { ListenSpec, ServiceProblem, ServiceStatus } from '../../shared/protocol.ts'
 import type { CertificateTurns } from './certificates.ts'
 import type { Culprits } from './culpritRecord.ts'
@@ -13,6 +13,19 @@ export interface ServiceLabels {
   readonly group: string
   readonly weight: number
   readonly spec: { readonly listeners: readonly Pick<ListenSpec, 'address' | 'scheme'>[] }
+}
+
+/** What the supervisor as a whole is about. */
+export function viewPhase(desired: Desired, services: readonly ServiceView[]): Status['phase'] {
+  switch (desired.phase) {
+    case 'adopt':
+      return 'starting'
+    case 'run':
+      return services.some(({ phase }) => phase === 'pending' || phase === 'starting') ? 'starting' : 'running'
+    case 'stop':
+    case 'leave':
+      return 'stopping'
+  }
 }
 
 /** One row for each service that ought to run, and for each that still runs although it ought not. Sorted by name. */

@@ -9,7 +9,9 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type AdminServer, startAdminServer } from '../../supervisor/api/adminServer.ts'
 import type { PlannedChange, PlanRequest } from '../../shared/api.ts'
 import { adminSocketPath } from '../../supervisor/effects/adminClient.ts'
+import { noCulprits } from '../../supervisor/core/culpritRecord.ts'
 import { nothingRemembered } from '../../supervisor/core/types.ts'
+import { loadConfig } from '../../supervisor/effects/configFile.ts'
 import { writeStateFile } from '../../supervisor/effects/stateFile.ts'
 import { FakeOperator, refusedConfig, serviceView, shardView, statusOf } from './fakeOperator.ts'
 import { result, run } from './terminal.ts'
@@ -249,6 +251,25 @@ describe('plan', () => {
     const json = JSON.parse((await plan('--json')).stdout) as { comparedWith: string; services: unknown[] }
     expect(json).toMatchObject({ comparedWith: 'stateFile', shardSize: 20 })
     expect(json.services).toContainEqual(expect.objectContaining({ name: 'gone', shard: 2, change: { type: 'removed' } }))
+  })
+
+  it('shows what the last supervisor has quarantined as kept off, and as released when it has changed', async () => {
+    write(['a', 'b', 'c'])
+    const { config: known } = await loadConfig(config(), { flags: { stateDir } })
+    const hashes = new Map(known.services.map(({ name, spec }) => [name, spec.specHash]))
+    const quarantine = new Map(
+      [
+        ['b', hashes.get('b') ?? ''],
+        ['c', 'of another text'],
+      ].map(([name = '', specHash = '']) => [name, { since: 1, reason: 'its worker ended 2 times', specHash }]),
+    )
+    mkdirSync(join(stateDir, '.supervisor'))
+    const placement = new Map(Object.entries({ a: 1 }))
+    await writeStateFile(stateDir, { ...nothingRemembered, placement, culprits: { ...noCulprits, quarantine } })
+    const { stdout } = await plan()
+    expect(stdout).toContain('  +  c  leaves quarantine, as it has changed\n')
+    expect(stdout).toContain('  !  b  stays in quarantine: its worker ended 2 times.')
+    expect(stdout).toContain('0 to add, 1 to release, 0 to change, 0 to move, 0 to remove, 1 kept off, 1 to leave alone.')
   })
 
   it('has the running supervisor read the text, with the flags of the command line and without those that find it', async () => {

@@ -118,7 +118,7 @@ describe('renderProgress', () => {
 })
 
 describe('plan', () => {
-  const row = (name: string, shard: number, change: PlannedChange) => {
+  const row = (name: string, shard: number | null, change: PlannedChange) => {
     return { name, shard, weight: 1, group: '', upstream: `http://${name}`, change }
   }
 
@@ -137,6 +137,8 @@ describe('plan', () => {
           row('moved', 2, { type: 'moved', from: 1, disturbs: 'node', fields: [] }),
           row('pushed', 2, { type: 'moved', from: 1, disturbs: 'identity', fields: ['stateDir'] }),
           row('gone', 3, { type: 'removed' }),
+          row('mended', 4, { type: 'released', fields: ['upstream'] }),
+          row('wild', null, { type: 'quarantined', reason: 'its worker ended 2 times' }),
         ],
         notes: ['gcPercent: later'],
       },
@@ -157,7 +159,13 @@ Shard 2: 3 of at most 5 services, weight 3
 Shard 3: ends
   -  gone  stops
 
-1 to add, 4 to change, 2 to move, 1 to remove, 1 to leave alone.
+Shard 4: 1 of at most 5 services, weight 1
+  +  mended  leaves quarantine, as it has changed: upstream
+
+In no shard
+  !  wild  stays in quarantine: its worker ended 2 times. A change of it or "tsnsrv-sup release wild" ends that.
+
+1 to add, 1 to release, 4 to change, 2 to move, 1 to remove, 1 kept off, 1 to leave alone.
 note: gcPercent: later
 Compared with what runs, and read as the running supervisor would: with its flags, environment and directory.`)
   })

@@ -340,6 +340,44 @@ describe('a service that ends its worker', () => {
       await expect(loop.release('s1')).rejects.toThrow('s1 is not quarantined; no service is')
     }, 20))
 
+  it('gets no company and is no company while it is searched for, by no order either', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(8), 4))
+      await settled(world)
+      const shardOf = (name: string) => loop.status().services.find((service) => service.name === name)?.shard ?? 0
+      const suspected = () => loop.status().shards.flatMap(({ shard, suspected: is }) => (is ? [shard] : []))
+      while (suspected().length === 0) {
+        world.killWorker(world.serving().get('s1')?.id ?? '')
+        await world.settleUntil(() => suspected().length > 0 || servingNames(world).length === 8)
+      }
+      await world.settleUntil(() => servingNames(world).length === 8)
+      const [first = 0] = suspected()
+      const suspect = names(8).find((name) => suspected().includes(shardOf(name))) ?? ''
+      const innocents = names(8).filter((name) => !suspected().includes(shardOf(name)))
+      const [innocent = ''] = innocents
+      const starts = new Map(world.starts)
+      await expect(loop.move(innocent, first)).rejects.toThrow(
+        `shard ${String(first)} is under suspicion since its worker ended several times: ${innocent} would be in danger there; ` +
+          'name another shard, or "new". It is cleared when its worker has lived for 15 minutes, which "status" shows',
+      )
+      await expect(loop.move(suspect, 'new')).rejects.toThrow(`${suspect} may be what ends its worker`)
+      await expect(loop.drain(first)).rejects.toThrow('one of its services may be what ends its worker')
+      // Others are drained, and none of them comes to the suspects; nor does an upgrade touch these.
+      await loop.drain(shardOf(innocent))
+      await world.settleUntil(() => loop.status().moves.length === 0)
+      await loop.upgradeWorkers({ all: true })
+      await world.settleUntil(() => loop.status().rebalancing.upgrade === null)
+      expect(suspected()).toHaveLength(2)
+      for (const name of names(8)) {
+        expect(world.starts.get(name)).toBe((starts.get(name) ?? 0) + (innocents.includes(name) ? 2 : 0))
+      }
+      await settled(world)
+      expect(suspected()).toEqual([])
+      await expect(loop.move(suspect, 'new')).resolves.toBeDefined()
+      await settled(world)
+      expect(servingNames(world)).toEqual(names(8))
+    }, 20))
+
   it('is told from another in another shard that dies at the same moments at first', () =>
     inAnyOrder(async (world) => {
       world.poisons.add('s0').add('s1')
@@ -475,6 +513,24 @@ describe('moves', () => {
       expect(world.saved.moves.size).toBe(0)
       expect(world.saved.placement.get('s0')).toBe(to)
     }))
+
+  it('are not ordered anew while they are under way, by a drain neither', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(5), 4))
+      await settled(world)
+      const home = shardOf(loop, 's0') ?? 0
+      const ordered = loop.move('s0', 'new')
+      const refused = 's0 is on its way already; "status" shows where to'
+      await expect(loop.move('s0', elsewhere(loop, 's0'))).rejects.toThrow(refused)
+      await expect(loop.drain(home)).rejects.toThrow(refused)
+      await settled(world)
+      await ordered
+      expect(loop.status().shards.filter(({ cordoned }) => cordoned)).toEqual([])
+      await loop.drain(home)
+      await settled(world)
+      expect(loop.status().shards.map(({ shard }) => shard)).not.toContain(home)
+      expect(servingNames(world)).toEqual(names(5))
+    }, 20))
 
   it('go back when the service does not come up on the other side, and say why', () =>
     inAnyOrder(async (world) => {

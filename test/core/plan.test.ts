@@ -74,6 +74,30 @@ describe('a plan', () => {
       },
     ))
 
+  it('tells what stays in quarantine, what leaves it as it has changed, and what is removed from it', () =>
+    fc.assert(
+      fc.asyncProperty(fc.scheduler(), async (scheduler) => {
+        const world = new World(scheduler)
+        for (const name of ['kept', 'mended', 'gone']) world.poisons.add(name)
+        const known = ['a', 'b', 'c', 'kept'].map((name) => service(name))
+        const loop = world.start(parsed(request([...known, service('mended'), service('gone')])))
+        await world.settle()
+        const next = loop.plan(request([...known, service('mended', { tags: ['tag:home'] })]))
+        await world.settle()
+        const rows = (await next).services.filter(({ name }) => !['a', 'b', 'c'].includes(name))
+        expect(rows.map(({ name, shard, change }) => ({ name, placed: shard !== null, change }))).toEqual([
+          { name: 'mended', placed: true, change: { type: 'released', fields: ['tags'] } },
+          { name: 'gone', placed: false, change: { type: 'removed' } },
+          {
+            name: 'kept',
+            placed: false,
+            change: { type: 'quarantined', reason: expect.stringMatching(/^its worker ended 2 times/) as string },
+          },
+        ])
+      }),
+      { numRuns: 5 },
+    ))
+
   it('refuses what a reload refuses', () =>
     planned(before, async (_plan, loop) => {
       await expect(loop.plan(request([service('same')], { stateDir: '/tmp/other' }))).rejects.toThrow('stateDir cannot change')

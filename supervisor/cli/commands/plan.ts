@@ -1,8 +1,9 @@
 import { Command } from 'commander'
 import type { Plan, PlanRequest } from '../../../shared/api.ts'
 import { addSettingsOptions } from '../../config/settings.ts'
-import { place } from '../../core/placement.ts'
+import { placeApart } from '../../core/culprit.ts'
 import { makePlan } from '../../core/plan.ts'
+import { nothingObserved, nothingRemembered } from '../../core/types.ts'
 import { createAdminClient, NoSupervisorError } from '../../effects/adminClient.ts'
 import { loadConfig, readConfigText } from '../../effects/configFile.ts'
 import { readStateFile } from '../../effects/stateFile.ts'
@@ -20,7 +21,7 @@ export function planCommand(streams: Streams): Command {
     .addHelpText(
       'after',
       `
-Signs: + added, - removed, ~ changed, -> moved to another shard, = left alone.
+Signs: + added or released, - removed, ~ changed, -> moved to another shard, = left alone, ! kept off in quarantine.
 
 Examples:
   $ tsnsrv-sup plan --config services.yaml
@@ -55,10 +56,16 @@ async function planOfSupervisor(file: string, command: Command): Promise<Plan | 
 async function planOfStateFile(file: string, command: Command): Promise<Plan> {
   const { config } = await loadConfig(file, { flags: command.opts() })
   const remembered = await readStateFile(config.settings.stateDir)
-  const placement = remembered?.placement ?? new Map<string, number>()
-  const next = place(config.services, placement, { ...config.settings, closed: remembered?.rebalancing.cordoned ?? new Set() })
-  const source = remembered ? 'stateFile' : 'nothing'
-  return makePlan(config.services, next, { source, placement, specs: new Map() }, config.settings)
+  const { placement, culprits } = remembered ?? nothingRemembered
+  const next = placeApart(config.services, remembered ?? nothingRemembered, nothingObserved, config.settings, Date.now())
+  const previous = {
+    source: remembered ? 'stateFile' : 'nothing',
+    placement,
+    quarantine: culprits.quarantine,
+    specs: new Map(),
+  } as const
+  const whereabouts = { placement: next.placement, quarantine: next.culprits.quarantine }
+  return makePlan(config.services, whereabouts, previous, config.settings)
 }
 
 /** What this command line says of how to run, without what concerns this command and what only finds the supervisor. */

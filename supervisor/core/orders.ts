@@ -1,0 +1,137 @@
+/** What becomes of an operator's orders: what is to be written, and what he is told. Each throws OrderError. Pure. */
+import type { Decision } from '../../shared/api.ts'
+import { CLEARED_AFTER_MS, release } from './culprit.ts'
+import { withMoves } from './journal.ts'
+import { lowestFree, place } from './placement.ts'
+import { OrderError } from './ports.ts'
+import { rebalance } from './rebalance.ts'
+import { type Situation, rebalancePolicyOf, snapshotOf } from './situation.ts'
+import type { Rebalancing, Remembered } from './types.ts'
+import { viewShards } from './view.ts'
+
+export interface Order<Answer> {
+  readonly write: Partial<Remembered>
+  readonly answer: Answer
+}
+
+/** Moves one service. */
+export function orderMove(situation: Situation, name: string, to: number | 'new', now: number): Order<Decision> {
+  const { shards } = snapshotOf(situation, now)
+  const { shardSize } = situation.settings
+  const source = shards.find(({ services }) => services.some((service) => service.name === name))
+  if (!source) throw new OrderError(`there is no service ${name}`)
+  const target = to === 'new' ? lowestFree(shards.map(({ shard }) => shard)) : to
+  if (target === source.shard) throw new OrderError(`${name} is in shard ${String(target)} already`)
+  const there = shards.find(({ shard }) => shard === target)
+  if (!there && to !== 'new') {
+    throw new OrderError(
+      `there is no shard ${String(to)}; there are ${shards.map(({ shard }) => String(shard)).join(', ')}, and "new"`,
+    )
+  }
+  refuseSuspects(situation, source.shard, `${name} may be what ends its worker`)
+  refuseSuspects(situation, target, `${name} would be in danger there; name another shard, or "new"`)
+  if (there && there.services.length >= shardSize) {
+    throw new OrderError(
+      `shard ${String(target)} is full: it has ${String(there.services.length)} of ${String(shardSize)} services`,
+    )
+  }
+  return carriedOut(situation, manual('moved by the operator', [{ name, from: source.shard, to: target }]), now)
+}
+
+/** Decides at once, without regard to cooldowns and budget. */
+export function orderRebalance(situation: Situation, { dryRun }: { dryRun: boolean }, now: number): Order<Decision> {
+  const impatient = { serviceCooldownMs: 0, shardCooldownMs: 0, movesPerWindow: Number.POSITIVE_INFINITY }
+  const decision = rebalance(snapshotOf(situation, now), { ...rebalancePolicyOf(situation), ...impatient }, now)
+  return dryRun || decision.moves.length === 0 ? { write: {}, answer: decision } : carriedOut(situation, decision, now)
+}
+
+/** Cordons a shard, and has its services go to others. */
+export function orderDrain(situation: Situation, shard: number, now: number): Order<Decision> {
+  const { shards } = snapshotOf(situation, now)
+  const source = shards.find((candidate) => candidate.shard === shard)
+  if (!source)
+    throw new OrderError(`there is no shard ${String(shard)}; there are ${shards.map((known) => String(known.shard)).join(', ')}`)
+  refuseSuspects(situation, shard, 'one of its services may be what ends its worker')
+  const all = shards.flatMap(({ services }) =>
+    services.map(({ name, cpuPercent, group }) => ({ name, weight: cpuPercent, group })),
+  )
+  const rest = new Map(
+    shards.filter((other) => other !== source).flatMap(({ shard: id, services }) => services.map(({ name }) => [name, id])),
+  )
+  const closed = new Set(shards.filter(({ cordoned }) => cordoned).map(({ shard: id }) => id)).add(shard)
+  const placement = place(all, rest, { shardSize: situation.settings.shardSize, closed })
+  const moves = source.services.map(({ name }) => ({ name, from: shard, to: placement.get(name) ?? shard }))
+  const { rebalancing } = situation.remembered
+  const cordoned = { ...rebalancing, cordoned: new Set(rebalancing.cordoned).add(shard) }
+  return carriedOut(situation, manual(`shard ${String(shard)} is drained by the operator`, moves), now, cordoned)
+}
+
+export function orderCordon(situation: Situation, shard: number, cordoned: boolean): Order<undefined> {
+  const closed = new Set(situation.remembered.rebalancing.cordoned)
+  if (cordoned && !knownShards(situation).some((known) => known.shard === shard))
+    throw new OrderError(`there is no shard ${String(shard)}`)
+  if (cordoned) closed.add(shard)
+  else closed.delete(shard)
+  return remembering(situation, { cordoned: closed })
+}
+
+/** How many shards there are to be; null for as many as the load wants. */
+export function orderScale(situation: Situation, shards: number | null): Order<undefined> {
+  const { services, settings } = situation
+  const least = Math.ceil(services.size / settings.shardSize)
+  if (shards !== null && shards < least) {
+    throw new OrderError(
+      `${String(services.size)} services need at least ${String(least)} shards of ${String(settings.shardSize)}`,
+    )
+  }
+  return remembering(situation, { scaledTo: shards })
+}
+
+export function orderPause(situation: Situation, paused: boolean): Order<undefined> {
+  return remembering(situation, { paused })
+}
+
+/** Replaces the workers that are not of the installed version, or all. Answers with their shards. */
+export function orderUpgrade(situation: Situation, installed: string, { all }: { all: boolean }): Order<number[]> {
+  const shards = knownShards(situation).flatMap(({ shard, version, workerPhase }) =>
+    all || (workerPhase !== null && version !== installed) ? [shard] : [],
+  )
+  const upgrade = shards.length > 0 ? { waiting: shards, current: null, halted: '' } : null
+  return { ...remembering(situation, { upgrade }), answer: shards }
+}
+
+/** Starts a service that is quarantined. */
+export function orderRelease({ remembered, observed }: Situation, name: string, now: number): Order<undefined> {
+  return { write: release(remembered, observed, name, now), answer: undefined }
+}
+
+/** Suspects are to get no company, and to be nobody's: the search for the culprit counts on it. */
+function refuseSuspects({ remembered }: Situation, shard: number, danger: string): void {
+  if (!remembered.culprits.suspects.has(shard)) return
+  const minutes = String(CLEARED_AFTER_MS / 60_000)
+  throw new OrderError(
+    `shard ${String(shard)} is under suspicion since its worker ended several times: ${danger}. It is cleared when its worker ` +
+      `has lived for ${minutes} minutes, which "status" shows; then say it again`,
+  )
+}
+
+function carriedOut(
+  { remembered }: Situation,
+  decision: Decision,
+  now: number,
+  rebalancing = remembered.rebalancing,
+): Order<Decision> {
+  const travelling = decision.moves.find(({ name }) => remembered.moves.has(name))
+  if (travelling) throw new OrderError(`${travelling.name} is on its way already; "status" shows where to`)
+  return { write: withMoves(remembered, decision, rebalancing, now), answer: decision }
+}
+
+const remembering = ({ remembered }: Situation, change: Partial<Rebalancing>): Order<undefined> => ({
+  write: { rebalancing: { ...remembered.rebalancing, ...change } },
+  answer: undefined,
+})
+
+const knownShards = ({ desired, observed, remembered: { rebalancing, culprits }, settings }: Situation) =>
+  viewShards(desired, observed, rebalancing.cordoned, culprits.suspects, settings)
+
+const manual = (reason: string, moves: Decision['moves']): Decision => ({ verdict: 'manual', reason, moves, expected: [] })

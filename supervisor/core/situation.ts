@@ -1,0 +1,115 @@
+/** What the loop knows at a moment, and the picture of it that is decided on. Pure. */
+import { leaveSuspects } from './culprit.ts'
+import { shareCPU } from './loads.ts'
+import type { MovePolicy } from './moves.ts'
+import { type LoadedShard, type RebalancePolicy, type Snapshot, defaultRebalancing } from './rebalance.ts'
+import { primaryWorkers } from './reconcile.ts'
+import type { Desired, Observed, ObservedWorker, Remembered } from './types.ts'
+
+/** The state of the loop, for those who decide and change nothing of it. */
+export interface Situation {
+  readonly remembered: Remembered
+  readonly desired: Desired
+  readonly observed: Observed
+  /** The services of the configuration. */
+  readonly services: ReadonlyMap<
+    string,
+    { readonly group: string; readonly spec: { readonly node: { readonly ephemeral: boolean } } }
+  >
+  readonly settings: SituationSettings
+  /** Epoch ms at which something last came to, or left, each shard. */
+  readonly touchedAt: ReadonlyMap<number, number>
+}
+
+/** What of the settings decides about shards and moves. */
+interface SituationSettings {
+  readonly shardSize: number
+  readonly drainTimeoutMs: number
+  /** Whether anything moves without an order. */
+  readonly rebalance: boolean
+  /** Per cent of one core. */
+  readonly hotPercent: number
+  readonly coldPercent: number
+  readonly minShards: number
+  /** 0 for no limit. */
+  readonly maxShards: number
+  readonly moveCooldownMs: number
+  readonly settleTimeMs: number
+  /** 0 for none. */
+  readonly memoryLimitBytes: number
+}
+
+/** How long a move may wait for its turn, and how long its service may take to be ready once the old worker has let go of it. */
+const QUEUE_TIMEOUT_MS = 120_000
+const READY_TIMEOUT_MS = 60_000
+
+/** What was sampled longer ago decides nothing. */
+const FRESH_MS = 180_000
+
+/** How the shards stand. */
+export function snapshotOf({ remembered, desired, observed, services, touchedAt }: Situation, now: number): Snapshot {
+  const { movedAt, cordoned } = remembered.rebalancing
+  const primaries = primaryWorkers(observed.workers.values())
+  const members = new Map<number, string[]>()
+  for (const [name, { shard }] of desired.services) {
+    const names = members.get(shard)
+    if (names) names.push(name)
+    else members.set(shard, [name])
+  }
+  const shards = [...members].map(([shard, names]): LoadedShard => {
+    const worker = primaries.get(shard)
+    const cpuPercent = measuredCPU(worker, names, now)
+    const shares = shareCPU(cpuPercent ?? 0, names, observed.works)
+    return {
+      shard,
+      cpuPercent,
+      services: names.map((name) => ({
+        name,
+        cpuPercent: shares.get(name) ?? 0,
+        group: services.get(name)?.group ?? '',
+        ephemeral: services.get(name)?.spec.node.ephemeral ?? false,
+        movedAt: movedAt.get(name) ?? 0,
+      })),
+      cordoned: cordoned.has(shard),
+      settledAt: Math.max(worker?.since ?? now, touchedAt.get(shard) ?? 0),
+    }
+  })
+  const snapshot = { shards: shards.sort((a, b) => a.shard - b.shard), recentMoves: [...movedAt.values()] }
+  return leaveSuspects(snapshot, remembered.culprits, now)
+}
+
+/** What the worker uses; null when that is not known, or is too old to decide on. */
+export function freshUsage({ usage }: ObservedWorker, now: number): ObservedWorker['usage'] {
+  return usage && now - usage.at <= FRESH_MS ? usage : null
+}
+
+/** The worker's CPU, if it says something about how its services stand now. */
+function measuredCPU(worker: ObservedWorker | undefined, names: readonly string[], now: number): number | null {
+  if (worker?.phase !== 'ready' || worker.calls.size > 0) return null
+  const restless = names.some((name) => {
+    const phase = worker.services.get(name)?.phase
+    return phase === undefined || phase === 'standby' || phase === 'starting' || phase === 'draining'
+  })
+  return restless ? null : (freshUsage(worker, now)?.cpuPercent ?? null)
+}
+
+export function movePolicyOf({ settings: { shardSize, drainTimeoutMs } }: Situation): MovePolicy {
+  return { shardSize, queueTimeoutMs: QUEUE_TIMEOUT_MS, moveTimeoutMs: drainTimeoutMs + READY_TIMEOUT_MS }
+}
+
+/** By the settings, or by the operator's word where he has given one. */
+export function rebalancePolicyOf({ remembered, settings }: Situation): RebalancePolicy {
+  const { scaledTo } = remembered.rebalancing
+  const { shardSize, hotPercent, coldPercent, minShards, maxShards, moveCooldownMs, settleTimeMs } = settings
+  return {
+    ...defaultRebalancing,
+    serviceCooldownMs: moveCooldownMs,
+    shardCooldownMs: settleTimeMs,
+    shardSize,
+    hotPercent,
+    coldPercent,
+    minShards,
+    maxShards,
+    ...(scaledTo === null ? {} : { minShards: scaledTo, maxShards: scaledTo + remembered.culprits.suspects.size }),
+  }
+}
