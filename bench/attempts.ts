@@ -8,9 +8,6 @@ import type { Run, Trial } from './results.ts'
  */
 export const DISTURBED_SHARE = 0.05
 
-/** A machine that is disturbed all the time must not be measured for ever. */
-const MOST_ATTEMPTS = 3
-
 /** What decides which attempts are made and which of them counts: nothing that tells of the subject. */
 type Attempts = Pick<Run, 'trials' | 'discarded'>
 
@@ -30,13 +27,13 @@ export function disturbance({ start, restart, windows, aborted, stolenShare }: T
 
 /**
  * What is to be done next: in the order of the plan what was never tried, and at the end of each round again what was
- * disturbed. Undefined when all is done. It goes by the attempts alone, so that an interrupted run can go on.
+ * disturbed and has not had `most` attempts. Undefined when all is done. It goes by the attempts alone, so that an interrupted run can go on.
  */
-export function nextTrial(plan: readonly Planned[], { trials, discarded }: Attempts): Planned | undefined {
+export function nextTrial(plan: readonly Planned[], { trials, discarded }: Attempts, most: number): Planned | undefined {
   const due = plan.flatMap((planned) => {
     const counting = trials.find((trial) => isAttemptAt(planned, trial))
     const attempts = (counting ? 1 : 0) + discarded.filter((trial) => isAttemptAt(planned, trial)).length
-    const again = counting !== undefined && isDisturbed(disturbance(counting)) && attempts < MOST_ATTEMPTS
+    const again = counting !== undefined && isDisturbed(disturbance(counting)) && attempts < most
     return counting === undefined || again ? [{ planned, attempts }] : []
   })
   return due.toSorted((a, b) => a.planned.round - b.planned.round || a.attempts - b.attempts)[0]?.planned

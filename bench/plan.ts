@@ -21,7 +21,10 @@ export interface Matrix {
   readonly largeSizes: readonly number[]
   /** The size of the headline, where restarts are measured. */
   readonly headline: number
-  /** The size at which the saturated load is measured, and nothing else: there, even the dearest subject has CPU left to answer. */
+  /**
+   * The size at which the saturated loads (saturated, connecting) are measured, and nothing else: there, even the dearest subject
+   * has CPU left to answer.
+   */
   readonly saturation: number
   /** Of the trials at the headline and at saturation; all others run once. */
   readonly repeats: { readonly headline: number; readonly saturation: number }
@@ -70,6 +73,9 @@ export function planTrials(matrix: Matrix): Planned[] {
   return rounds.flatMap((trials, round) => trials.map((each) => ({ ...each, round })))
 }
 
+/** Loads that take what there is. */
+const SATURATING: readonly LoadName[] = ['saturated', 'connecting']
+
 interface Place {
   readonly services: number
   readonly repeat: number
@@ -83,7 +89,7 @@ function planned(
   { services, repeat, saturated, restart }: Place,
 ): Omit<Planned, 'round'>[] {
   const wanted = contender.loads ?? matrix.loads
-  const loads = matrix.loads.filter((load) => wanted.includes(load) && (load === 'saturated') === saturated)
+  const loads = matrix.loads.filter((load) => wanted.includes(load) && SATURATING.includes(load) === saturated)
   const restarts = restart && !saturated && (contender.key === 'ours' || !matrix.onlyOursRestarts)
   return loads.length > 0 ? [{ subject: contender.key, services, repeat, loads, restart: restarts }] : []
 }

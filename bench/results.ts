@@ -4,8 +4,8 @@
  */
 import * as z from 'zod'
 
-export const LOADS = ['idle', 'light', 'moderate', 'saturated'] as const
-/** idle: nobody asks. light: 5 requests/s to a tenth of the services. moderate: 10 requests/s to each. saturated: 32 connections, each asking again as soon as it has its answer. */
+export const LOADS = ['idle', 'light', 'moderate', 'saturated', 'connecting'] as const
+/** idle: nobody asks. light: 5 requests/s to a tenth of the services. moderate: 10 requests/s to each. saturated: 32 connections, each asking again as soon as it has its answer. connecting: the same, over a new connection each time. */
 export const LoadName = z.enum(LOADS)
 export type LoadName = z.infer<typeof LoadName>
 
@@ -79,9 +79,9 @@ export const Subject = z.object({
   title: z.string().describe('For tables and legends: short.'),
   about: z.string().describe('One sentence: what it is and how it was started.'),
   group: z
-    .enum(['ours', 'peer', 'floor', 'ablation', 'sizing'])
+    .enum(['ours', 'peer', 'floor', 'https', 'ablation', 'sizing'])
     .describe(
-      'floor: bare tsnet without any measure. ablation: ours with one measure switched off or changed. sizing: ours in shards of another size.',
+      'floor: bare tsnet without any measure. https: the subject whose key it has before "-https", serving https with a certificate from a file. ablation: ours with one measure switched off or changed. sizing: ours in shards of another size.',
     ),
   version: z.string(),
 })

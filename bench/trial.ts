@@ -65,7 +65,9 @@ export async function runTrial(plan: TrialPlan, bench: Bench): Promise<Trial> {
     bench.progress(next)
   }
   try {
-    await withWorld(plan.services, bench, (surroundings, client) => runPhases(plan, trial, surroundings, client, bench, enter))
+    await withWorld(plan.services, { ...bench, https: plan.subject.https ?? false }, (surroundings, client) =>
+      runPhases(plan, trial, surroundings, client, bench, enter),
+    )
   } catch (error) {
     trial.aborted = `${phase}: ${error instanceof Error ? error.message : String(error)}`
   }
@@ -181,11 +183,12 @@ const SHAPES: Readonly<Record<LoadName, Load | null>> = {
   idle: null,
   light: { mode: 'rate', perSecondEach: 5, connections: 1 },
   moderate: { mode: 'rate', perSecondEach: 10, connections: 2 },
-  saturated: { mode: 'closed', connections: 32 },
+  saturated: { mode: 'closed', connections: 32, fresh: false },
+  connecting: { mode: 'closed', connections: 32, fresh: true },
 }
 
 /** Light load goes to a tenth of the services, spread over all shards; full load to at most twelve, as in the published comparison. */
 function targetsOf(load: LoadName, services: readonly string[]): readonly string[] {
   if (load === 'light') return services.filter((_, i) => i % 10 === 0)
-  return load === 'saturated' ? services.slice(0, 12) : services
+  return SHAPES[load]?.mode === 'closed' ? services.slice(0, 12) : services
 }

@@ -22,7 +22,7 @@ export function figureCell(run: Run, place: Place, notes: Footnotes): string {
 export function disturbanceMark(run: Run, { subject, services, metric }: Place, notes: Footnotes): string {
   if (!isFigureDisturbed(run, subject, services, metric)) return ''
   return notes.mark(
-    `disturbed: more than ${formatPercent(DISTURBED_SHARE)} of the CPU time was stolen during a repeat, and no further attempt was calmer`,
+    `disturbed: more than ${formatPercent(DISTURBED_SHARE)} of the CPU time was stolen during a repeat, and there was no calmer attempt`,
   )
 }
 

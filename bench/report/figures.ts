@@ -58,11 +58,11 @@ export function whyMissing(run: Run, subject: Subject, services: number, metric:
     : `${subject.title} was aborted at ${services} services: ${aborted}`
 }
 
-/** The subjects that are compared: all but the variants of ours, ours first. */
+/** The subjects that are compared: all but variants, ours first. */
 export function compared(run: Run): Subject[] {
   const order = ['ours', 'peer', 'floor']
   return run.subjects
-    .filter(({ group }) => group !== 'ablation' && group !== 'sizing')
+    .filter(({ group }) => order.includes(group))
     .toSorted((a, b) => order.indexOf(a.group) - order.indexOf(b.group))
 }
 

@@ -1,5 +1,5 @@
 /** How cost grows with the number of services. */
-import { type LoadName, LOADS, type Run, type Subject } from '../results.ts'
+import type { LoadName, Run, Subject } from '../results.ts'
 import { disturbanceMark } from './cells.ts'
 import { growthChart } from './charts.ts'
 import { compared, figure, growth, samples, sizesOf, whyMissing } from './figures.ts'
@@ -11,8 +11,8 @@ import { type Chart, image, type Section, table } from './section.ts'
 /** Exponents are compared over sizes that peers reach, too. */
 const COMMON_SIZES = 60
 
-/** Saturated is left out: there the load grows to what the machine gives, whatever the number of services. */
-const GROWING_LOADS = LOADS.filter((load) => load !== 'saturated')
+/** Of the others the load grows to what the machine gives, whatever the number of services. */
+const GROWING_LOADS: readonly LoadName[] = ['idle', 'light', 'moderate']
 
 export function growthSection(run: Run): Section {
   const parts = GROWING_LOADS.flatMap((load) => [

@@ -13,6 +13,7 @@ const ABOUT: Record<Exclude<LoadName, 'idle'>, string> = {
   light: '5 requests/s to each tenth service',
   moderate: '10 requests/s to each service',
   saturated: '32 connections to twelve services (or all, where there are fewer), each asking again as soon as it has its answer',
+  connecting: 'the same, over a new connection each time',
 }
 
 export function loadSection(run: Run): Section {

@@ -27,16 +27,16 @@ function attempt({ subject, services, repeat, loads }: Planned, stolenShare: num
 }
 
 /** What is run, trial by trial, where each attempt meets the next of these shares; `from`: what an earlier run has left. */
-function play(shares: readonly number[], from: readonly Trial[] = []) {
+function play(shares: readonly number[], from: readonly Trial[] = [], most = 3) {
   let run: { trials: Trial[]; discarded: Trial[] } = { trials: [...from], discarded: [] }
   const order: string[] = []
   for (const share of shares) {
-    const next = nextTrial(plan, run)
+    const next = nextTrial(plan, run, most)
     if (!next) break
     order.push(`${next.subject} #${next.repeat}`)
     run = settle(run, attempt(next, share))
   }
-  return { order, run, next: nextTrial(plan, run) }
+  return { order, run, next: nextTrial(plan, run, most) }
 }
 
 describe('disturbance', () => {
@@ -75,13 +75,17 @@ describe('nextTrial', () => {
     expect(order).toEqual(['ours #1', 'peer #1', 'ours #1', 'peer #1', 'ours #1', 'peer #2', 'ours #2'])
   })
 
+  it('tries nothing again when a run has no time for it', () => {
+    expect(play([MUCH, MUCH, MUCH, MUCH, MUCH], [], 1).order).toEqual(['ours #1', 'peer #1', 'peer #2', 'ours #2'])
+  })
+
   it('goes on where a run was interrupted', () => {
     expect(play([CALM, CALM, CALM], [attempt(plan[0]!, MUCH)]).order).toEqual(['peer #1', 'ours #1', 'peer #2'])
   })
 
   it('tells trials apart that differ in what they measure', () => {
     const saturated = planned('ours', 0, ['saturated'])
-    expect(nextTrial([plan[0]!, saturated], { trials: [attempt(plan[0]!, CALM)], discarded: [] })).toBe(saturated)
+    expect(nextTrial([plan[0]!, saturated], { trials: [attempt(plan[0]!, CALM)], discarded: [] }, 3)).toBe(saturated)
   })
 })
 

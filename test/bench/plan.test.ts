@@ -53,6 +53,11 @@ describe('planTrials', () => {
     expect(elsewhere.some(({ loads }) => loads.includes('saturated'))).toBe(false)
   })
 
+  it('counts new connections among the saturated loads', () => {
+    const connecting = planTrials({ ...matrix, loads: ['idle', 'saturated', 'connecting'] })
+    expect(new Set(connecting.map(({ loads }) => loads.join()))).toEqual(new Set(['idle', 'saturated,connecting', 'saturated']))
+  })
+
   it('goes on with ours where the others cannot follow, and ends with the variants', () => {
     expect(short(20)).toEqual(['ours 200 #1', 'ours 100 #1', 'without 57 #1', 'without 12 #1', 'small-shards 100 #1'])
   })
@@ -84,7 +89,7 @@ describe('estimateMs', () => {
     coolDownMs: 50_000,
     quietMs: 5000,
     quietTimeoutMs: 20_000,
-    windowMs: { idle: 30_000, light: 10_000, moderate: 10_000, saturated: 10_000 },
+    windowMs: { idle: 30_000, light: 10_000, moderate: 10_000, saturated: 10_000, connecting: 10_000 },
   }
   const soon = () => ({ answeredMs: 7000, becomesQuiet: true })
   const never = () => ({ answeredMs: 7000, becomesQuiet: false })
