@@ -14,6 +14,13 @@ export interface Binaries extends Built {
   headscale: string
   /** Makes Headscale's auth keys cheap to check: bench/headscale/cheapkeys. */
   cheapKeys: string
+  certificate: Certificate
+}
+
+/** Paths of PEM files. */
+export interface Certificate {
+  certificateFile: string
+  keyFile: string
 }
 
 /** Builds everything for which there is source here; what is current costs Go a second. Throws with the compiler's words. */
@@ -27,7 +34,15 @@ export async function buildAll(report: (line: string) => void): Promise<Binaries
   await go(join(root, 'worker'), bench, './cmd/tsnsrv-bench')
   await go(join(import.meta.dirname, 'headscale'), headscale, 'github.com/juanfont/headscale/cmd/headscale')
   await go(join(import.meta.dirname, 'headscale'), cheapKeys, './cheapkeys')
-  return { ...built, bench, headscale, cheapKeys }
+  return { ...built, bench, headscale, cheapKeys, certificate: await makeCertificate() }
+}
+
+/** Of the kind that Let's Encrypt gives to nodes: a P-256 key. Go's own tool writes it, for a day. */
+async function makeCertificate(): Promise<Certificate> {
+  const { stdout: goRoot } = await execa('go', ['env', 'GOROOT'])
+  const tool = join(goRoot, 'src', 'crypto', 'tls', 'generate_cert.go')
+  await execa('go', ['run', tool, '--host', 'bench', '--ecdsa-curve', 'P256', '--duration', '24h'], { cwd: directory })
+  return { certificateFile: join(directory, 'cert.pem'), keyFile: join(directory, 'key.pem') }
 }
 
 async function go(cwd: string, output: string, target: string): Promise<void> {

@@ -8,6 +8,8 @@ export interface Planned {
   readonly repeat: number
   readonly loads: readonly LoadName[]
   readonly restart: boolean
+  /** Trials that stand side by side in time have the same. */
+  readonly round: number
 }
 
 /** What is compared where. */
@@ -19,10 +21,13 @@ export interface Matrix {
   readonly largeSizes: readonly number[]
   /** The size of the headline, where restarts are measured. */
   readonly headline: number
-  /** The size at which the saturated load is measured, and nothing else: there, even the dearest subject has CPU left to answer. */
+  /**
+   * The size at which the saturated loads (saturated, connecting) are measured, and nothing else: there, even the dearest subject
+   * has CPU left to answer.
+   */
   readonly saturation: number
   /** Of the trials at the headline and at saturation; all others run once. */
-  readonly repeats: number
+  readonly repeats: { readonly headline: number; readonly saturation: number }
   readonly loads: readonly LoadName[]
   /** For a quick run: some peers take minutes to come back. */
   readonly onlyOursRestarts: boolean
@@ -43,11 +48,12 @@ export interface Contender {
  */
 export function planTrials(matrix: Matrix): Planned[] {
   const { subjects, sizes, largeSizes, headline, saturation, repeats } = matrix
-  const again = Array.from({ length: repeats - 1 }, (_, i) => i + 2)
-  const rounds = [
+  const places = [
     ...sizes.map((services) => ({ services, repeat: 1 })),
-    ...again.map((repeat) => ({ services: headline, repeat })),
-    ...[1, ...again].map((repeat) => ({ services: saturation, repeat, saturated: true })),
+    ...upTo(repeats.headline)
+      .slice(1)
+      .map((repeat) => ({ services: headline, repeat })),
+    ...upTo(repeats.saturation).map((repeat) => ({ services: saturation, repeat, saturated: true })),
   ]
   const throughout = subjects.filter(({ variant }) => variant === undefined)
   const variants = subjects.filter(({ variant }) => variant !== undefined)
@@ -55,18 +61,20 @@ export function planTrials(matrix: Matrix): Planned[] {
   const ours = throughout.filter(({ key }) => key === 'ours')
   const trial = (contender: Contender, services: number, { repeat = 1, saturated = false } = {}) =>
     planned(matrix, contender, { services, repeat, saturated, restart: services === headline || sizing.has(services) })
-  return [
-    ...rounds.flatMap(({ services, ...how }, round) =>
-      rotated(throughout, round).flatMap((contender) => trial(contender, services, how)),
-    ),
-    ...[...new Set([...largeSizes, ...sizing])].flatMap((services) => ours.flatMap((contender) => trial(contender, services))),
-    ...variants.flatMap((contender) =>
+  const rounds = [
+    ...places.map(({ services, ...how }, i) => rotated(throughout, i).flatMap((contender) => trial(contender, services, how))),
+    [...new Set([...largeSizes, ...sizing])].flatMap((services) => ours.flatMap((contender) => trial(contender, services))),
+    variants.flatMap((contender) =>
       contender.variant?.services === undefined
         ? [...trial(contender, headline), ...trial(contender, saturation, { saturated: true })]
         : trial(contender, contender.variant.services),
     ),
   ]
+  return rounds.flatMap((trials, round) => trials.map((each) => ({ ...each, round })))
 }
+
+/** Loads that take what there is. */
+const SATURATING: readonly LoadName[] = ['saturated', 'connecting']
 
 interface Place {
   readonly services: number
@@ -75,11 +83,20 @@ interface Place {
   readonly restart: boolean
 }
 
-function planned(matrix: Matrix, contender: Contender, { services, repeat, saturated, restart }: Place): Planned[] {
+function planned(
+  matrix: Matrix,
+  contender: Contender,
+  { services, repeat, saturated, restart }: Place,
+): Omit<Planned, 'round'>[] {
   const wanted = contender.loads ?? matrix.loads
-  const loads = matrix.loads.filter((load) => wanted.includes(load) && (load === 'saturated') === saturated)
+  const loads = matrix.loads.filter((load) => wanted.includes(load) && SATURATING.includes(load) === saturated)
   const restarts = restart && !saturated && (contender.key === 'ours' || !matrix.onlyOursRestarts)
   return loads.length > 0 ? [{ subject: contender.key, services, repeat, loads, restart: restarts }] : []
+}
+
+/** The whole numbers from 1. */
+function upTo(count: number): number[] {
+  return Array.from({ length: count }, (_, i) => i + 1)
 }
 
 function rotated<T>(items: readonly T[], by: number): T[] {
@@ -90,28 +107,33 @@ function rotated<T>(items: readonly T[], by: number): T[] {
 export interface Pace {
   readonly coolDownMs: number
   readonly quietMs: number
+  readonly quietTimeoutMs: number
   readonly windowMs: Readonly<Record<LoadName, number>>
 }
 
-/** About how long the trials take; `startMs` tells how long a subject needs to be up. */
-export function estimateMs(
-  trials: readonly Planned[],
-  pace: Pace,
-  startMs: (subject: string, services: number) => number,
-): number {
+/** How a subject is expected to start. */
+export interface ExpectedStart {
+  /** Until all its services answer. */
+  readonly answeredMs: number
+  /** Whether its network map is quiet soon after that, or the wait for it runs into its limit. */
+  readonly becomesQuiet: boolean
+}
+
+/** About how long the trials take when each is run once. */
+export function estimateMs(trials: readonly Planned[], pace: Pace, startOf: (trial: Planned) => ExpectedStart): number {
   return sum(
-    trials.map(({ subject, services, loads, restart }) => {
-      const start = startMs(subject, services)
-      const settled = loads.includes('idle') ? Math.max(pace.coolDownMs, pace.quietMs) : pace.quietMs
-      return (
-        PREPARING_MS + start + settled + sum(loads.map((load) => pace.windowMs[load])) + (restart ? start + 2 * pace.quietMs : 0)
-      )
+    trials.map((trial) => {
+      const { answeredMs, becomesQuiet } = startOf(trial)
+      const quietMs = becomesQuiet ? pace.quietMs : pace.quietTimeoutMs
+      const settledMs = trial.loads.includes('idle') ? Math.max(pace.coolDownMs, quietMs) : quietMs
+      const windowsMs = sum(trial.loads.map((load) => pace.windowMs[load]))
+      return PREPARING_MS + answeredMs + settledMs + windowsMs + (trial.restart ? answeredMs + quietMs : 0)
     }),
   )
 }
 
 /** Control plane, client and clearing up, seen on two cores. */
-const PREPARING_MS = 8000
+const PREPARING_MS = 4000
 
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0)

@@ -4,12 +4,16 @@
  */
 import * as z from 'zod'
 
-export const LOADS = ['idle', 'light', 'moderate', 'saturated'] as const
-/** idle: nobody asks. light: 5 requests/s to a tenth of the services. moderate: 10 requests/s to each. saturated: 32 connections, each asking again as soon as it has its answer. */
+export const LOADS = ['idle', 'light', 'moderate', 'saturated', 'connecting'] as const
+/** idle: nobody asks. light: 5 requests/s to a tenth of the services. moderate: 10 requests/s to each. saturated: 32 connections, each asking again as soon as it has its answer. connecting: the same, over a new connection each time. */
 export const LoadName = z.enum(LOADS)
 export type LoadName = z.infer<typeof LoadName>
 
 const Count = z.number().min(0)
+
+const StolenShare = Count.nullable().describe(
+  "Of the machine's CPU time meanwhile in which something ran or was to run, the part that its hypervisor gave to others; null where nothing ran.",
+)
 
 /** What clients saw during a window. */
 export const Requests = z.object({
@@ -26,6 +30,7 @@ export type Requests = z.infer<typeof Requests>
 export const Window = z.object({
   seconds: z.number().positive(),
   cpuSeconds: Count,
+  stolenShare: StolenShare,
   pssBytes: Count.describe('Proportional set size (smaps_rollup): shared pages count by their share.'),
   rssBytes: Count,
   processes: Count,
@@ -49,6 +54,7 @@ export const Start = z.object({
     'Until the last change of the network map; null when it was still changing at the end of the wait.',
   ),
   cpuSeconds: Count.describe('CPU time spent until then.'),
+  stolenShare: StolenShare,
   peakRssBytes: Count,
 })
 export type Start = z.infer<typeof Start>
@@ -57,13 +63,12 @@ export const Trial = z.object({
   subject: z.string().describe('Key in subjects.'),
   services: z.number().int().positive(),
   repeat: z.number().int().min(1).describe('From 1; repeats of different subjects are interleaved.'),
+  loads: z.array(LoadName).describe('Which it was to measure.'),
   startedAt: z.string().describe('ISO 8601'),
   seconds: Count,
   aborted: z.string().nullable().describe('Why the trial was given up, and in which phase; its numbers up to there stand.'),
   start: Start.nullable(),
-  stolenShare: Count.nullable().describe(
-    "Of the machine's CPU time during the trial, the part that its hypervisor gave to others; null where the kernel does not tell.",
-  ),
+  stolenShare: StolenShare,
   restart: Start.nullable().describe('Stopped in good order and started again with its state.'),
   windows: z.partialRecord(LoadName, Window),
 })
@@ -74,16 +79,16 @@ export const Subject = z.object({
   title: z.string().describe('For tables and legends: short.'),
   about: z.string().describe('One sentence: what it is and how it was started.'),
   group: z
-    .enum(['ours', 'peer', 'floor', 'ablation', 'sizing'])
+    .enum(['ours', 'peer', 'floor', 'https', 'ablation', 'sizing'])
     .describe(
-      'floor: bare tsnet without any measure. ablation: ours with one measure switched off or changed. sizing: ours in shards of another size.',
+      'floor: bare tsnet without any measure. https: the subject whose key it has before "-https", serving https with a certificate from a file. ablation: ours with one measure switched off or changed. sizing: ours in shards of another size.',
     ),
   version: z.string(),
 })
 export type Subject = z.infer<typeof Subject>
 
 export const Run = z.object({
-  format: z.literal(1),
+  format: z.literal(2),
   startedAt: z.string(),
   seconds: Count,
   command: z.string().describe('What to type to repeat it.'),
@@ -95,6 +100,9 @@ export const Run = z.object({
   host: z.string().describe('The storage host in one sentence: interfaces, processes, churn.'),
   planned: z.number().int().describe('How many trials there were to be.'),
   subjects: z.array(Subject),
-  trials: z.array(Trial),
+  trials: z.array(Trial).describe('Those that count: one of each that was planned.'),
+  discarded: z
+    .array(Trial)
+    .describe('Other attempts at the same trials, during which as much or more was stolen. No figure is made of them.'),
 })
 export type Run = z.infer<typeof Run>

@@ -1,6 +1,7 @@
 /** One trial: one subject with so many services, on a fresh control plane, through all its phases. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { readMachineTime, stolenShare } from './measure/machineTime.ts'
+import type { MachineTime } from './measure/procfs.ts'
 import { watchPeakRss } from './measure/peakRss.ts'
 import { sampleTree } from './measure/processTree.ts'
 import { measureWindow } from './measure/window.ts'
@@ -13,10 +14,13 @@ import { type World, withWorld } from './world/world.ts'
 export interface Durations {
   /** A subject that has not answered with all services by then is given up. */
   readonly startTimeoutMs: number
-  /** The network map counts as quiet when it has not changed for so long; waited for at most quietTimeoutMs. */
+  /**
+   * The network map counts as quiet when it has not changed for so long; waited for at most quietTimeoutMs, for a subject that
+   * reports each change of the host's interfaces is never quiet.
+   */
   readonly quietMs: number
   readonly quietTimeoutMs: number
-  /** From the last request to the idle window: nodes keep a path to a peer warm for 45 s after it was used. */
+  /** From the last request to the idle window. */
   readonly coolDownMs: number
   readonly windowMs: Readonly<Record<LoadName, number>>
 }
@@ -44,6 +48,7 @@ export async function runTrial(plan: TrialPlan, bench: Bench): Promise<Trial> {
     subject: plan.subject.info.key,
     services: plan.services,
     repeat: plan.repeat,
+    loads: [...plan.loads],
     startedAt: new Date(begun).toISOString(),
     seconds: 0,
     aborted: null,
@@ -52,7 +57,7 @@ export async function runTrial(plan: TrialPlan, bench: Bench): Promise<Trial> {
     restart: null,
     windows: {},
   }
-  const before = await readMachineTime()
+  const before = readMachineTime()
   let phase = 'preparing'
   const enter = (next: string) => {
     bench.signal.throwIfAborted()
@@ -60,12 +65,14 @@ export async function runTrial(plan: TrialPlan, bench: Bench): Promise<Trial> {
     bench.progress(next)
   }
   try {
-    await withWorld(plan.services, bench, (surroundings, client) => runPhases(plan, trial, surroundings, client, bench, enter))
+    await withWorld(plan.services, { ...bench, https: plan.subject.https ?? false }, (surroundings, client) =>
+      runPhases(plan, trial, surroundings, client, bench, enter),
+    )
   } catch (error) {
     trial.aborted = `${phase}: ${error instanceof Error ? error.message : String(error)}`
   }
   trial.seconds = (Date.now() - begun) / 1000
-  trial.stolenShare = stolenShare(before, await readMachineTime())
+  trial.stolenShare = stolenShare(before, readMachineTime())
   return trial
 }
 
@@ -78,13 +85,14 @@ async function runPhases(
   bench: Bench,
   enter: (phase: string) => void,
 ): Promise<void> {
-  await withSubject(subject, surroundings, async (running, startedAtMs) => {
+  await withSubject(subject, surroundings, async (running, began) => {
     enter('starting')
-    trial.start = await observeStart(running, startedAtMs, surroundings.services, client, bench)
+    trial.start = await observeStart(running, began, surroundings.services, client, bench)
     for (const load of loads) {
       if (load === 'idle') {
         enter('cooling down')
-        await coolDown(startedAtMs + 1000 * trial.start.answeredSeconds, client, bench)
+        const coolAtMs = began.atMs + 1000 * trial.start.answeredSeconds + bench.durations.coolDownMs
+        await delay(Math.max(0, coolAtMs - Date.now()), undefined, { signal: bench.signal })
       }
       enter(load)
       trial.windows[load] = await observeLoad(load, running, surroundings.services, client, bench)
@@ -93,40 +101,38 @@ async function runPhases(
   })
   if (!restart) return
   enter('starting again')
-  await withSubject(subject, surroundings, async (running, startedAtMs) => {
-    trial.restart = await observeStart(running, startedAtMs, surroundings.services, client, bench)
+  await withSubject(subject, surroundings, async (running, began) => {
+    trial.restart = await observeStart(running, began, surroundings.services, client, bench)
   })
+}
+
+/** The moment at which a subject was started. */
+interface Began {
+  readonly atMs: number
+  readonly machine: MachineTime
 }
 
 /** The subject, for as long as `use` takes; it is given up when it ends by itself. */
 async function withSubject(
   subject: Subject,
   surroundings: Surroundings,
-  use: (running: Running, startedAtMs: number) => Promise<void>,
+  use: (running: Running, began: Began) => Promise<void>,
 ): Promise<void> {
-  const startedAtMs = Date.now()
+  const began = { atMs: Date.now(), machine: readMachineTime() }
   const running = await subject.start(surroundings)
   const failed = running.failed.then((message) => {
     throw new Error(message)
   })
   try {
-    await Promise.race([use(running, startedAtMs), failed])
+    await Promise.race([use(running, began), failed])
   } finally {
     await running.stop()
   }
 }
 
-/** Waits until the last request is long over, and what the network maps had to say about it as well. */
-async function coolDown(lastRequestAtMs: number, client: Client, { durations, signal }: Bench): Promise<void> {
-  const coolAtMs = lastRequestAtMs + durations.coolDownMs
-  await delay(Math.max(0, coolAtMs - Date.now()), undefined, { signal })
-  const { quietMs, quietTimeoutMs } = durations
-  await client.untilQuiet({ quietMs: 2 * quietMs, sinceMs: Date.now() - quietMs, timeoutMs: quietTimeoutMs })
-}
-
 async function observeStart(
   running: Running,
-  startedAtMs: number,
+  began: Began,
   services: readonly string[],
   client: Client,
   { durations }: Bench,
@@ -140,10 +146,11 @@ async function observeStart(
     const { quietMs, quietTimeoutMs } = durations
     const quietAtMs = await client.untilQuiet({ quietMs, sinceMs: answeredAtMs, timeoutMs: quietTimeoutMs })
     return {
-      readySeconds: readyAtMs === null ? null : (Math.min(readyAtMs, answeredAtMs) - startedAtMs) / 1000,
-      answeredSeconds: (answeredAtMs - startedAtMs) / 1000,
-      quietSeconds: quietAtMs === null ? null : Math.max(0, quietAtMs - startedAtMs) / 1000,
+      readySeconds: readyAtMs === null ? null : (Math.min(readyAtMs, answeredAtMs) - began.atMs) / 1000,
+      answeredSeconds: (answeredAtMs - began.atMs) / 1000,
+      quietSeconds: quietAtMs === null ? null : Math.max(0, quietAtMs - began.atMs) / 1000,
       cpuSeconds: sampleTree(running.roots()).cpuSeconds,
+      stolenShare: stolenShare(began.machine, readMachineTime()),
       peakRssBytes: peak.stop(),
     }
   } finally {
@@ -176,11 +183,12 @@ const SHAPES: Readonly<Record<LoadName, Load | null>> = {
   idle: null,
   light: { mode: 'rate', perSecondEach: 5, connections: 1 },
   moderate: { mode: 'rate', perSecondEach: 10, connections: 2 },
-  saturated: { mode: 'closed', connections: 32 },
+  saturated: { mode: 'closed', connections: 32, fresh: false },
+  connecting: { mode: 'closed', connections: 32, fresh: true },
 }
 
 /** Light load goes to a tenth of the services, spread over all shards; full load to at most twelve, as in the published comparison. */
 function targetsOf(load: LoadName, services: readonly string[]): readonly string[] {
   if (load === 'light') return services.filter((_, i) => i % 10 === 0)
-  return load === 'saturated' ? services.slice(0, 12) : services
+  return SHAPES[load]?.mode === 'closed' ? services.slice(0, 12) : services
 }

@@ -1,13 +1,16 @@
-/** What the hypervisor of a virtual machine gave to others: a run with much of it tells less. */
-import { readFile } from 'node:fs/promises'
+/** What the hypervisor of a virtual machine gave to others: what is measured meanwhile is dearer than it need be. */
+import { readFileSync } from 'node:fs'
 import { type MachineTime, parseMachineTime } from './procfs.ts'
 
-export async function readMachineTime(): Promise<MachineTime> {
-  return parseMachineTime(await readFile('/proc/stat', 'utf8'))
+export function readMachineTime(): MachineTime {
+  return parseMachineTime(readFileSync('/proc/stat', 'utf8'))
 }
 
-/** Of the machine's time between two looks, how much was stolen, from 0 to 1. null when no time has passed. */
+/**
+ * Of the time between two looks in which the machine had something to run, how much was stolen, from 0 to 1. Idle time does not
+ * count: nothing can be stolen from it. null when nothing ran.
+ */
 export function stolenShare(before: MachineTime, after: MachineTime): number | null {
-  const seconds = after.seconds - before.seconds
+  const seconds = after.busySeconds - before.busySeconds
   return seconds > 0 ? (after.stolenSeconds - before.stolenSeconds) / seconds : null
 }

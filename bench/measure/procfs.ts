@@ -35,8 +35,8 @@ export interface Memory {
 
 /** The machine's, since boot. */
 export interface MachineTime {
-  /** Of all cores together, idle time included. */
-  seconds: number
+  /** Of all cores together, in which something ran or was to run. */
+  busySeconds: number
   /** The part in which something here was to run, and the hypervisor ran others. */
   stolenSeconds: number
 }
@@ -79,8 +79,9 @@ export function parseRollup(text: string): Memory {
 /** The first line of /proc/stat: "cpu  user nice system idle iowait irq softirq steal guest guest_nice"; guests are in user. */
 export function parseMachineTime(text: string): MachineTime {
   const ticks = (/^cpu +(.*)$/m.exec(text)?.[1] ?? '').split(' ').slice(0, 8).map(Number)
-  const total = ticks.reduce((sum, each) => sum + each, 0)
-  return { seconds: total / TICKS_PER_SECOND, stolenSeconds: (ticks[7] ?? 0) / TICKS_PER_SECOND }
+  const [, , , idle = 0, waiting = 0, , , stolen = 0] = ticks
+  const busy = ticks.reduce((sum, each) => sum + each, 0) - idle - waiting
+  return { busySeconds: busy / TICKS_PER_SECOND, stolenSeconds: stolen / TICKS_PER_SECOND }
 }
 
 function number(text: string, pattern: RegExp): number {

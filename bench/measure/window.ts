@@ -1,5 +1,6 @@
 import type { Traffic } from '../host/storageHost.ts'
 import type { Requests, Window } from '../results.ts'
+import { readMachineTime, stolenShare } from './machineTime.ts'
 import { difference, sampleMemory, sampleTree } from './processTree.ts'
 
 /** What is measured. */
@@ -23,12 +24,14 @@ export async function measureWindow(
 ): Promise<Window> {
   const roots = await subject.roots()
   const trafficBefore = await uplinkBytes()
-  let before = sampleTree(roots)
+  const look = () => ({ tree: sampleTree(roots), machine: readMachineTime() })
+  let begin = look()
   const requests = await during(() => {
-    before = sampleTree(roots)
+    begin = look()
   })
-  const after = sampleTree(roots)
+  const end = look()
   const trafficAfter = await uplinkBytes()
+  const [before, after] = [begin.tree, end.tree]
   const survivors = new Set(after.members.filter(({ zombie }) => !zombie).map(({ pid, startTicks }) => `${pid} ${startTicks}`))
   const lost = before.members.filter(({ pid, startTicks }) => roots.includes(pid) && !survivors.has(`${pid} ${startTicks}`))
   if (before.processes === 0 || lost.length > 0) {
@@ -38,6 +41,7 @@ export async function measureWindow(
   const memory = sampleMemory(roots)
   return {
     ...difference(before, after),
+    stolenShare: stolenShare(begin.machine, end.machine),
     ...memory,
     processes: after.processes,
     threads: after.threads,

@@ -1,7 +1,8 @@
 /** Looks figures up in a run: medians of a subject's repeats at one size, and why one is missing. */
 import type { Run, Subject, Trial } from '../results.ts'
-import type { Metric, Phase } from './metrics.ts'
-import { type Scaling, scaling, type Summary, summarize } from './statistics.ts'
+import { isDisturbed } from '../attempts.ts'
+import { type Metric, partOf, type Phase } from './metrics.ts'
+import { type ByRepeat, pairedRatios, type Scaling, scaling, type Summary, summarize } from './statistics.ts'
 
 /** The size that the investigation is about. */
 export const INVESTIGATED_SERVICES = 57
@@ -13,7 +14,28 @@ export function figure(run: Run, subject: Subject, services: number, metric: Met
 
 /** One number a repeat. */
 export function samples(run: Run, subject: Subject, services: number, metric: Metric): number[] {
-  return trialsOf(run, subject, services).flatMap((trial) => metric.of(trial) ?? [])
+  return [...byRepeat(run, subject, services, metric).values()]
+}
+
+/** How many times as large one subject's figure is as another's, a number for each repeat that both have. */
+export function ratiosOf(run: Run, [one, other]: readonly [Subject, Subject], services: number, metric: Metric): number[] {
+  return pairedRatios(byRepeat(run, one, services, metric), byRepeat(run, other, services, metric))
+}
+
+/** Whether a repeat of the figure was measured while too much was stolen, in each attempt at it. */
+export function isFigureDisturbed(run: Run, subject: Subject, services: number, metric: Metric): boolean {
+  return trialsOf(run, subject, services).some(
+    (trial) => metric.of(trial) !== null && isDisturbed(partOf(trial, metric.phase)?.stolenShare ?? null),
+  )
+}
+
+function byRepeat(run: Run, subject: Subject, services: number, metric: Metric): ByRepeat {
+  return new Map(
+    trialsOf(run, subject, services).flatMap((trial): [number, number][] => {
+      const value = metric.of(trial)
+      return value === null ? [] : [[trial.repeat, value]]
+    }),
+  )
 }
 
 /** Growth of the medians over the sizes that were measured. `most`: leave larger sizes out. */
@@ -36,11 +58,11 @@ export function whyMissing(run: Run, subject: Subject, services: number, metric:
     : `${subject.title} was aborted at ${services} services: ${aborted}`
 }
 
-/** The subjects that are compared: all but the variants of ours, ours first. */
+/** The subjects that are compared: all but variants, ours first. */
 export function compared(run: Run): Subject[] {
   const order = ['ours', 'peer', 'floor']
   return run.subjects
-    .filter(({ group }) => group !== 'ablation' && group !== 'sizing')
+    .filter(({ group }) => order.includes(group))
     .toSorted((a, b) => order.indexOf(a.group) - order.indexOf(b.group))
 }
 
@@ -88,5 +110,5 @@ export function trialsOf(run: Run, subject: Subject, services: number): Trial[] 
 
 /** Whether a trial came as far as to measure this part. */
 export function reached(trial: Trial, phase: Phase): boolean {
-  return phase === 'start' || phase === 'restart' ? trial[phase] !== null : trial.windows[phase] !== undefined
+  return partOf(trial, phase) !== undefined
 }

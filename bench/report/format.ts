@@ -46,6 +46,11 @@ export function formatSummary(summary: Summary, unit: Unit): string {
   return formatQuantity(summary.median, unit) + range
 }
 
+/** Of a share from 0 to 1. */
+export function formatPercent(share: number): string {
+  return formatQuantity(100 * share, 'percent')
+}
+
 /** How a figure changed, "+57 %"; "12x" from ten times on. */
 export function formatChange(factor: number): string {
   if (factor >= 10) return `${formatNumber(factor)}x`

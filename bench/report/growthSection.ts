@@ -1,5 +1,6 @@
 /** How cost grows with the number of services. */
-import { type LoadName, LOADS, type Run, type Subject } from '../results.ts'
+import type { LoadName, Run, Subject } from '../results.ts'
+import { disturbanceMark } from './cells.ts'
 import { growthChart } from './charts.ts'
 import { compared, figure, growth, samples, sizesOf, whyMissing } from './figures.ts'
 import { Footnotes } from './footnotes.ts'
@@ -10,8 +11,8 @@ import { type Chart, image, type Section, table } from './section.ts'
 /** Exponents are compared over sizes that peers reach, too. */
 const COMMON_SIZES = 60
 
-/** Saturated is left out: there the load grows to what the machine gives, whatever the number of services. */
-const GROWING_LOADS = LOADS.filter((load) => load !== 'saturated')
+/** Of the others the load grows to what the machine gives, whatever the number of services. */
+const GROWING_LOADS: readonly LoadName[] = ['idle', 'light', 'moderate']
 
 export function growthSection(run: Run): Section {
   const parts = GROWING_LOADS.flatMap((load) => [
@@ -43,7 +44,9 @@ export function growthPart(run: Run, metric: Metric, file: string): Omit<Section
       subject.title,
       ...sizes.map((services) => {
         const found = figure(run, subject, services, metric)
-        if (found) return formatNumber(found.median / divisor)
+        if (found) {
+          return formatNumber(found.median / divisor) + disturbanceMark(run, { subject, services, metric }, notes)
+        }
         return MISSING + (measured.includes(services) ? notes.mark(whyMissing(run, subject, services, metric)) : '')
       }),
       formatScaling(growth(run, subject, metric, COMMON_SIZES)),

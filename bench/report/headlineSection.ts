@@ -1,7 +1,7 @@
 /** The first table of the report: what the services cost with each subject, and the targets. */
 import type { Run, Subject } from '../results.ts'
-import { missingCell, type Place } from './cells.ts'
-import { compared, figure, headlineSize, INVESTIGATED_SERVICES, oursOf, sizeFor, trialsOf } from './figures.ts'
+import { disturbanceMark, missingCell, type Place } from './cells.ts'
+import { compared, figure, headlineSize, INVESTIGATED_SERVICES, oursOf, ratiosOf, sizeFor, trialsOf } from './figures.ts'
 import { Footnotes } from './footnotes.ts'
 import { formatNumber, formatSummary } from './format.ts'
 import {
@@ -19,7 +19,7 @@ import {
   wakeUps,
 } from './metrics.ts'
 import { type Section, table } from './section.ts'
-import { ratio, type Summary } from './statistics.ts'
+import { summarize } from './statistics.ts'
 import { judge, TARGETS, type Verdict } from './targets.ts'
 
 /** What the headline tells, in its order. */
@@ -68,7 +68,7 @@ function headlineTable(run: Run): string[] {
     table(['', ...subjects.map(({ title }) => title)], rows),
     notes.toString(),
     ours && subjects.length > 1
-      ? `Medians, with the smallest and the largest repeat in brackets. Ours is ${ours.title}; below each figure of another is how many times less or more ours is, bold where that is better, and in brackets the range over every pairing of repeats.`
+      ? `Medians, with the smallest and the largest repeat in brackets. Ours is ${ours.title}; below each figure of another is how many times less or more ours is, bold where that is better, and in brackets the range. That is the median of the ratios of single repeats, for what was measured side by side in time had the same machine.`
       : '',
     absent.length > 0 ? `Not measured in this run: ${absent.join('; ')}.` : '',
   ]
@@ -83,20 +83,22 @@ function cell(run: Run, { subject, ours, services, metric }: Beside, notes: Foot
   if (!found) return missingCell(run, { subject, services, metric }, notes)
   const ofAborted = trialsOf(run, subject, services).find((trial) => trial.aborted !== null && metric.of(trial) !== null)
   const mark = ofAborted ? notes.mark(`from a trial that was aborted later: ${ofAborted.aborted ?? ''}`) : ''
-  const value = formatSummary(found, metric.unit) + mark
+  const value = formatSummary(found, metric.unit) + mark + disturbanceMark(run, { subject, services, metric }, notes)
   if (!ours || subject === ours) return `**${value}**`
-  const base = figure(run, ours, services, metric)
-  return base ? `${value}<br>${comparison(found, base, metric)}` : value
+  const words = comparison(run, { subject, ours, services, metric })
+  return words === '' ? value : `${value}<br>${words}`
 }
 
-/** "ours 58x less (52-66)", worded by the medians: with "less", a range that goes below 1 tells of repeats in which it was more. */
-function comparison(theirs: Summary, ours: Summary, { better }: Metric): string {
-  const isLess = ours.median <= theirs.median
-  const times = isLess ? ratio(theirs, ours) : ratio(ours, theirs)
-  if (!times) return ''
-  const range = theirs.repeats > 1 || ours.repeats > 1 ? ` (${formatNumber(times.low)}-${formatNumber(times.high)})` : ''
+/** "ours 58x less (52-66)", worded by the median: with "less", a range that goes below 1 tells of repeats in which it was more. */
+function comparison(run: Run, { subject, ours, services, metric }: Beside & { ours: Subject }): string {
+  const more = summarize(ratiosOf(run, [ours, subject], services, metric))
+  const less = summarize(ratiosOf(run, [subject, ours], services, metric))
+  if (!less || !more) return ''
+  const isLess = less.median >= 1
+  const times = isLess ? less : more
+  const range = times.repeats > 1 ? ` (${formatNumber(times.min)}-${formatNumber(times.max)})` : ''
   const words = `ours ${formatNumber(times.median)}x ${isLess ? 'less' : 'more'}`
-  return (isLess === (better === 'less') ? `**${words}**` : words) + range
+  return (isLess === (metric.better === 'less') ? `**${words}**` : words) + range
 }
 
 function targetTable(run: Run, services: number): string[] {
@@ -116,7 +118,11 @@ function targetTable(run: Run, services: number): string[] {
   ]
 }
 
-export function verdictWords({ result, everyRepeat }: Verdict): string {
+export function verdictWords(verdict: Verdict): string {
+  return resultWords(verdict) + (verdict.disturbed ? ' (disturbed)' : '')
+}
+
+function resultWords({ result, everyRepeat }: Verdict): string {
   switch (result) {
     case 'missing':
       return 'not measured'

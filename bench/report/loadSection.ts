@@ -2,16 +2,18 @@
 import { type LoadName, LOADS, type Run, type Subject } from '../results.ts'
 import { figureCell } from './cells.ts'
 import { barChart } from './charts.ts'
-import { compared, figure, sizeFor, trialsOf } from './figures.ts'
+import { compared, figure, oursOf, ratiosOf, sizeFor, trialsOf } from './figures.ts'
 import { Footnotes } from './footnotes.ts'
 import { formatNumber, MISSING } from './format.ts'
 import { cpu, cpuPerThousand, p50, p99, pss, requestsPerSecond, slowest } from './metrics.ts'
 import { type Chart, image, type Section, table } from './section.ts'
+import { summarize } from './statistics.ts'
 
 const ABOUT: Record<Exclude<LoadName, 'idle'>, string> = {
   light: '5 requests/s to each tenth service',
   moderate: '10 requests/s to each service',
   saturated: '32 connections to twelve services (or all, where there are fewer), each asking again as soon as it has its answer',
+  connecting: 'the same, over a new connection each time',
 }
 
 export function loadSection(run: Run): Section {
@@ -19,7 +21,7 @@ export function loadSection(run: Run): Section {
   const chart = requestChart(run)
   return {
     title: 'Under load',
-    blocks: [...tables, ...(chart ? [image(chart)] : [])],
+    blocks: [...tables, ...pairTable(run), ...(chart ? [image(chart)] : [])],
     charts: chart ? [chart] : [],
   }
 }
@@ -36,6 +38,24 @@ function loadTable(run: Run, load: Exclude<LoadName, 'idle'>): string[] {
   ])
   const titles = metrics.map(({ title }) => title.replace(`, ${load}`, ''))
   return [`### ${load}: ${ABOUT[load]}; ${services} services`, table(['', ...titles, 'failed'], rows), notes.toString()]
+}
+
+/** The comparison that is decided closest to its limit, pair by pair: others' CPU time per request over ours. */
+function pairTable(run: Run): string[] {
+  const metric = cpuPerThousand('saturated')
+  const services = sizeFor(run, metric)
+  const ours = oursOf(run)
+  if (services === null || !ours) return []
+  const rows = compared(run).flatMap((subject) => {
+    const pairs = subject === ours ? [] : ratiosOf(run, [subject, ours], services, metric)
+    const found = summarize(pairs)
+    return found ? [[subject.title, pairs.map(formatNumber).join(', '), formatNumber(found.median)]] : []
+  })
+  if (rows.length === 0) return []
+  return [
+    `${metric.title}, as a multiple of what ${ours.title} took in the same repeat, minutes before or after:`,
+    table(['', 'repeats in their order', 'median'], rows),
+  ]
 }
 
 /** Of all repeats together: failures are rare, and a median would hide them. */

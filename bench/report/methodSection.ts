@@ -1,7 +1,8 @@
 /** How it was measured: enough to doubt it, and to do it again. */
+import { DISTURBED_SHARE, disturbance, isDisturbed } from '../attempts.ts'
 import { LOADS, type Run, type Trial } from '../results.ts'
 import { compared, reached, samples, sizesOf, trialsOf } from './figures.ts'
-import { formatDuration, formatNumber, formatQuantity } from './format.ts'
+import { formatDuration, formatNumber, formatPercent, formatQuantity } from './format.ts'
 import { cpu, type Metric, type Phase, pss, ready } from './metrics.ts'
 import { type Section, table } from './section.ts'
 import { summarize } from './statistics.ts'
@@ -32,7 +33,7 @@ const COUNTED = [
   "Wake-ups: voluntary context switches of all threads. Network: both directions of the host's uplink.",
   'The control plane is Headscale with an empty database for each trial, and its defaults but for one: the auth key is hashed at the lowest cost, as the default is a tenth of a CPU second for each node that logs in, on the cores that are measured.',
   'Latency: as the client saw it, over the tailnet. CPU per 1,000 requests: CPU time of the window over the requests that were answered in it.',
-  'A figure is the median of its repeats; ranges are the smallest and the largest repeat, nothing is left out.',
+  'A figure is the median of its repeats; ranges are the smallest and the largest repeat, and no repeat is left out. A comparison with ours is the median of the ratios of single repeats.',
 ]
   .map((line) => `- ${line}`)
   .join('\n')
@@ -59,7 +60,7 @@ function runRows(run: Run): string[][] {
     ['command', `\`${run.command}\``],
     ['time', `${run.startedAt}, ${formatDuration(run.seconds)}`],
     ['sizes', sizesOf(run, run.subjects).join(', ')],
-    ['repeats', `${repeats}; those of different subjects are interleaved, each in a fresh control plane`],
+    ['repeats', `up to ${repeats}; those of different subjects are interleaved, each in a fresh control plane`],
     ['windows', windows(run)],
     ['repeatability', repeatability(run)],
     ['stolen time', stolen(run)],
@@ -78,10 +79,9 @@ function windows(run: Run): string {
 
 /** What neighbours on the same hardware took: times and CPU of such trials are worse than they need be. */
 function stolen(run: Run): string {
-  const found = summarize(run.trials.flatMap(({ stolenShare }) => stolenShare ?? []))
+  const found = summarize(run.trials.map(disturbance))
   if (!found) return 'unknown'
-  const [median, max] = [found.median, found.max].map((share) => formatQuantity(100 * share, 'percent'))
-  return `of the machine's CPU time, given to others by its hypervisor: ${median} in the median trial, ${max} at worst`
+  return `of the CPU time in which there was something to run, given to others by the machine's hypervisor, in the worst part of a trial: ${formatPercent(found.median)} in the median trial, ${formatPercent(found.max)} at worst`
 }
 
 /** How far a repeat typically is from its median: what smaller differences than this mean. */
@@ -128,8 +128,17 @@ function trialAccount(run: Run): string[] {
             trial.aborted ?? '',
           ]),
         ),
+    attemptAccount(run),
     incomplete(run),
   ]
+}
+
+/** What was tried more than once, and why. */
+function attemptAccount({ trials, discarded }: Run): string {
+  const repeated = new Set(discarded.map(({ subject, services, repeat, loads }) => [subject, services, repeat, ...loads].join()))
+  const disturbed = trials.filter((trial) => isDisturbed(disturbance(trial))).length
+  const limit = formatPercent(DISTURBED_SHARE)
+  return `A trial is disturbed when more than ${limit} of the machine's busy CPU time was stolen in a part of it (start, restart, a window). A full run tries it again at the end of its round, twice at most, and the least disturbed attempt counts, whatever its figures. ${repeated.size} trials were tried again, ${discarded.length} times in all; ${disturbed} are disturbed all the same, and figures made of them are marked.`
 }
 
 /** Parts that a trial lacks though it was not aborted and another compared subject has them at that size. */

@@ -16,6 +16,11 @@ export interface Metric {
 
 export type Phase = LoadName | 'start' | 'restart'
 
+/** What a trial found in a part; undefined when it did not come so far. */
+export function partOf({ start, restart, windows }: Trial, phase: Phase): Start | Window | undefined {
+  return { start: start ?? undefined, restart: restart ?? undefined, ...windows }[phase]
+}
+
 /** CPU of all processes together, in percent of one core. */
 export const cpu = (load: LoadName) =>
   inWindow(load, `CPU, ${load}`, 'percent', ({ cpuSeconds, seconds }) => (100 * cpuSeconds) / seconds)

@@ -1,10 +1,11 @@
 /** The end of a run in the terminal. */
+import { disturbance, isDisturbed } from '../attempts.ts'
 import type { Run, Subject } from '../results.ts'
-import { compared, figure, headlineSize, oursOf, sizeFor } from './figures.ts'
+import { compared, figure, headlineSize, oursOf, ratiosOf, sizeFor } from './figures.ts'
 import { formatNumber, formatQuantity, MISSING } from './format.ts'
 import { HEADLINE, verdictWords } from './headlineSection.ts'
 import type { Metric } from './metrics.ts'
-import { ratio } from './statistics.ts'
+import { summarize } from './statistics.ts'
 import { judge, TARGETS } from './targets.ts'
 
 /** Headline, targets, and what went wrong, as plain text; the report has the spread and the rest. */
@@ -45,14 +46,16 @@ function cell(run: Run, subject: Subject, services: number, metric: Metric): str
   if (!found) return MISSING
   const value = formatQuantity(found.median, metric.unit)
   const ours = oursOf(run)
-  const base = ours && ours !== subject ? figure(run, ours, services, metric) : null
-  const times = base && (metric.better === 'less' ? ratio(found, base) : ratio(base, found))
+  if (subject === ours) return value
+  const times = ours && summarize(ratiosOf(run, metric.better === 'less' ? [subject, ours] : [ours, subject], services, metric))
   return times ? `${value}  ${formatNumber(times.median)}x` : value
 }
 
-function account({ planned, trials, complete }: Run): string {
+function account({ planned, trials, discarded, complete }: Run): string {
   const aborted = trials.filter((trial) => trial.aborted !== null).length
-  return `${trials.length} of ${planned} trials, ${aborted} aborted${complete ? '' : '; the run was interrupted'}`
+  const disturbed = trials.filter((trial) => isDisturbed(disturbance(trial))).length
+  const again = `${discarded.length} further attempts because of stolen CPU time, ${disturbed} trials disturbed all the same`
+  return `${trials.length} of ${planned} trials, ${aborted} aborted; ${again}${complete ? '' : '; the run was interrupted'}`
 }
 
 /** Cells below each other, three spaces between; the last column is as wide as it is. */

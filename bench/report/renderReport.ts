@@ -2,6 +2,7 @@
 import type { Run } from '../results.ts'
 import { growthSection } from './growthSection.ts'
 import { headlineSection } from './headlineSection.ts'
+import { httpsSection } from './httpsSection.ts'
 import { loadSection } from './loadSection.ts'
 import { methodSection } from './methodSection.ts'
 import { type Chart, renderSection } from './section.ts'
@@ -14,9 +15,16 @@ export interface Report {
 }
 
 export function renderReport(run: Run): Report {
-  const sections = [headlineSection, growthSection, startSection, loadSection, ablationSection, sizingSection, methodSection].map(
-    (section) => section(run),
-  )
+  const sections = [
+    headlineSection,
+    growthSection,
+    startSection,
+    loadSection,
+    httpsSection,
+    ablationSection,
+    sizingSection,
+    methodSection,
+  ].map((section) => section(run))
   const parts = ['# What services on a tailnet cost', opening(run), ...sections.map(renderSection), repeating(run)]
   return {
     markdown: `${parts.filter((part) => part !== '').join('\n\n')}\n`,

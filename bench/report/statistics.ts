@@ -24,24 +24,18 @@ export function summarize(samples: readonly number[]): Summary | null {
   }
 }
 
-/** How many times as large one summary is as another. */
-export interface Ratio {
-  /** Of the medians. */
-  median: number
-  /** The smallest numerator over the largest denominator: no pairing of repeats gives less. */
-  low: number
-  /** The largest numerator over the smallest denominator: no pairing of repeats gives more. */
-  high: number
-}
+/** Numbers by the repeat that they are from. */
+export type ByRepeat = ReadonlyMap<number, number>
 
-/** null when a denominator is 0: no ratio says anything then. */
-export function ratio(numerator: Summary, denominator: Summary): Ratio | null {
-  if (denominator.min <= 0) return null
-  return {
-    median: numerator.median / denominator.median,
-    low: numerator.min / denominator.max,
-    high: numerator.max / denominator.min,
-  }
+/**
+ * How many times as large a number is as another of the same repeat, in the order of the repeats. What was measured side by
+ * side in time had the same machine, which may be another one an hour later. Empty when a denominator is 0: no ratio says
+ * anything then.
+ */
+export function pairedRatios(numerators: ByRepeat, denominators: ByRepeat): number[] {
+  const repeats = [...numerators.keys()].filter((repeat) => denominators.has(repeat)).toSorted((a, b) => a - b)
+  const ratios = repeats.map((repeat) => (numerators.get(repeat) ?? 0) / (denominators.get(repeat) ?? 0))
+  return ratios.every(Number.isFinite) ? ratios : []
 }
 
 /** Whether the ranges of two summaries have a value in common: their difference may be chance then. */

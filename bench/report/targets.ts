@@ -1,9 +1,9 @@
 /** What the benchmark must show, as a table, and the judgement of a run by it. */
 import type { Run, Subject } from '../results.ts'
-import { figure, growth, oursOf, sizeFor } from './figures.ts'
+import { figure, growth, isFigureDisturbed, oursOf, ratiosOf, sizeFor, sizesOf } from './figures.ts'
 import { formatNumber, formatQuantity, formatScaling, formatSummary, MISSING } from './format.ts'
 import { answered, cpu, cpuPerThousand, type Metric, pss, ready, wakeUps } from './metrics.ts'
-import { ratio } from './statistics.ts'
+import { summarize } from './statistics.ts'
 
 export interface Target {
   id: string
@@ -51,6 +51,8 @@ export interface Verdict {
   figure: number | null
   /** false: the worst repeat is over the limit though the median is not. */
   everyRepeat: boolean
+  /** It rests on a figure of which a repeat was disturbed. */
+  disturbed: boolean
 }
 
 export interface Judgement {
@@ -70,6 +72,7 @@ export function judge(run: Run, targets: readonly Target[], { services, referenc
       limit: limitOf(target, other?.title ?? reference),
       found: measured?.text ?? MISSING,
       figure: measured?.median ?? null,
+      disturbed: measured?.disturbed ?? false,
       everyRepeat: (measured?.worst ?? Infinity) <= target.atMost,
       result: measured ? verdict(measured.median, target) : 'missing',
     }
@@ -80,6 +83,7 @@ interface Measured {
   median: number
   worst: number
   text: string
+  disturbed: boolean
 }
 
 function measure(run: Run, { metric, of, most }: Target, services: number, other: Subject | undefined): Measured | null {
@@ -87,17 +91,22 @@ function measure(run: Run, { metric, of, most }: Target, services: number, other
   if (!subject) return null
   if (of === 'exponent') {
     const found = growth(run, subject, metric, most)
-    return found && { median: found.exponent, worst: found.exponent, text: formatScaling(found) }
+    const disturbed = sizesOf(run, [subject])
+      .filter((size) => size <= (most ?? Infinity))
+      .some((size) => isFigureDisturbed(run, subject, size, metric))
+    return found && { median: found.exponent, worst: found.exponent, text: formatScaling(found), disturbed }
   }
   const size = figure(run, subject, services, metric) ? services : sizeFor(run, metric)
   const ours = size === null ? null : figure(run, subject, size, metric)
   if (size === null || !ours) return null
-  if (of === 'value') return { median: ours.median, worst: ours.max, text: formatSummary(ours, metric.unit) }
-  const theirs = other && figure(run, other, size, metric)
-  const share = theirs && ratio(ours, theirs)
+  const disturbed = [subject, ...(of === 'share' && other ? [other] : [])].some((each) =>
+    isFigureDisturbed(run, each, size, metric),
+  )
+  if (of === 'value') return { median: ours.median, worst: ours.max, text: formatSummary(ours, metric.unit), disturbed }
+  const share = other && summarize(ratiosOf(run, [subject, other], size, metric))
   if (!share) return null
-  const range = ours.repeats > 1 || theirs.repeats > 1 ? ` (${formatShare(share.high)} to ${formatShare(share.low)})` : ''
-  return { median: share.median, worst: share.high, text: `${formatShare(share.median)}${range}` }
+  const range = share.repeats > 1 ? ` (${formatShare(share.max)} to ${formatShare(share.min)})` : ''
+  return { median: share.median, worst: share.max, text: `${formatShare(share.median)}${range}`, disturbed }
 }
 
 function verdict(figure: number, { atMost, beyond }: Target): 'beyond' | 'met' | 'missed' {

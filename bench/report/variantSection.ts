@@ -1,13 +1,13 @@
 /** Variants of ours beside ours: what each measure is worth, and what the size of a shard makes of it. */
 import type { Run, Subject } from '../results.ts'
-import { missingCell, type Place } from './cells.ts'
+import { disturbanceMark, missingCell, type Place } from './cells.ts'
 import { barChart } from './charts.ts'
 import { figure, oursOf, samples, sizesOf } from './figures.ts'
 import { Footnotes } from './footnotes.ts'
 import { formatChange, formatQuantity, formatSummary, scaleOf } from './format.ts'
 import { cpu, cpuPerThousand, type Metric, p99, pss, ready, startCPU, wakeUps } from './metrics.ts'
 import { type Chart, image, type Section, table } from './section.ts'
-import { overlap, ratio } from './statistics.ts'
+import { overlap } from './statistics.ts'
 
 interface About {
   title: string
@@ -87,12 +87,11 @@ function cell(run: Run, { subject, ours, services, metric }: Beside, notes: Foot
   const found = figure(run, subject, services, metric)
   if (!found) return missingCell(run, { subject, services, metric }, notes)
   const base = figure(run, ours, services, metric)
-  if (subject === ours) return formatSummary(found, metric.unit)
-  const change = base && ratio(found, base)
-  if (!change) return formatSummary(found, metric.unit)
-  const words = formatChange(change.median)
+  const mark = disturbanceMark(run, { subject, services, metric }, notes)
+  if (subject === ours || !base || base.median <= 0) return formatSummary(found, metric.unit) + mark
+  const words = formatChange(found.median / base.median)
   const chance = overlap(found, base)
-  return `${formatQuantity(found.median, metric.unit)}<br>${chance ? `(${words})` : words}`
+  return `${formatQuantity(found.median, metric.unit)}${mark}<br>${chance ? `(${words})` : words}`
 }
 
 function variantChart(

@@ -2,7 +2,7 @@
 import type { Binaries } from '../build.ts'
 import { bare } from './bare.ts'
 import { type Variant, ours } from './ours.ts'
-import type { Subject } from './subject.ts'
+import { SATURATED, type Subject } from './subject.ts'
 import { tsbridge } from './tsbridge.ts'
 import { tsnsrv } from './tsnsrv.ts'
 
@@ -16,9 +16,19 @@ export const PEERS: Readonly<Record<string, (binary: string) => Subject[]>> = {
       servicesPerProcess: Infinity,
     }),
     tsnsrv(binary, {
+      key: 'tsnsrv-https',
+      title: 'tsnsrv, https',
+      about: 'arsfeld/tsnsrv, all services in one process, with a certificate from a file.',
+      servicesPerProcess: Infinity,
+      loads: SATURATED,
+      https: true,
+    }),
+    tsnsrv(binary, {
       key: 'tsnsrv-shards',
       title: 'tsnsrv, shards by hand',
       about: 'arsfeld/tsnsrv in processes of at most 20 services, as the investigation recommends.',
+      // The saturated loads are measured with fewer services, where it is one process.
+      loads: ['idle', 'light', 'moderate'],
       servicesPerProcess: 20,
     }),
     tsnsrv(binary, {
@@ -77,9 +87,18 @@ export function allSubjects(binaries: Binaries, version: string, peers: Readonly
   const about = 'This project with its defaults: one supervisor, workers of at most 20 services.'
   return [
     ours(binaries, version, { key: 'ours', title: 'tsnsrv-sup', about, group: 'ours' }),
+    ours(binaries, version, {
+      key: 'ours-https',
+      title: 'tsnsrv-sup, https',
+      about: 'This project with its defaults and a certificate from a file.',
+      group: 'https',
+      loads: SATURATED,
+      https: true,
+    }),
     ...Object.entries(peers).flatMap(([name, binary]) => PEERS[name]?.(binary) ?? []),
     bare(binaries.bench),
-    bare(binaries.bench, { answers: true }),
+    bare(binaries.bench, 'bare-https'),
+    bare(binaries.bench, 'limit'),
     ...ABLATIONS.map((each) =>
       ours(binaries, version, { ...each, group: 'ablation', variant: {}, loads: ['idle', 'saturated'] }),
     ),

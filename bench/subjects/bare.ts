@@ -1,31 +1,45 @@
 /** Tailnet nodes with Go's own reverse proxy and none of our measures: the floor to build on, and what a first program would be. */
 import { join } from 'node:path'
-import { type Subject, runningProcesses, startProcess } from './subject.ts'
+import type { Subject as SubjectInfo } from '../results.ts'
+import { SATURATED, type Subject, runningProcesses, startProcess } from './subject.ts'
 
 const METRICS_ADDRESS = '127.0.0.1:9300'
 const METRICS_URL = `http://${METRICS_ADDRESS}/metrics`
 
-/** `binary` is tsnsrv-bench. With `answers` there is no upstream: each node answers itself, which is the least a request can cost. */
-export function bare(binary: string, { answers = false } = {}): Subject {
-  const about = answers
-    ? 'Bare tsnet nodes in one process whose handlers answer themselves: the least that a request can cost.'
-    : 'Bare tsnet nodes with httputil.ReverseProxy in one process, Go and tsnet at their defaults.'
+type Kind = 'bare' | 'bare-https' | 'limit'
+
+const KINDS: Readonly<Record<Kind, Omit<SubjectInfo, 'key' | 'version'>>> = {
+  bare: {
+    title: 'bare tsnet',
+    about: 'Bare tsnet nodes with httputil.ReverseProxy in one process, Go and tsnet at their defaults.',
+    group: 'floor',
+  },
+  'bare-https': {
+    title: 'bare tsnet, https',
+    about: "The same with a certificate from a file and Go's TLS, as tsnet's ListenTLS has it.",
+    group: 'https',
+  },
+  limit: {
+    title: 'the limit',
+    about: 'Bare tsnet nodes in one process whose handlers answer themselves: the least that a request can cost.',
+    group: 'floor',
+  },
+}
+
+/** `binary` is tsnsrv-bench. The limit has no upstream. */
+export function bare(binary: string, kind: Kind = 'bare'): Subject {
   return {
-    info: {
-      key: answers ? 'limit' : 'bare',
-      title: answers ? 'the limit' : 'bare tsnet',
-      about,
-      group: 'floor',
-      version: 'tsnet 1.102.5',
-    },
-    ...(answers ? { loads: ['saturated'] as const } : {}),
+    info: { key: kind, ...KINDS[kind], version: 'tsnet 1.102.5' },
+    ...(kind === 'bare' ? {} : { loads: SATURATED }),
+    https: kind === 'bare-https',
     start(surroundings) {
-      const { directory, services, controlURL, upstream, authKey, place } = surroundings
+      const { directory, services, controlURL, upstream, authKey, certificate, place } = surroundings
       const command = place(binary, [
         'nodes',
         ...['-count', String(services.length), '-state-dir', join(directory, 'state')],
         ...['-control-url', controlURL, '-upstream', upstream, '-metrics-addr', METRICS_ADDRESS],
-        ...(answers ? ['-answer'] : []),
+        ...(kind === 'limit' ? ['-answer'] : []),
+        ...(kind === 'bare-https' ? ['-certificate-file', certificate.certificateFile, '-key-file', certificate.keyFile] : []),
       ])
       const process = startProcess(surroundings, 'nodes', { ...command, env: { TSNSRV_BENCH_AUTH_KEY: authKey } })
       return Promise.resolve(

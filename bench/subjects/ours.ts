@@ -5,12 +5,14 @@ import { join } from 'node:path'
 import { stringify } from 'yaml'
 import type { Built } from '../../scripts/build.ts'
 import type { Subject as SubjectInfo } from '../results.ts'
-import { type Subject, runningProcesses, startProcess, writePrivate } from './subject.ts'
+import { type Subject, listening, runningProcesses, startProcess, writePrivate } from './subject.ts'
 
 const METRICS_ADDRESS = '127.0.0.1:9300'
 const METRICS_URL = `http://${METRICS_ADDRESS}/metrics`
 
-export interface Variant extends Pick<SubjectInfo, 'key' | 'title' | 'about' | 'group'>, Pick<Subject, 'variant' | 'loads'> {
+export interface Variant
+  extends Pick<SubjectInfo, 'key' | 'title' | 'about' | 'group'>,
+    Pick<Subject, 'variant' | 'loads' | 'https'> {
   /** Flags of `tsnsrv-sup start`, beside the file. */
   readonly flags?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
@@ -22,18 +24,19 @@ export interface Variant extends Pick<SubjectInfo, 'key' | 'title' | 'about' | '
 export function ours(
   { cli, worker }: Built,
   version: string,
-  { flags = [], env = {}, pinned, variant, loads, ...info }: Variant,
+  { flags = [], env = {}, pinned, variant, loads, https = false, ...info }: Variant,
 ): Subject {
   return {
     info: { ...info, version },
     ...(variant && { variant }),
     ...(loads && { loads }),
+    https,
     async start(surroundings) {
-      const { directory, services, upstream, controlURL, authKey, place } = surroundings
+      const { directory, services, upstream, controlURL, authKey, certificate, place } = surroundings
       const config = {
         prometheusAddr: METRICS_ADDRESS,
         supervisor: { controlURL, stateDir: join(directory, 'state'), runDir: join(directory, 'run') },
-        defaults: { plaintext: true, listenAddr: ':80', authkeyPath: await writePrivate(join(directory, 'auth-key'), authKey) },
+        defaults: { ...listening(https, certificate), authkeyPath: await writePrivate(join(directory, 'auth-key'), authKey) },
         services: services.map((name) => ({ name, upstream })),
       }
       const file = await writePrivate(join(directory, 'services.yaml'), stringify(config))

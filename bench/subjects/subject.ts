@@ -4,8 +4,9 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { execa } from 'execa'
+import type { Certificate } from '../build.ts'
 import type { Contender } from '../plan.ts'
-import type { Subject as SubjectInfo } from '../results.ts'
+import type { LoadName, Subject as SubjectInfo } from '../results.ts'
 import { countGoroutines } from '../measure/goroutines.ts'
 import type { Command } from '../world/tool.ts'
 
@@ -17,6 +18,8 @@ export interface Surroundings {
   readonly services: readonly string[]
   readonly controlURL: string
   readonly authKey: string
+  /** For those that serve https: of nobody's name, as clients do not look at it. */
+  readonly certificate: Certificate
   /** http URL of what all services publish. */
   readonly upstream: string
   /** Brings a program into the network of the storage host. */
@@ -41,8 +44,13 @@ export interface Running {
 
 export interface Subject extends Pick<Contender, 'loads' | 'variant'> {
   readonly info: SubjectInfo
+  /** It answers by https on port 443, and not by http on port 80. */
+  readonly https?: boolean
   start(surroundings: Surroundings): Promise<Running>
 }
+
+/** For subjects that are of interest for what a request costs, and for nothing else. */
+export const SATURATED = ['saturated', 'connecting'] as const satisfies readonly LoadName[]
 
 /** Variables for all subjects: the host has no way to Tailscale's log server, and would try. */
 const LAB_ENVIRONMENT: Readonly<Record<string, string>> = { TS_NO_LOGS_NO_SUPPORT: 'true' }
@@ -130,6 +138,10 @@ export function runningProcesses(
     },
   }
 }
+
+/** Where a service listens, in the keys of tsnsrv's YAML. */
+export const listening = (https: boolean, certificate: Certificate) =>
+  https ? { ...certificate, listenAddr: ':443' } : { plaintext: true, listenAddr: ':80' }
 
 /** A file that only the subject reads. */
 export async function writePrivate(path: string, text: string): Promise<string> {

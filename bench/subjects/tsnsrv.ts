@@ -1,7 +1,8 @@
 /** arsfeld/tsnsrv: all services in one process, in shards that an operator made by hand, or a process for each. */
 import { join } from 'node:path'
 import { stringify } from 'yaml'
-import { type Subject, type Surroundings, runningProcesses, startProcess, writePrivate } from './subject.ts'
+import type { Subject as SubjectInfo } from '../results.ts'
+import { type Subject, type Surroundings, listening, runningProcesses, startProcess, writePrivate } from './subject.ts'
 
 const FIRST_METRICS_PORT = 9300
 /** It says nothing later than that it has logged in: "Starting" or "Running", which is a little before it serves. */
@@ -10,29 +11,38 @@ const READY = /AuthLoop: state is \w+; done/
 /** tsnsrv with so many services in a process. `key` and `title` name the arrangement. */
 export function tsnsrv(
   binary: string,
-  arrangement: { key: string; title: string; about: string; servicesPerProcess: number },
+  arrangement: Pick<SubjectInfo, 'key' | 'title' | 'about'> & Pick<Subject, 'loads' | 'https'> & { servicesPerProcess: number },
 ): Subject {
-  const { key, title, about, servicesPerProcess } = arrangement
+  const { key, title, about, loads, https = false, servicesPerProcess } = arrangement
   return {
-    info: { key, title, about, group: 'peer', version: 'arsfeld/tsnsrv da684322 (tsnet 1.86.5)' },
+    ...(loads && { loads }),
+    https,
+    info: { key, title, about, group: https ? 'https' : 'peer', version: 'arsfeld/tsnsrv da684322 (tsnet 1.86.5)' },
     async start(surroundings) {
       const parts = chunks(surroundings.services, servicesPerProcess)
-      const processes = await Promise.all(parts.map((services, i) => startOne(binary, surroundings, services, i)))
+      const processes = await Promise.all(
+        parts.map((services, i) => startOne(binary, surroundings, { services, index: i, https })),
+      )
       const metrics = parts.map((_, i) => `http://127.0.0.1:${FIRST_METRICS_PORT + i}/metrics`)
       return runningProcesses(surroundings, processes, { metrics, ready: { line: READY } })
     },
   }
 }
 
-async function startOne(binary: string, surroundings: Surroundings, services: readonly string[], index: number) {
-  const { directory, upstream, controlURL, authKey, place } = surroundings
+interface Part {
+  readonly services: readonly string[]
+  readonly index: number
+  readonly https: boolean
+}
+
+async function startOne(binary: string, surroundings: Surroundings, { services, index, https }: Part) {
+  const { directory, upstream, controlURL, authKey, certificate, place } = surroundings
   const config = {
     prometheusAddr: `127.0.0.1:${FIRST_METRICS_PORT + index}`,
     services: services.map((name) => ({
       name,
       upstream,
-      plaintext: true,
-      listenAddr: ':80',
+      ...listening(https, certificate),
       stateDir: join(directory, 'state', name),
     })),
   }

@@ -10,7 +10,7 @@ const Quiet = z.looseObject({ quiet: z.boolean(), lastChangeAtMs: z.number() })
 /** A shape of load: so many requests a second to each target, or so many connections that never rest. */
 export type Load =
   | { readonly mode: 'rate'; readonly perSecondEach: number; readonly connections: number }
-  | { readonly mode: 'closed'; readonly connections: number }
+  | { readonly mode: 'closed'; readonly connections: number /** One for each request. */; readonly fresh: boolean }
 
 export interface Client {
   readonly pid: number

@@ -13,12 +13,14 @@ import { startTool } from './tool.ts'
 export interface World {
   readonly binaries: Binaries
   readonly host: StorageHost
+  /** Clients ask by https, without a look at certificates; default false. */
+  readonly https?: boolean
 }
 
 /** Makes them, empty and fresh, for `count` services. Whatever happens in `use`, nothing of them is left. */
 export async function withWorld(
   count: number,
-  { binaries, host }: World,
+  { binaries, host, https = false }: World,
   use: (surroundings: Surroundings, client: Client) => Promise<void>,
 ): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), 'tsnsrv-bench-'))
@@ -37,7 +39,7 @@ export async function withWorld(
     undo.push(() => upstream.stop())
     const clientState = ['-state-dir', join(directory, 'client'), '-control-url', control.url]
     const client = await joinClient({
-      ...inWorld(binaries.bench, ['client', '-exit-with-stdin', ...clientState]),
+      ...inWorld(binaries.bench, ['client', '-exit-with-stdin', ...(https ? ['-https'] : []), ...clientState]),
       env: { TSNSRV_BENCH_AUTH_KEY: control.authKey, TS_NO_LOGS_NO_SUPPORT: 'true' },
     })
     undo.push(() => client.stop())
@@ -50,6 +52,7 @@ export async function withWorld(
         services,
         controlURL: control.url,
         authKey: control.authKey,
+        certificate: binaries.certificate,
         upstream: z.string().parse(upstream.ready.url),
         place: inHost,
       },

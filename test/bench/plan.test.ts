@@ -14,7 +14,7 @@ const matrix: Matrix = {
   largeSizes: [200],
   headline: 57,
   saturation: 12,
-  repeats: 3,
+  repeats: { headline: 3, saturation: 2 },
   loads: ['idle', 'light', 'saturated'],
   onlyOursRestarts: false,
 }
@@ -39,18 +39,27 @@ describe('planTrials', () => {
     ])
   })
 
+  it('counts as one round what stands side by side', () => {
+    expect(trials.map(({ round }) => round).join('')).toBe('0001112223334444555566777')
+  })
+
   it('measures the saturated load, and that only, where all can answer', () => {
-    const saturated = trials.slice(12, 24)
+    const saturated = trials.slice(12, 20)
     expect(saturated.every(({ services, loads, restart }) => services === 12 && loads.join() === 'saturated' && !restart)).toBe(
       true,
     )
-    expect(saturated.filter(({ subject }) => subject === 'limit').map(({ repeat }) => repeat)).toEqual([1, 2, 3])
+    expect(saturated.filter(({ subject }) => subject === 'limit').map(({ repeat }) => repeat)).toEqual([1, 2])
     const elsewhere = trials.filter(({ services }) => services !== 12)
     expect(elsewhere.some(({ loads }) => loads.includes('saturated'))).toBe(false)
   })
 
+  it('counts new connections among the saturated loads', () => {
+    const connecting = planTrials({ ...matrix, loads: ['idle', 'saturated', 'connecting'] })
+    expect(new Set(connecting.map(({ loads }) => loads.join()))).toEqual(new Set(['idle', 'saturated,connecting', 'saturated']))
+  })
+
   it('goes on with ours where the others cannot follow, and ends with the variants', () => {
-    expect(short(24)).toEqual(['ours 200 #1', 'ours 100 #1', 'without 57 #1', 'without 12 #1', 'small-shards 100 #1'])
+    expect(short(20)).toEqual(['ours 200 #1', 'ours 100 #1', 'without 57 #1', 'without 12 #1', 'small-shards 100 #1'])
   })
 
   it('gives subjects their own loads, as far as they are wanted', () => {
@@ -71,7 +80,7 @@ describe('planTrials', () => {
 
   it('plans nothing for ours when it was not chosen', () => {
     const alone = planTrials({ ...matrix, subjects: [{ key: 'peer' }] })
-    expect(alone.map(({ services }) => services)).toEqual([10, 57, 57, 57, 12, 12, 12])
+    expect(alone.map(({ services }) => services)).toEqual([10, 57, 57, 57, 12, 12])
   })
 })
 
@@ -79,19 +88,27 @@ describe('estimateMs', () => {
   const pace = {
     coolDownMs: 50_000,
     quietMs: 5000,
-    windowMs: { idle: 30_000, light: 10_000, moderate: 10_000, saturated: 10_000 },
+    quietTimeoutMs: 20_000,
+    windowMs: { idle: 30_000, light: 10_000, moderate: 10_000, saturated: 10_000, connecting: 10_000 },
   }
+  const soon = () => ({ answeredMs: 7000, becomesQuiet: true })
+  const never = () => ({ answeredMs: 7000, becomesQuiet: false })
+  const [trial] = planTrials({ ...matrix, subjects: [{ key: 'ours' }], sizes: [10], headline: 57 })
+  const preparing = estimateMs([{ ...trial!, loads: [] }], { ...pace, quietMs: 0 }, () => ({ answeredMs: 0, becomesQuiet: true }))
 
   it('adds up what a trial waits for', () => {
-    const [trial] = planTrials({ ...matrix, subjects: [{ key: 'ours' }], sizes: [10], headline: 57 })
-    const preparing = estimateMs([{ ...trial!, loads: [] }], { ...pace, quietMs: 0 }, () => 0)
-    expect(estimateMs([trial!], pace, () => 7000)).toBe(preparing + 7000 + 50_000 + 40_000)
-    expect(estimateMs([{ ...trial!, loads: ['light'] }], pace, () => 7000)).toBe(preparing + 7000 + 5000 + 10_000)
+    expect(estimateMs([trial!], pace, soon)).toBe(preparing + 7000 + 50_000 + 40_000)
+    expect(estimateMs([{ ...trial!, loads: ['light'] }], pace, soon)).toBe(preparing + 7000 + 5000 + 10_000)
+  })
+
+  it('knows that some network maps are never quiet, which a cool down covers', () => {
+    expect(estimateMs([{ ...trial!, loads: ['light'] }], pace, never)).toBe(preparing + 7000 + 20_000 + 10_000)
+    expect(estimateMs([trial!], pace, never)).toBe(estimateMs([trial!], pace, soon))
   })
 
   it('counts a restart as another start', () => {
-    const [trial] = planTrials({ ...matrix, sizes: [57] })
-    const without = estimateMs([{ ...trial!, restart: false }], pace, () => 7000)
-    expect(estimateMs([trial!], pace, () => 7000) - without).toBe(7000 + 10_000)
+    const restart = { ...trial!, restart: true }
+    expect(estimateMs([restart], pace, soon) - estimateMs([trial!], pace, soon)).toBe(7000 + 5000)
+    expect(estimateMs([restart], pace, never) - estimateMs([trial!], pace, never)).toBe(7000 + 20_000)
   })
 })

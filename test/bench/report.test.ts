@@ -97,6 +97,33 @@ describe('judge', () => {
     expect(judge(run, [target], { services: 57 })[0]).toMatchObject({ result: 'met', everyRepeat: false })
   })
 
+  it('tells when a repeat was disturbed, of either side and in that part alone', () => {
+    const calm = madeUpRun()
+    const idle = (key: string) =>
+      calm.trials.find(({ subject, services, windows }) => subject === key && services === 57 && windows.idle)!.windows.idle!
+    for (const { windows } of calm.trials) if (windows.idle) windows.idle.stolenShare = 0
+    const target: Target = { id: 'x', metric: cpu('idle'), of: 'share', atMost: 1 }
+    const isDisturbed = () => judge(calm, [target], { services: 57 })[0]?.disturbed
+    expect(isDisturbed()).toBe(false)
+    idle('tsnsrv').stolenShare = 0.2
+    expect(isDisturbed()).toBe(true)
+    target.of = 'value'
+    expect(isDisturbed()).toBe(false)
+    idle('ours').stolenShare = 0.2
+    expect(isDisturbed()).toBe(true)
+  })
+
+  it('compares repeat by repeat', () => {
+    const paired = madeUpRun()
+    const target: Target = { id: 'x', metric: cpu('idle'), of: 'share', atMost: 1 }
+    for (const { subject, services, repeat, windows } of paired.trials) {
+      if (services !== 57 || !windows.idle) continue
+      // An hour in which everything takes ten times as much.
+      windows.idle.cpuSeconds = (subject === 'ours' ? 1 : 4) * (repeat === 2 ? 10 : 1)
+    }
+    expect(judge(paired, [target], { services: 57 })[0]).toMatchObject({ figure: 0.25, found: '4x less (4x less to 4x less)' })
+  })
+
   it('has a verdict on every target', () => {
     expect(judge(run, TARGETS, { services: 57 }).map(({ target }) => target)).toEqual(TARGETS)
   })

@@ -27,6 +27,7 @@ async function start(subject: Subject): Promise<readonly number[]> {
     services: Array.from({ length: 57 }, (_, i) => `svc${i}`),
     controlURL: 'http://control.example',
     authKey: 'key-of-the-lab',
+    certificate: { certificateFile: '/cert.pem', keyFile: '/key.pem' },
     upstream: 'http://127.0.0.1:8000',
     place: (file, args) => ({ file, args }),
   })
@@ -57,6 +58,17 @@ describe('arsfeld/tsnsrv', () => {
     }
     expect(names).toEqual(Array.from({ length: 57 }, (_, i) => `svc${i}`))
     expect(await running?.untilReady(AbortSignal.timeout(20_000))).toBeGreaterThan(0)
+  })
+
+  it.each([
+    ['tsnsrv', { plaintext: true, listenAddr: ':80' }],
+    ['tsnsrv-https', { certificateFile: '/cert.pem', keyFile: '/key.pem', listenAddr: ':443' }],
+  ])('listens as %s with %j', async (key, keys) => {
+    const subject = PEERS.tsnsrv?.(await program(READY)).find(({ info }) => info.key === key)
+    await start(subject!)
+    const { services } = parse(await readFile(join(directory, 'tsnsrv-0.yaml'), 'utf8')) as { services: object[] }
+    const own = { name: 'svc0', upstream: 'http://127.0.0.1:8000', stateDir: join(directory, 'state', 'svc0') }
+    expect(services[0]).toEqual({ ...own, ...keys })
   })
 
   it('tells when a process ends by itself, and how', async () => {

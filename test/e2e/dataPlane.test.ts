@@ -12,7 +12,7 @@ import { execa } from 'execa'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import * as z from 'zod'
 import { acmeEnvironment, askSecurely, buildPebble, connectByProxy } from './pebble.ts'
-import { Stack, allReady, certified } from './stack.ts'
+import { Stack, allReady, certified, freePort } from './stack.ts'
 
 const DOMAIN = 'tail-lab.ts.net'
 let pebble: string
@@ -54,6 +54,12 @@ const echo = (): Promise<string> =>
 
 const Echo = z.object({ url: z.string(), headers: z.record(z.string(), z.string()) })
 const echoed = (body: string) => Echo.parse(JSON.parse(body))
+
+/** It is the lab's only child. */
+async function killAcmeServer(): Promise<void> {
+  const { stdout } = await execa('pgrep', ['--parent', String(stack.lab.pid)])
+  process.kill(Number(stdout), 'SIGKILL')
+}
 
 async function orders(): Promise<number> {
   const response = await fetch(`${stack.lab.adminURL}/lab/orders`)
@@ -124,6 +130,37 @@ describe('TLS', () => {
     expect(await orders()).toBe(1)
     expect(echoed((await askPlainly(`http://plain.${DOMAIN}/x`)).body).url).toBe('/x')
     expect((await stack.cli('status', '--run-dir', stack.runDir)).stdout).toContain('certificate: It waits: 1 certificates of')
+  })
+
+  it('tells when a certificate ends soon, and serves it to its end while the ACME server is away', async () => {
+    stack = await createStack('--certificate-lifetime', '75s')
+    const prometheusAddr = `127.0.0.1:${String(await freePort())}`
+    await stack.configure([{ name: 'photos', upstream: await echo() }], { defaults: {}, prometheusAddr })
+    await stack.startReady()
+    const { services, shards } = await stack.until(certified, 'a certificate')
+    const notAfter = services[0]?.certificate?.notAfter ?? 0
+    const end = `The certificate of photos.${DOMAIN} ends at ${new Date(notAfter).toISOString()}.`
+    expect(services[0]?.problems).toEqual([{ part: 'certificate', message: end }])
+    expect((await stack.cli('status', '--run-dir', stack.runDir)).stdout).toContain(`certificate: ${end}`)
+    const metrics = await (await fetch(`http://${prometheusAddr}/metrics`)).text()
+    expect(metrics).toContain(`tsnsrv_sup_certificate_expiry_timestamp_seconds{service="photos"} ${String(notAfter / 1000)}\n`)
+    expect(metrics).toContain('tsnsrv_sup_service_problems{service="photos"} 1\n')
+    expect(await stack.workerLog(1)).toMatch(/the node has a certificate.*notAfter/)
+
+    const served = async () => (await askSecurely(stack.lab, `https://photos.${DOMAIN}/`, 'tailnet')).certificate.serialNumber
+    const serial = await served()
+    await killAcmeServer()
+    // In its last third it is to be renewed, which a new worker tries at once.
+    await stack.until(() => Date.now() > notAfter - 25_000, 'time to renew', 90_000)
+    process.kill(shards[0]?.workerPid ?? 0, 'SIGKILL')
+    const isNew = ({ workerPid }: { workerPid: number | null }) => workerPid !== null && workerPid !== shards[0]?.workerPid
+    const again = await stack.until((status) => certified(status) && status.shards.every(isNew), 'a new worker')
+    expect(again.services[0]?.problems).toEqual([{ part: 'certificate', message: end }])
+    expect(await served()).toBe(serial)
+    await stack.until(
+      ({ services: [photos] }) => photos?.problems.some(({ message }) => message === end.replace('ends', 'has ended')) ?? false,
+      'it is told that it has ended',
+    )
   })
 
   it('serves certificates from files, takes over a new one, and keeps the old one while the new one is damaged', async () => {

@@ -68,6 +68,15 @@ export const prefixes: readonly Case[] = [
     ours: { '/api/a%20b/%C3%A9': '/a%20b/%C3%A9' },
   },
   {
+    id: 'strip-prefix-told',
+    statement: 'X-Forwarded-Prefix is what stripPrefix took off, whatever the client says',
+    keys: stripping,
+    send: { path: '/api/x', headers: { 'X-Forwarded-Prefix': '/evil' } },
+    ours: { upstream: '/x', 'upstream x-forwarded-prefix': '/api' },
+    theirs: { upstream: '/x', 'upstream x-forwarded-prefix': '/evil' },
+    why: 'an upstream needs it for its links, and Traefik tells it by this name',
+  },
+  {
     id: 'prefix-with-slash',
     statement: 'A prefix that ends with a slash does not match without it',
     keys: stripping,

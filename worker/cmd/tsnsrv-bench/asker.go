@@ -16,10 +16,11 @@ const (
 
 var errNotAsked = errors.New("no free connection in time")
 
-// asker is one keep-alive connection of a load, and what came of it.
+// asker is one keep-alive connection of a load, or one after the other, and what came of it.
 type asker struct {
 	dial     dial
 	target   peer
+	fresh    bool // a new connection for each request
 	schedule schedule
 
 	connection *connection
@@ -73,7 +74,7 @@ func (a *asker) ask(ctx context.Context, giveUp time.Time) error {
 	if a.connection == nil {
 		connecting, cancel := context.WithDeadline(ctx, limit)
 		defer cancel()
-		connection, err := open(connecting, a.dial, serviceAddress(a.target), a.target.Name)
+		connection, err := open(connecting, a.dial, a.target)
 		if err != nil {
 			pause(ctx, redialAfter)
 			return err
@@ -86,7 +87,7 @@ func (a *asker) ask(ctx context.Context, giveUp time.Time) error {
 		a.limitedAt = now
 	}
 	reusable, err := a.connection.get()
-	if !reusable {
+	if !reusable || a.fresh {
 		a.drop()
 	}
 	return err

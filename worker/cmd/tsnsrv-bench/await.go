@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -11,7 +10,6 @@ import (
 )
 
 const (
-	servicePort = 80
 	// tryAgainAfter is the pause after a try that failed at once, as when nothing listens yet.
 	tryAgainAfter = 50 * time.Millisecond
 	// connectTimeout is how long a try may take to connect; on a session that works it takes milliseconds.
@@ -118,7 +116,7 @@ func (w *waiter) awaitOne(ctx context.Context, target string, patience time.Dura
 func (w *waiter) try(ctx context.Context, known peer, timeout time.Duration) (connected bool, err error) {
 	connecting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	connection, err := open(connecting, w.dial, serviceAddress(known), known.Name)
+	connection, err := open(connecting, w.dial, known)
 	if err != nil {
 		return false, err
 	}
@@ -129,8 +127,4 @@ func (w *waiter) try(ctx context.Context, known peer, timeout time.Duration) (co
 	connection.limit(time.Now().Add(answerTimeout))
 	_, err = connection.get()
 	return true, err
-}
-
-func serviceAddress(known peer) string {
-	return netip.AddrPortFrom(known.Addresses[0], servicePort).String()
 }

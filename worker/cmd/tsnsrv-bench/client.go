@@ -33,6 +33,7 @@ type command struct {
 	Mode          string  `json:"mode"` // load, and the rest
 	PerSecondEach float64 `json:"perSecondEach"`
 	Connections   int     `json:"connections"`
+	Fresh         bool    `json:"fresh"` // a new connection for each request
 	DurationMs    int     `json:"durationMs"`
 }
 
@@ -56,6 +57,7 @@ func client(ctx context.Context, c *console) error {
 	stateDir := c.flags.String("state-dir", "", "`directory` of the node")
 	controlURL := c.flags.String("control-url", "", "`URL` of the control server")
 	ignored := c.flags.String("ignore-interfaces", "", "comma-separated shell patterns of network interfaces to leave out")
+	https := c.flags.Bool("https", false, "ask by https, without a look at certificates")
 	metricsAddress := c.flags.String("metrics-addr", "127.0.0.1:0", "`address` of metrics and profiles")
 	c.flags.Bool("exit-with-stdin", true, "always the case, as commands come from there")
 	authKey := takeAuthKey()
@@ -99,8 +101,12 @@ func client(ctx context.Context, c *console) error {
 		return err
 	}
 	c.lines.print(event{Event: "ready", Addresses: status.TailscaleIPs, MetricsURL: metricsURL})
+	dial := plainly(server.Dial)
+	if *https {
+		dial = securely(server.Dial)
+	}
 	a := &asking{
-		dial: server.Dial, sessions: sessions, peers: followPeers(ctx, sessions.local), changes: changes, lines: c.lines,
+		dial: dial, sessions: sessions, peers: followPeers(ctx, sessions.local), changes: changes, lines: c.lines,
 	}
 	a.follow(ctx, commands)
 	return nil
@@ -190,6 +196,7 @@ func (a *asking) run(ctx context.Context, next command) any {
 			mode:          next.Mode,
 			connections:   next.Connections,
 			perSecondEach: next.PerSecondEach,
+			fresh:         next.Fresh,
 			duration:      time.Duration(next.DurationMs) * time.Millisecond,
 		}, a.lines)
 		if err != nil {

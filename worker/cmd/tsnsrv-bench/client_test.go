@@ -34,6 +34,20 @@ func TestServiceThatAnswersAnError(t *testing.T) {
 	}
 }
 
+func TestNodesWithACertificateAnswerByHTTPS(t *testing.T) {
+	tn := startTailnet(t)
+	certificate, key := writeCertificate(t)
+	nodes := startProgram(t, "nodes", "-answer", "-state-dir", t.TempDir(), "-control-url", tn.ControlURL(),
+		"-certificate-file", certificate, "-key-file", key)
+	nodes.ready()
+	client := startClient(t, tn.ControlURL(), "-https")
+	client.await("svc0")
+	done, _ := client.do(`{"do":"load","targets":["svc0"],"mode":"rate","perSecondEach":50,"connections":1,"fresh":true,"durationMs":100}`)
+	if done.Total != 5 || done.Failed != 0 {
+		t.Errorf("load: %+v", done)
+	}
+}
+
 func TestCommands(t *testing.T) {
 	tn := startTailnet(t)
 	client := startClient(t, tn.ControlURL())

@@ -4,12 +4,16 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"testing"
@@ -174,13 +178,34 @@ func startTailnet(t *testing.T) *tailnet.Tailnet {
 	return tn
 }
 
-func startClient(t *testing.T, controlURL string) *program {
+func startClient(t *testing.T, controlURL string, flags ...string) *program {
 	t.Helper()
-	p := startProgram(t, "client", "-state-dir", t.TempDir(), "-control-url", controlURL)
+	p := startProgram(t, append([]string{"client", "-state-dir", t.TempDir(), "-control-url", controlURL}, flags...)...)
 	if got := p.ready(); len(got.Addresses) == 0 {
 		t.Errorf("the client has no addresses: %+v", got)
 	}
 	return p
+}
+
+// writeCertificate writes the certificate of httptest, and gives its file and that of its key.
+func writeCertificate(t *testing.T) (certificateFile, keyFile string) {
+	t.Helper()
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	pair := server.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	directory := t.TempDir()
+	write := func(name, kind string, bytes []byte) string {
+		path := filepath.Join(directory, name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	return write("cert.pem", "CERTIFICATE", pair.Certificate[0]), write("key.pem", "PRIVATE KEY", key)
 }
 
 // publish runs a node that answers with handler.

@@ -19,6 +19,7 @@ type loadSpec struct {
 	mode          string // "rate" or "closed"
 	connections   int    // rate: to each target. closed: in all
 	perSecondEach float64
+	fresh         bool // a new connection for each request
 	duration      time.Duration
 }
 
@@ -106,7 +107,7 @@ func makeAskers(dial dial, targets []peer, spec loadSpec) []*asker {
 	}
 	askers := make([]*asker, count)
 	for i := range askers {
-		askers[i] = &asker{dial: dial, target: targets[i*len(targets)/count]}
+		askers[i] = &asker{dial: dial, target: targets[i*len(targets)/count], fresh: spec.fresh}
 	}
 	return askers
 }

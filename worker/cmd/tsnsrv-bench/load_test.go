@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -47,9 +48,9 @@ func TestOpenLoop(t *testing.T) {
 func askerOf(t *testing.T, handler http.Handler) *asker {
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
-	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+	dial := plainly(func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
-	}
+	})
 	return &asker{dial: dial, target: peer{Name: "svc0", Addresses: []netip.Addr{netip.MustParseAddr("100.64.0.1")}}}
 }
 
@@ -87,6 +88,38 @@ func TestConnectionsThatAreClosedAreReplaced(t *testing.T) {
 	a.run(t.Context(), start, time.Now().Add(patience))
 	if result := summarise([]*asker{a}, time.Second); result.Total != 5 || result.Failed != 0 {
 		t.Errorf("%+v", result)
+	}
+}
+
+func TestFreshConnectionsHaveAWholeHandshakeEach(t *testing.T) {
+	var connections, resumed atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.TLS.DidResume {
+			resumed.Add(1)
+		}
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	a := &asker{fresh: true, target: peer{Name: "svc0", Addresses: []netip.Addr{netip.MustParseAddr("100.64.0.1")}}}
+	a.dial = securely(func(ctx context.Context, network, address string) (net.Conn, error) {
+		if address != "100.64.0.1:443" {
+			t.Errorf("https goes to %s", address)
+		}
+		return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
+	})
+	start := time.Now().Add(-time.Second)
+	a.schedule = openLoop(start, start.Add(time.Second), 5)
+	a.run(t.Context(), start, time.Now().Add(patience))
+	if result := summarise([]*asker{a}, time.Second); result.Total != 5 || result.Failed != 0 {
+		t.Errorf("%+v", result)
+	}
+	if connections.Load() != 5 || resumed.Load() != 0 {
+		t.Errorf("%d connections, of which %d were resumed", connections.Load(), resumed.Load())
 	}
 }
 

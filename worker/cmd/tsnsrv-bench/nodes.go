@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -27,6 +28,8 @@ func nodes(ctx context.Context, c *console) error {
 	controlURL := c.flags.String("control-url", "", "`URL` of the control server")
 	upstreamURL := c.flags.String("upstream", "", "`URL` that all of them publish")
 	answers := c.flags.Bool("answer", false, "answer requests here instead of asking an upstream: the limit of any proxy")
+	certificateFile := c.flags.String("certificate-file", "", "`file`, with -key-file: serve https on port 443 with it, and not http")
+	keyFile := c.flags.String("key-file", "", "`file` of the certificate's key")
 	concurrency := c.flags.Int("concurrency", 0, "how many start at a time; 0: all")
 	metricsAddress := c.flags.String("metrics-addr", "127.0.0.1:0", "`address` of metrics and profiles")
 	authKey := takeAuthKey()
@@ -39,6 +42,14 @@ func nodes(ctx context.Context, c *console) error {
 		return fmt.Errorf("-count is %d: want 1 or more", *count)
 	case *stateDir == "" || *controlURL == "":
 		return errors.New("-state-dir and -control-url are needed")
+	}
+	listen := listenPlainly
+	if *certificateFile != "" || *keyFile != "" {
+		certificate, err := tls.LoadX509KeyPair(*certificateFile, *keyFile)
+		if err != nil {
+			return err
+		}
+		listen = listenSecurely(certificate)
 	}
 	handler := answer(answeredBytes)
 	if !*answers {
@@ -60,7 +71,7 @@ func nodes(ctx context.Context, c *console) error {
 		}
 	}
 	// What a failed start leaves ends with the process.
-	if err := startAll(ctx, servers, *concurrency, handler); err != nil {
+	if err := startAll(ctx, servers, *concurrency, listen, handler); err != nil {
 		return err
 	}
 	defer closeAll(servers)
@@ -69,8 +80,24 @@ func nodes(ctx context.Context, c *console) error {
 	return nil
 }
 
+// listen begins to listen on a node that is up.
+type listen func(server *tsnet.Server) (net.Listener, error)
+
+func listenPlainly(server *tsnet.Server) (net.Listener, error) { return server.Listen("tcp", ":80") }
+
+// listenSecurely is what tsnet's ListenTLS does, with one certificate for all.
+func listenSecurely(certificate tls.Certificate) listen {
+	return func(server *tsnet.Server) (net.Listener, error) {
+		listener, err := server.Listen("tcp", ":443")
+		if err != nil {
+			return nil, err
+		}
+		return tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{certificate}}), nil
+	}
+}
+
 // startAll returns when every node is up and listens, or when no more is to be expected; the error is the first one.
-func startAll(ctx context.Context, servers []*tsnet.Server, concurrency int, handler http.Handler) error {
+func startAll(ctx context.Context, servers []*tsnet.Server, concurrency int, listen listen, handler http.Handler) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if concurrency <= 0 {
@@ -82,7 +109,7 @@ func startAll(ctx context.Context, servers []*tsnet.Server, concurrency int, han
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()
-			if err := start(ctx, server, handler); err != nil {
+			if err := start(ctx, server, listen, handler); err != nil {
 				cancel(fmt.Errorf("starting %s: %w", server.Hostname, err))
 			}
 		})
@@ -91,11 +118,11 @@ func startAll(ctx context.Context, servers []*tsnet.Server, concurrency int, han
 	return context.Cause(ctx)
 }
 
-func start(ctx context.Context, server *tsnet.Server, handler http.Handler) error {
+func start(ctx context.Context, server *tsnet.Server, listen listen, handler http.Handler) error {
 	if _, err := server.Up(ctx); err != nil {
 		return err
 	}
-	listener, err := server.Listen("tcp", ":80")
+	listener, err := listen(server)
 	if err != nil {
 		return err
 	}

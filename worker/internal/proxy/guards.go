@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/url"
@@ -32,6 +33,9 @@ func checkAccess(config Config, clients *identities, next http.Handler) (http.Ha
 	}), nil
 }
 
+// strippedKey is of a request's context: the prefix that was taken off its path, as the values of a header.
+type strippedKey struct{}
+
 // matchPrefixes answers only on the paths that are listed. The request that goes on has the path for the upstream.
 func matchPrefixes(config Config, next http.Handler) http.Handler {
 	if len(config.Spec.Prefixes) == 0 {
@@ -49,10 +53,12 @@ func matchPrefixes(config Config, next http.Handler) http.Handler {
 			return
 		}
 		if path != r.URL.Path || rawPath != r.URL.RawPath {
-			target, shortened := *r.URL, *r
+			// What is gone is as the operator wrote it: the paths were compared decoded.
+			stripped := url.URL{Path: strings.TrimSuffix(r.URL.Path, path)}
+			target := *r.URL
 			target.Path, target.RawPath = path, rawPath
-			shortened.URL = &target
-			r = &shortened
+			r = r.WithContext(context.WithValue(r.Context(), strippedKey{}, []string{stripped.EscapedPath()}))
+			r.URL = &target
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -14,7 +14,7 @@ import (
 
 const (
 	identityPrefix = "X-Tailscale-"
-	mostAdded      = 3 + 4 + 11 // forwarded, recommended, identity
+	mostAdded      = 4 + 4 + 11 // forwarded, recommended, identity
 )
 
 // rewriter makes the request for the upstream, in the order of arsfeld/tsnsrv (its proxy.go): path, forwarded headers, the
@@ -43,6 +43,9 @@ func rewriter(config Config, target *url.URL, clients *identities) func(*httputi
 			r.Out.Header.Del(name)
 		}
 		r.SetXForwarded()
+		if config.Spec.StripPrefix {
+			setStripped(r)
+		}
 		if config.Spec.RecommendedProxyHeaders {
 			setRecommended(r)
 		}
@@ -66,6 +69,13 @@ func responder(spec protocol.ProxySpec) func(*http.Response) error {
 			response.Header.Set(name, value)
 		}
 		return nil
+	}
+}
+
+// setStripped tells the upstream which part of the path it does not see, so that it can put it before its links.
+func setStripped(r *httputil.ProxyRequest) {
+	if prefix, ok := r.In.Context().Value(strippedKey{}).([]string); ok {
+		r.Out.Header["X-Forwarded-Prefix"] = prefix
 	}
 }
 

@@ -111,6 +111,56 @@ func TestHeadersAtTheUpstream(t *testing.T) {
 	}
 }
 
+func TestTheUpstreamLearnsWhichPrefixWasStripped(t *testing.T) {
+	upstream := echo(t)
+	anywhere := func(path string) protocol.PrefixSpec {
+		return protocol.PrefixSpec{From: protocol.PrefixSpecFromAny, Path: path}
+	}
+	for _, c := range []struct {
+		what   string
+		prefix string
+		keep   bool
+		target string
+		want   string // X-Forwarded-Prefix; empty: there is none
+	}{
+		{what: "of a path below it", prefix: "/api", target: "/api/x?q=1", want: "/api"},
+		{what: "of the path itself", prefix: "/api", target: "/api", want: "/api"},
+		{what: "of the path with a slash", prefix: "/api", target: "/api/", want: "/api"},
+		{what: "without the slash that it ends with", prefix: "/api/", target: "/api/x", want: "/api"},
+		{what: "of two segments that come again", prefix: "/a/a", target: "/a/a/a", want: "/a/a"},
+		{what: "not as the client spells it", prefix: "/api", target: "/%61pi/%61pi", want: "/api"},
+		{what: "escaped, as it may be any text", prefix: "/caf\u00e9 b", target: "/caf%c3%a9%20b/x", want: "/caf%C3%A9%20b"},
+		{what: "none of it all", prefix: "/", target: "/api/x"},
+		{what: "none when it stays", prefix: "/api", keep: true, target: "/api/x"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			spec := protocol.ProxySpec{Upstream: upstream.URL, Prefixes: []protocol.PrefixSpec{anywhere(c.prefix)}, StripPrefix: !c.keep}
+			// Not only the value: an upstream may take the other spelling for the same header.
+			claims := http.Header{"X-Forwarded-Prefix": {"/evil"}, "x_forwarded_prefix": {"/evil"}}
+			_, dump := serve(t, spec, nil).send(http.MethodGet, c.target, claims)
+			var got []string
+			for _, line := range lines(dump) {
+				if name, value, _ := strings.Cut(line, ": "); strings.EqualFold(strings.ReplaceAll(name, "_", "-"), "X-Forwarded-Prefix") {
+					got = append(got, value)
+				}
+			}
+			if strings.Join(got, ", ") != c.want {
+				t.Errorf("%q behind %s: X-Forwarded-Prefix is %q, want %q", c.target, c.prefix, got, c.want)
+			}
+		})
+	}
+}
+
+func TestTheOperatorHasTheLastWordOnTheStrippedPrefix(t *testing.T) {
+	_, dump := serve(t, protocol.ProxySpec{
+		Upstream: echo(t).URL, Prefixes: []protocol.PrefixSpec{{From: protocol.PrefixSpecFromAny, Path: "/api"}}, StripPrefix: true,
+		UpstreamHeaders: protocol.ProxySpecUpstreamHeaders{"X-Forwarded-Prefix": "/outer/api"},
+	}, nil).send(http.MethodGet, "/api/x", nil)
+	if !slices.Contains(lines(dump), "X-Forwarded-Prefix: /outer/api") || strings.Count(dump, "X-Forwarded-Prefix") != 1 {
+		t.Errorf("upstreamHeaders do not win:\n%s", dump)
+	}
+}
+
 func TestPathAndQueryPassAsTheyAre(t *testing.T) {
 	upstream := echo(t)
 	for _, c := range []struct{ base, target, want string }{
