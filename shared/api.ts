@@ -83,7 +83,7 @@ export const PlannedMove = z.object({ name: z.string(), from: Shard, to: Shard }
 
 /** What was decided, why, and what it is expected to do. */
 export const Decision = z.object({
-  verdict: z.enum(['replace', 'relieve', 'scale', 'level', 'merge', 'manual', 'corner', 'none']),
+  verdict: z.enum(['replace', 'relieve', 'scale', 'level', 'merge', 'join', 'manual', 'corner', 'none']),
   reason: z.string().describe('for the operator, in a sentence; with "none", why not'),
   moves: z.array(PlannedMove),
   expected: z.array(z.object({ shard: Shard, beforePercent: Percent, afterPercent: Percent })),

@@ -35,7 +35,24 @@ export function orderMove(situation: Situation, name: string, to: number | 'new'
       `shard ${String(target)} is full: it has ${String(there.services.length)} of ${String(shardSize)} services`,
     )
   }
-  return carriedOut(situation, manual('moved by the operator', [{ name, from: source.shard, to: target }]), now)
+  const rebalancing = { ...situation.remembered.rebalancing, apart: apartAfter(situation, name, target) }
+  return carriedOut(situation, manual('moved by the operator', [{ name, from: source.shard, to: target }]), now, rebalancing)
+}
+
+/**
+ * Who is apart from his group once the service is in the shard: the service, unless others of its group are there that are not
+ * apart. When all of the group are together there, nobody is.
+ */
+function apartAfter({ remembered, services }: Situation, name: string, to: number): ReadonlySet<string> {
+  const { moves, placement, rebalancing } = remembered
+  const group = services.get(name)?.group ?? ''
+  if (group === '') return rebalancing.apart
+  const apart = new Set(rebalancing.apart).add(name)
+  const others = [...services].filter(([other, service]) => other !== name && service.group === group).map(([other]) => other)
+  const isThere = (other: string) => (moves.get(other)?.to ?? placement.get(other)) === to
+  if (others.every(isThere)) for (const other of others) apart.delete(other)
+  if (others.length === 0 || others.some((other) => isThere(other) && !apart.has(other))) apart.delete(name)
+  return apart
 }
 
 /** Decides at once, without regard to cooldowns and budget. */

@@ -11,6 +11,8 @@
  * less busy, by `LEAST_GAIN` a move, so the sum of squares of the loads falls with each. Only merging raises it, but no shard
  * beyond what hot ones are relieved to: of the load above that nothing ever comes back. So shards are opened finitely often, and
  * merged no more often than there are shards. A merge is done whole or not at all: levelling would fill a half-empty shard again.
+ * Joining a group that was split raises it no further than merging does. Only a hot shard splits groups, so once none is hot the
+ * parts of groups become ever fewer.
  */
 import type { Decision, PlannedMove } from '../../shared/api.ts'
 import { compare, lowestFree } from './placement.ts'
@@ -99,7 +101,7 @@ export function rebalance(snapshot: Snapshot, policy: RebalancePolicy, now: numb
   const budget = policy.movesPerWindow ?? Math.max(policy.shardSize, Math.ceil(services / 20))
   if (spent >= budget) return none(`${spent} services have moved within ${minutes(policy.windowMs)}, and ${budget} is the budget`)
   const plan = new Plan(snapshot, policy, now, budget - spent)
-  for (const verdict of ['relieve', 'scale', 'merge', 'level'] as const) {
+  for (const verdict of ['relieve', 'scale', 'merge', 'level', 'join'] as const) {
     plan[verdict]()
     if (plan.moves.length > 0) return plan.decision(verdict)
   }
@@ -143,6 +145,8 @@ class Plan {
   readonly #reasons: string[] = []
   /** What ought to be done and cannot. */
   readonly #notes: string[] = []
+  /** How many services of each group there are, in whichever shards. */
+  readonly #groupSizes = new Map<string, number>()
   readonly #policy: RebalancePolicy
   readonly #now: number
   #budget: number
@@ -158,6 +162,9 @@ class Plan {
       return { id: shard, known, cordoned, before: load, load, count: services.length, units: known ? unitsOf(services) : [] }
     })
     this.#known = this.#shards.filter(({ known }) => known).sort(coolestFirst)
+    for (const { group } of shards.flatMap(({ services }) => services)) {
+      if (group !== '') this.#groupSizes.set(group, (this.#groupSizes.get(group) ?? 0) + 1)
+    }
   }
 
   decision(verdict: Decision['verdict']): Decision {
@@ -250,6 +257,50 @@ class Plan {
       return
     }
     if (tooMany) this.#notes.push(`there are more than ${maxShards} shards, but none can be emptied now`)
+  }
+
+  /** Brings one group together that was split, if no shard is hot and one has a place for all of it. */
+  join(): void {
+    const { hotPercent, minShards } = this.#policy
+    if (this.#known.some(({ load }) => load > hotPercent)) return
+    for (const [group, parts] of this.#splitGroups()) {
+      const held = new Map(parts.map(({ shard, unit }) => [shard, unit.members.length]))
+      // Where most of it is the fewest have to move; one with none of it is the last choice.
+      const inOrder = this.#known.toSorted((a, b) => (held.get(b) ?? 0) - (held.get(a) ?? 0))
+      for (const to of inOrder) {
+        const rest = parts.filter(({ shard }) => shard !== to)
+        const ended = rest.filter(({ shard, unit }) => shard.count === unit.members.length).length
+        if (!this.#hasPlace(to, rest, held.has(to)) || (ended > 0 && this.#shards.length - ended < minShards)) continue
+        for (const { shard, unit } of rest) this.#take(shard, { unit, to, back: null })
+        this.#reasons.push(`group ${group} was split, and there is a place for all of it in shard ${to.id}`)
+        return
+      }
+    }
+  }
+
+  /** Each group that is in several shards, all of them known: its parts. In the order of names. */
+  #splitGroups(): [string, { shard: PlannedShard; unit: Unit }[]][] {
+    const groups = new Map<string, { shard: PlannedShard; unit: Unit }[]>()
+    for (const shard of this.#known) {
+      for (const unit of shard.units) {
+        const group = unit.members[0]?.group ?? ''
+        if (group !== '') groups.set(group, [...(groups.get(group) ?? []), { shard, unit }])
+      }
+    }
+    const size = (parts: readonly { unit: Unit }[]) => parts.reduce((sum, { unit }) => sum + unit.members.length, 0)
+    return [...groups]
+      .filter(([group, parts]) => parts.length > 1 && size(parts) === this.#groupSizes.get(group))
+      .sort(([a], [b]) => compare(a, b))
+  }
+
+  /** Whether these parts of a group may go there. A shard that has some of it already is a target however busy that is alone. */
+  #hasPlace(to: PlannedShard, parts: readonly { shard: PlannedShard; unit: Unit }[], hasSome: boolean): boolean {
+    const { shardSize, coldPercent } = this.#policy
+    if (to.cordoned || !(hasSome || to.count > 1 || to.load < coldPercent)) return false
+    const count = parts.reduce((sum, { unit }) => sum + unit.members.length, 0)
+    const load = parts.reduce((sum, { unit }) => sum + unit.load, 0)
+    if (count > this.#budget || to.count + count > shardSize || to.load + load > this.#target) return false
+    return parts.every(({ unit }) => this.#movable(unit))
   }
 
   /** Where each unit of the shard would go; null when one has no place or has to stay. */

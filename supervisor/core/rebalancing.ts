@@ -54,7 +54,8 @@ export function withMeasured(rebalancing: Rebalancing, { shards }: Snapshot, qui
 /** Forgets services that are gone. */
 export function forgetServices(rebalancing: Rebalancing, services: ReadonlySet<string>): Rebalancing {
   const movedAt = new Map([...rebalancing.movedAt].filter(([name]) => services.has(name)))
-  return { ...rebalancing, movedAt }
+  const apart = new Set([...rebalancing.apart].filter((name) => services.has(name)))
+  return { ...rebalancing, apart, movedAt }
 }
 
 /** What the operator wants to see of it. */

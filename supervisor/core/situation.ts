@@ -48,7 +48,7 @@ const FRESH_MS = 180_000
 
 /** How the shards stand. */
 export function snapshotOf({ remembered, desired, observed, services, touchedAt }: Situation, now: number): Snapshot {
-  const { movedAt, cordoned } = remembered.rebalancing
+  const { movedAt, cordoned, apart } = remembered.rebalancing
   const primaries = primaryWorkers(observed.workers.values())
   const members = new Map<number, string[]>()
   for (const [name, { shard }] of desired.services) {
@@ -66,7 +66,7 @@ export function snapshotOf({ remembered, desired, observed, services, touchedAt 
       services: names.map((name) => ({
         name,
         cpuPercent: shares.get(name) ?? 0,
-        group: services.get(name)?.group ?? '',
+        group: apart.has(name) ? '' : (services.get(name)?.group ?? ''),
         ephemeral: services.get(name)?.spec.node.ephemeral ?? false,
         movedAt: movedAt.get(name) ?? 0,
       })),

@@ -141,6 +141,8 @@ export interface Rebalancing {
   readonly cordoned: ReadonlySet<number>
   /** How many shards there are to be, by the operator's word; null for as many as the load wants. */
   readonly scaledTo: number | null
+  /** Services that the operator has moved away from their group: they are held to it no more. */
+  readonly apart: ReadonlySet<string>
   /** Epoch ms of each service's last move. */
   readonly movedAt: ReadonlyMap<string, number>
   /** Workers that are being replaced; null when none are. */
@@ -153,6 +155,7 @@ export const notRebalanced: Rebalancing = {
   paused: false,
   cordoned: new Set(),
   scaledTo: null,
+  apart: new Set(),
   movedAt: new Map(),
   upgrade: null,
   decisions: [],

@@ -30,6 +30,10 @@ const Rebalancing = z.object({
   paused: z.boolean(),
   cordoned: z.array(Shard).transform((shards) => new Set(shards)),
   scaledTo: z.number().int().min(1).nullable(),
+  apart: z
+    .array(z.string())
+    .transform((names) => new Set(names))
+    .prefault([]),
   movedAt: mapOf(EpochMs),
   upgrade: RebalancingView.shape.upgrade,
   decisions: z.array(DecisionRecord),

@@ -532,6 +532,59 @@ describe('moves', () => {
       expect(servingNames(world)).toEqual(names(5))
     }, 20))
 
+  it(
+    'by hand take a service from its group for good, and one that load has split comes together again',
+    () =>
+      inAnyOrder(async (world) => {
+        const grouped = (config: ReturnType<typeof configOf>) => ({
+          ...config,
+          services: config.services.map((service) => ({
+            ...service,
+            group: ['s0', 's1', 's2'].includes(service.name) ? 'g' : '',
+          })),
+        })
+        let config = grouped(configOf(names(7), 4))
+        let loop = world.start(config, () => config)
+        await settled(world)
+        const sampled = async (times = 200) => {
+          for (let i = 0; i < times; i++) {
+            world.pass(10_000)
+            world.sample({ 1: 5, 2: 5, 3: 5 })
+            await world.settle(40)
+          }
+          await settled(world)
+        }
+        const together = () => new Set(['s0', 's1', 's2'].map((name) => shardOf(loop, name)))
+        const home = shardOf(loop, 's0') ?? 0
+        expect(together().size).toBe(1)
+        const away = home === 1 ? 2 : 1
+        void loop.move('s0', away)
+        await settled(world)
+        await sampled()
+        expect(shardOf(loop, 's0')).toBe(away)
+        // Over a restart, too, and until it is moved back to the others.
+        world.killSupervisor()
+        loop = world.start(config, () => config)
+        await settled(world)
+        await sampled()
+        expect(shardOf(loop, 's0')).toBe(away)
+        void loop.move('s0', home)
+        await settled(world)
+        expect(world.saved.rebalancing.apart).toEqual(new Set())
+        // Now it is the configuration that splits the group, for lack of room, and then there is room again.
+        config = grouped(configOf(names(7), 2))
+        await reloaded(world, loop)
+        expect(together().size).toBe(2)
+        config = grouped(configOf(names(7), 4))
+        await reloaded(world, loop)
+        expect(together().size).toBe(2)
+        await sampled()
+        expect(together().size).toBe(1)
+        expect(servingNames(world)).toEqual(names(7))
+      }, 3),
+    60_000,
+  )
+
   it('go back when the service does not come up on the other side, and say why', () =>
     inAnyOrder(async (world) => {
       const loop = world.start(configOf(names(5), 4))

@@ -240,6 +240,71 @@ describe('a group', () => {
   })
 })
 
+describe('a group that was split', () => {
+  const part = (count: number, cpuPercent: number, options: Partial<LoadedService> = {}) =>
+    many('x', count, cpuPercent, { group: 'x', ...options })
+  const [x1, x2, x3] = part(3, 4) as [LoadedService, LoadedService, LoadedService]
+
+  it('comes together where most of it is', () => {
+    const decision = decide([shard(1, [x1, ...many('a', 4, 1)]), shard(2, [x2, x3, ...many('b', 10, 2)])], { minShards: 2 })
+    expect(decision).toEqual({
+      verdict: 'join',
+      reason: 'group x was split, and there is a place for all of it in shard 2',
+      moves: [{ name: 'x1', from: 1, to: 2 }],
+      expected: [
+        { shard: 1, beforePercent: 8, afterPercent: 4 },
+        { shard: 2, beforePercent: 28, afterPercent: 32 },
+      ],
+    })
+  })
+
+  it('comes together elsewhere when there is no room where it is', () => {
+    const shards = [shard(1, [x1, ...many('a', 4, 1)]), shard(2, [x2, x3, ...many('b', 3, 1)]), shard(3, many('c', 2, 1))]
+    const decision = decide(shards, { shardSize: 5, minShards: 3 })
+    expect(told(decision).sort()).toEqual(['x1: 1 -> 3', 'x2: 2 -> 3', 'x3: 2 -> 3'])
+  })
+
+  it('is the last that is decided: after a merge, for one', () => {
+    const decision = decide([shard(1, [x1, ...many('a', 4, 1)]), shard(2, [x2, x3, ...many('b', 10, 2)])])
+    expect(decision.verdict).toBe('merge')
+  })
+
+  const beside = (other: Partial<LoadedShard> = {}, load = 4) => [
+    shard(1, [part(1, load)[0]!, ...many('a', 4, 1)]),
+    shard(2, [x2, x3, ...many('b', 6, 1)], other),
+    shard(3, many('c', 12, 1)),
+  ]
+  const [y1, y2, y3, y4] = many('y', 4, 4, { group: 'y' }) as [LoadedService, LoadedService, LoadedService, LoadedService]
+  const pairs = [shard(1, [y1, y2, ...many('a', 3, 1)]), shard(2, [y3, y4, ...many('b', 3, 1)])]
+
+  it.each<[string, LoadedShard[], Partial<RebalancePolicy>]>([
+    ['while a shard is hot', [...beside(), shard(4, [service('video', 90)])], {}],
+    ['while one of its shards is not known', beside({ cpuPercent: null }), {}],
+    [
+      'where it would have to go into a cordoned shard',
+      [...beside({ cordoned: true }).slice(0, 2)],
+      { shardSize: 6, minShards: 2 },
+    ],
+    ['where its load would make a shard nearly hot', beside({}, 62), { hotPercent: 70 }],
+    ['when more would have to move than the budget allows', pairs, { movesPerWindow: 1, minShards: 2 }],
+    ['when that would leave too few shards', [shard(1, [x1]), shard(2, [x2, x3]), shard(3, many('c', 12, 1))], {}],
+  ])('stays as it is %s', (_, shards, changes) => {
+    const decision = decide(shards, { minShards: 3, coldPercent: 0, tolerance: 0.1, ...changes })
+    expect(decision).toMatchObject({ verdict: 'none', moves: [] })
+  })
+
+  it('stays as it is while one of it rests, and where an ephemeral one would have to move', () => {
+    const group = (options: Partial<LoadedService>) => [
+      shard(1, [{ ...x1, ...options }, ...many('a', 4, 1)]),
+      shard(2, [{ ...x2, ...options }, x3, ...many('b', 6, 1)]),
+    ]
+    expect(decide(group({ movedAt: NOW - MINUTE }), { minShards: 2 }).verdict).toBe('none')
+    expect(decide(group({ ephemeral: true }), { minShards: 2 }).verdict).toBe('none')
+    const mixed = [shard(1, [{ ...x1, ephemeral: true }, ...many('a', 4, 1)]), shard(2, [x2, x3, ...many('b', 6, 1)])]
+    expect(told(decide(mixed, { minShards: 2 })).sort()).toEqual(['x2: 2 -> 1', 'x3: 2 -> 1'])
+  })
+})
+
 describe('what is not known well keeps still:', () => {
   const hot = many('a', 2, 45)
   const cool = many('b', 2, 5)
@@ -517,7 +582,7 @@ describe('rebalance, whatever happens', () => {
       if (moves.length === 0) return
       const before = Math.max(...expected.map(({ beforePercent }) => beforePercent))
       const after = Math.max(...expected.map(({ afterPercent }) => afterPercent))
-      expect(after).toBeLessThanOrEqual(verdict === 'merge' ? Math.max(before, policy.hotPercent) : before)
+      expect(after).toBeLessThanOrEqual(verdict === 'merge' || verdict === 'join' ? Math.max(before, policy.hotPercent) : before)
     })
   })
 
@@ -566,6 +631,90 @@ describe('rebalance, whatever happens', () => {
       }),
       { numRuns: 50 },
     )
+  })
+})
+
+describe('groups scattered over shards, under constant load', () => {
+  const GROUPS = ['x', 'y', 'z']
+  const scattered = fc.record({
+    policy: fc.record({
+      minShards: fc.integer({ min: 1, max: 4 }),
+      coldPercent: fc.constantFrom(0, 10, 30),
+      shardSize: fc.integer({ min: 4, max: 20 }),
+      movesPerWindow: fc.integer({ min: 2, max: 20 }),
+    }),
+    services: fc.array(
+      fc.record({
+        group: fc.constantFrom('', ...GROUPS),
+        // Few are ever hot together: a hot shard may split a group.
+        cpuPercent: fc.oneof(
+          { weight: 9, arbitrary: fc.double({ min: 0, max: 3, noNaN: true }) },
+          { weight: 1, arbitrary: fc.double({ min: 3, max: 60, noNaN: true }) },
+        ),
+        shard: fc.integer({ min: 1, max: 5 }),
+      }),
+      { minLength: 4, maxLength: 40, size: 'max' },
+    ),
+  })
+
+  /** In how many shards each group is, beyond the one that it needs. */
+  const parts = ({ services, placement }: World) =>
+    GROUPS.reduce((sum, group) => {
+      const members = [...services.values()].filter((member) => member.group === group)
+      return sum + Math.max(0, new Set(members.map(({ name }) => placement.get(name))).size - 1)
+    }, 0)
+
+  /** Groups in several shards although one of these has a place for the rest. */
+  function lonely(world: World): string[] {
+    const { shards } = world.snapshot()
+    const { hotPercent, tolerance, shardSize, movesPerWindow, minShards } = world.policy
+    if (shards.some(({ cpuPercent }) => (cpuPercent ?? 0) > hotPercent)) return []
+    return GROUPS.filter((group) =>
+      shards.some(({ shard: home, cpuPercent, services }) => {
+        if (!services.some((member) => member.group === group)) return false
+        const others = shards.filter(({ shard: id }) => id !== home)
+        const rest = others.flatMap((other) => other.services.filter((member) => member.group === group))
+        const ended = others.filter((other) => other.services.every((member) => member.group === group)).length
+        return (
+          rest.length > 0 &&
+          rest.length <= (movesPerWindow ?? Infinity) &&
+          services.length + rest.length <= shardSize &&
+          (cpuPercent ?? 0) + total(rest) < hotPercent * (1 - tolerance) - 1 &&
+          shards.length - ended >= minShards
+        )
+      }),
+    )
+  }
+
+  it('come together, never apart again once no shard is hot, and then nothing moves', { timeout: 60_000 }, () => {
+    let joined = 0
+    fc.assert(
+      fc.property(scattered, ({ policy: changes, services }) => {
+        const world = new World({ ...policy, ...changes })
+        for (const [i, { group, cpuPercent, shard: id }] of services.entries()) {
+          const name = `s${i}`
+          world.services.set(name, service(name, cpuPercent, { group }))
+          if ([...world.placement.values()].filter((other) => other === id).length < changes.shardSize)
+            world.placement.set(name, id)
+        }
+        world.place()
+        let calm = false
+        for (let minute = 0; minute < 24 * 60; minute += 2) {
+          world.now += 2 * MINUTE
+          const decision = world.decide()
+          const left = parts(world)
+          calm ||= world.snapshot().shards.every(({ cpuPercent }) => (cpuPercent ?? 0) <= policy.hotPercent)
+          if (decision.verdict === 'join') joined++
+          world.carryOut(decision)
+          if (calm) expect(parts(world)).toBeLessThanOrEqual(left)
+          if (minute > 12 * 60) expect(decision.moves).toEqual([])
+        }
+        expect(lonely(world)).toEqual([])
+        expect(world.moves.length).toBeLessThanOrEqual(3 * world.services.size)
+      }),
+      { numRuns: 50 },
+    )
+    expect(joined).toBeGreaterThan(15)
   })
 })
 

@@ -13,7 +13,7 @@ export function moveCommand(streams: Streams): Command {
       'after',
       `
 Open requests end first, as long as the drain time-out allows; whoever connects meanwhile waits. If the service does not come
-up on the other side, it goes back.
+up on the other side, it goes back. One that leaves its group so is held to the group no more, until it is moved back to it.
 
 Examples:
   $ tsnsrv-sup move photos --to 2
