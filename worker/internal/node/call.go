@@ -99,6 +99,14 @@ func (n *Node) shakeHands(ctx context.Context, peer netip.Addr, peerKey key.Node
 
 // shookHands tells whether there was a handshake with the peer since then.
 func (n *Node) shookHands(peer key.NodePublic, since time.Time) bool {
+	return n.lastHandshake(peer).After(since)
+}
+
+// lastHandshake tells when there was one, whoever began it; zero when there was none in this run.
+func (n *Node) lastHandshake(peer key.NodePublic) time.Time {
 	session, ok := n.server.Sys().Engine.Get().PeerByKey(peer)
-	return ok && session.LastHandshake().After(since)
+	if !ok {
+		return time.Time{}
+	}
+	return session.LastHandshake()
 }

@@ -12,7 +12,7 @@ import (
 
 const mapTimeout = 10 * time.Second // of the last write, at Close; nodes that close together wait for each other's
 
-// Shorter in tests. A map has a file for each peer, so that N nodes that know each other write N x N of them: rarely.
+// Shorter in tests. A map has a file for each peer: rarely.
 var (
 	mapQuiet    = 30 * time.Second // from a change to the write: changes come in bursts when nodes join
 	mapInterval = 15 * time.Minute // between two writes; what is new by then, control tells after a crash
@@ -46,27 +46,30 @@ func (n *Node) keepMaps(ctx context.Context) {
 			return
 		case <-time.After(max(mapQuiet, time.Until(last.Add(mapInterval)))):
 		}
-		n.storeMap(ctx)
+		n.storeMap(ctx, UsedPeers)
 		last = time.Now()
 	}
 }
 
 // keepLastMap stores the map of a node that ends in good order, and gives up before that becomes a delay.
-func (n *Node) keepLastMap() {
+func (n *Node) keepLastMap(peers Peers) {
 	ctx, cancel := context.WithTimeout(context.Background(), mapTimeout)
 	defer cancel()
-	n.storeMap(ctx)
+	n.storeMap(ctx, peers)
 	n.accepted.Store(false)
 }
 
 // storeMap stores the map as it is now, if control vouches for the node.
-func (n *Node) storeMap(ctx context.Context) {
+func (n *Node) storeMap(ctx context.Context, peers Peers) {
 	oneMap.Lock()
 	defer oneMap.Unlock()
 	if !n.accepted.Load() || n.keptMap.ephemeral {
 		return
 	}
 	latest, relay, err := n.networkMap(ctx)
+	if err == nil && peers == UsedPeers {
+		latest = withUsedPeers(latest, n.clients(), n.lastHandshake)
+	}
 	if err == nil {
 		err = n.keptMap.keep(ctx, latest, relay)
 	}

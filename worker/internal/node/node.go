@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,8 @@ type Config struct {
 	Verbose    bool   // log what tsnet says
 	Interfaces *interfaces.Table
 	Log        *slog.Logger
+
+	Clients func() []netip.Addr // whom the next start must know; nil for nobody in particular
 }
 
 // Node is a running node.
@@ -62,6 +65,8 @@ type Node struct {
 	confirmed  chan struct{} // closed when it first was
 
 	confirmOnce sync.Once
+	dialOnce    sync.Once
+	clients     func() []netip.Addr
 
 	early *early
 }
@@ -80,17 +85,21 @@ func (e *StateError) Unwrap() error { return e.Err }
 
 // Start starts a node and returns at once; Updates tells what becomes of it. An error means that nothing is left running.
 func Start(config Config) (*Node, error) {
+	if config.Clients == nil {
+		config.Clients = func() []netip.Addr { return nil }
+	}
 	backendLog := logger.Discard
 	if config.Verbose {
 		backendLog = func(format string, args ...any) { config.Log.Info(fmt.Sprintf(format, args...), "source", "tsnet") }
 	}
 	// The store is opened here and not by tsnet, which would leave a running engine behind when it cannot be read.
-	keys := filepath.Join(config.Dir, "tailscaled.state")
-	keyStore, err := store.New(backendLog, keys)
+	path := filepath.Join(config.Dir, "tailscaled.state")
+	file, err := store.New(backendLog, path)
 	if err != nil {
-		return nil, &StateError{Path: keys, Err: err}
+		return nil, &StateError{Path: path, Err: err}
 	}
-	keptMap := newKeptMap(config, keyStore)
+	keys := &keys{file: file}
+	keptMap := newKeptMap(config, keys)
 	lent, err := keptMap.lend()
 	if err != nil {
 		return nil, fmt.Errorf("removing a network map that is not of this login: %w", err)
@@ -101,7 +110,7 @@ func Start(config Config) (*Node, error) {
 	}
 	server := &tsnet.Server{
 		Dir:        config.Dir,
-		Store:      keyStore,
+		Store:      keys,
 		Hostname:   config.Hostname,
 		ControlURL: config.ControlURL,
 		AuthKey:    config.AuthKey,
@@ -114,6 +123,9 @@ func Start(config Config) (*Node, error) {
 
 		AdvertiseTags: config.Tags,
 	}
+	if lent {
+		keys.hold()
+	}
 	early := holdEarly(server)
 	started := collector.NodeStarting()
 	client, err := server.LocalClient() // starts the server
@@ -122,6 +134,7 @@ func Start(config Config) (*Node, error) {
 		keptMap.takeBack()
 	}
 	if err != nil {
+		_ = keys.release()
 		early.end()
 		abandon(server)
 		return nil, fmt.Errorf("starting the node: %w", err)
@@ -152,10 +165,16 @@ func Start(config Config) (*Node, error) {
 		mapChanged: make(chan struct{}, 1),
 		confirmed:  make(chan struct{}),
 		early:      early,
+		clients:    config.Clients,
 	}
 	if actual := server.Sys().MagicSock.Get().LocalPort(); actual != config.Port {
 		config.Log.Warn("the UDP port of this service is taken; using another one until the next start", "port", config.Port, "actual", actual)
 	}
+	n.running.Go(func() {
+		if err := keys.release(); err != nil {
+			config.Log.Warn("cannot write the node's state file", "path", path, "error", err)
+		}
+	})
 	n.running.Go(func() { n.watch(ctx, Status{confirmed: !lent}) })
 	n.running.Go(func() { n.keepMaps(ctx) })
 	return n, nil
@@ -191,6 +210,7 @@ func (n *Node) Dial(ctx context.Context, network, address string) (net.Conn, err
 	if _, onTailnet, err := n.server.Sys().Dialer.Get().UserDialPlan(ctx, network, address); err == nil && !onTailnet {
 		return (&net.Dialer{}).DialContext(ctx, network, address)
 	}
+	n.dialOnce.Do(n.KeepMap) // with the peer, which has had its handshake by then
 	return n.server.Dial(ctx, network, address)
 }
 
@@ -214,12 +234,13 @@ func (n *Node) ShieldUp(ctx context.Context) error {
 	return err
 }
 
-// Close takes the node off the tailnet and frees its port. The directory may be used by another process afterwards.
-func (n *Node) Close() error {
+// Close takes the node off the tailnet and frees its port. The directory may be used by another process afterwards; next says
+// which peers it shall know before control has answered.
+func (n *Node) Close(next Peers) error {
 	n.stop()
 	n.early.end()
 	n.running.Wait()
-	n.keepLastMap()
+	n.keepLastMap(next)
 	n.detach()
 	n.calls.CloseIdleConnections()
 	return n.server.Close()

@@ -100,6 +100,7 @@ func startInstance(options Options, spec protocol.ServiceSpec, dir *statedir.Dir
 		Verbose:    spec.Node.Verbose,
 		Interfaces: options.Interfaces,
 		Log:        log,
+		Clients:    i.clients.list,
 	})
 	if err != nil {
 		return nil, err
@@ -317,7 +318,7 @@ func (i *instance) close(quiet, ctx context.Context) {
 		i.calling.Wait()
 	}
 	if i.node != nil {
-		if err := i.node.Close(); err != nil {
+		if err := i.node.Close(i.options.nextPeers()); err != nil {
 			i.log.Warn("closing the node", "error", err)
 		}
 	}

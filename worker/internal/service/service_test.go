@@ -15,6 +15,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/statedir"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/tailnet"
@@ -379,8 +380,14 @@ func TestShutdownRemovesAllAndRefusesMore(t *testing.T) {
 	h.put(h.spec("a", h.text("a")))
 	h.put(h.spec("b", h.text("b")))
 	h.awaitPhase("a", ready)
+	if h.set.nextPeers() != node.AllPeers {
+		t.Error("a service that leaves alone would not take its peers along")
+	}
 	h.set.Shutdown(0)
 	<-h.set.Done()
+	if h.set.nextPeers() != node.UsedPeers {
+		t.Error("services that end together leave each other's nodes to the next start")
+	}
 	if _, err := h.set.Put(h.spec("c", h.text("c"))); !errors.Is(err, ErrClosing) {
 		t.Errorf("put after shutdown: %v", err)
 	}

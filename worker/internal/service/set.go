@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/interfaces"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/proxy"
 )
@@ -35,6 +36,7 @@ type Options struct {
 	Log              *slog.Logger
 
 	upstreams *proxy.Upstreams
+	nextPeers func() node.Peers // worth keeping for a node that ends now
 }
 
 // Set is all services of the worker. Its methods do not wait and may be called from any goroutine.
@@ -59,13 +61,25 @@ func NewSet(options Options) *Set {
 		concurrency = unlimited
 	}
 	options.upstreams = proxy.NewUpstreams()
-	return &Set{
+	s := &Set{
 		options:  options,
 		slots:    make(chan struct{}, concurrency),
 		services: map[string]*Service{},
 		watches:  map[*Watch]struct{}{},
 		done:     make(chan struct{}),
 	}
+	s.options.nextPeers = s.nextPeers
+	return s
+}
+
+// nextPeers: whoever ends while the worker goes on, starts alone elsewhere; those that end together start together.
+func (s *Set) nextPeers() node.Peers {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return node.UsedPeers
+	}
+	return node.AllPeers
 }
 
 // Put begins to make the service what the spec says, and gives its status as it is then. Errors: ErrLeaving, ErrClosing.
