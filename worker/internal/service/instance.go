@@ -304,6 +304,9 @@ func (i *instance) shieldUp(ctx context.Context) {
 // still served: behind the shields, nobody new is.
 func (i *instance) close(quiet, ctx context.Context) {
 	i.counters.AwaitOld(quiet)
+	if i.node != nil {
+		i.node.PrepareClose() // while everybody is served
+	}
 	i.shieldUp(ctx)
 	var drained sync.WaitGroup
 	for _, server := range i.servers {
