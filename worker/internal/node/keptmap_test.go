@@ -38,7 +38,7 @@ func ran(t *testing.T, network *tailnet.Tailnet, hostname string) (Config, Statu
 	n := start(t, c)
 	status := await(t, n, Running)
 	eventually(t, "the map is kept", func() bool { return partsOf(c) > 0 })
-	n.Close(AllPeers)
+	n.Close()
 	return c, status
 }
 
@@ -68,7 +68,7 @@ func TestNodeIsUpAgainWhileControlIsAway(t *testing.T) {
 				if after.NodeKey != before.NodeKey || strings.Join(after.Addresses, " ") != strings.Join(before.Addresses, " ") {
 					t.Errorf("run %d: before %+v, after %+v", run, before, after)
 				}
-				n.Close(AllPeers)
+				n.Close()
 			}
 		})
 	}
@@ -88,7 +88,7 @@ func TestNodeIsUpAgainAfterACrash(t *testing.T) {
 	if err := os.CopyFS(crashed.Dir, os.DirFS(c.Dir)); err != nil {
 		t.Fatal(err)
 	}
-	n.Close(AllPeers)
+	n.Close()
 	network.Pause()
 	if after := await(t, start(t, crashed), Running); after.NodeKey != before.NodeKey {
 		t.Errorf("before %+v, after %+v", before, after)
@@ -205,7 +205,7 @@ func TestEphemeralNodesKeepNoMap(t *testing.T) {
 	c.Ephemeral = true
 	n := start(t, c)
 	await(t, n, Running)
-	n.Close(AllPeers)
+	n.Close()
 	if partsOf(c) > 0 {
 		t.Error("there is a map")
 	}
@@ -227,7 +227,7 @@ func TestNodeThatExpiredWhileItWasStoppedNeedsALogin(t *testing.T) {
 	}
 	n := start(t, c)
 	await(t, n, NeedsLogin)
-	n.Close(AllPeers)
+	n.Close()
 	if lends(t, c) {
 		t.Error("the next start would be up without a login")
 	}
@@ -242,7 +242,7 @@ func TestNodeThatWasRemovedWhileItWasStoppedIsRefused(t *testing.T) {
 	if status := await(t, n, Refused); !strings.Contains(status.Problem, "invalid authkey") {
 		t.Errorf("problem: %q", status.Problem)
 	}
-	n.Close(AllPeers)
+	n.Close()
 	if lends(t, c) {
 		t.Error("the next start would be up although control refuses it")
 	}
@@ -275,8 +275,8 @@ func TestPeersThatAreGoneVanishWhenControlAnswers(t *testing.T) {
 		return len(status.Peer)
 	}
 	eventually(t, "the peer is known", func() bool { return peers(n) == 1 })
-	n.Close(AllPeers)
-	peer.Close(AllPeers)
+	n.Close()
+	peer.Close()
 	network.Pause()
 	n = start(t, c)
 	await(t, n, Running)

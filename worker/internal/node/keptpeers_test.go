@@ -138,7 +138,8 @@ func TestNodeThatStartsAmongManyKnowsItsClientsAtOnceAndTheOthersFromControl(t *
 	eventually(t, "both peers are known", func() bool { return knows(first, clientUp) && knows(first, strangerUp) })
 	connect(t, client, first)
 	c.Port = first.UDPPort() // where the client looks for it
-	first.Close(UsedPeers)
+	first.PrepareClose(UsedPeers)
+	first.Close()
 	network.Pause()
 	second := start(t, c)
 	await(t, second, Running)
@@ -154,7 +155,7 @@ func TestNodeThatStartsAmongManyKnowsItsClientsAtOnceAndTheOthersFromControl(t *
 	eventually(t, "control has told of the stranger", func() bool { return knows(second, strangerUp) })
 
 	// One that starts alone is given all.
-	second.Close(AllPeers)
+	second.Close()
 	network.Pause()
 	third := start(t, c)
 	await(t, third, Running)

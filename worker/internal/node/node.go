@@ -69,6 +69,11 @@ type Node struct {
 	clients     func() []netip.Addr
 
 	early *early
+
+	lastMap   sync.Once
+	discoKey  []byte       // by which peers find ways to the node
+	keyIsOurs bool         // the node has it from us
+	sessions  []netip.Addr // of the last run, which were taken over with its key; nil for none
 }
 
 // StateError says that the node's key file is there but cannot be read.
@@ -126,6 +131,12 @@ func Start(config Config) (*Node, error) {
 	if lent {
 		keys.hold()
 	}
+	// A backend without the map would know none of the peers that have to be called.
+	left, ok := takeHandover(config.Dir)
+	if !ok || !lent {
+		left = handover{DiscoKey: newDiscoKey()}
+	}
+	keyIsOurs := setDiscoKey(server, left.DiscoKey)
 	early := holdEarly(server)
 	started := collector.NodeStarting()
 	client, err := server.LocalClient() // starts the server
@@ -166,6 +177,11 @@ func Start(config Config) (*Node, error) {
 		confirmed:  make(chan struct{}),
 		early:      early,
 		clients:    config.Clients,
+		discoKey:   left.DiscoKey,
+		keyIsOurs:  *keyIsOurs,
+	}
+	if n.keyIsOurs {
+		n.sessions = left.Peers
 	}
 	if actual := server.Sys().MagicSock.Get().LocalPort(); actual != config.Port {
 		config.Log.Warn("the UDP port of this service is taken; using another one until the next start", "port", config.Port, "actual", actual)
@@ -222,6 +238,9 @@ func (n *Node) WhoIs(ctx context.Context, address string) (*apitype.WhoIsRespons
 // HadMap tells whether the node came up with a kept network map, without control.
 func (n *Node) HadMap() bool { return n.hadMap }
 
+// TookOver tells whether peers take the node for the one that ran before, and who of them has to be called for that.
+func (n *Node) TookOver() (sessions []netip.Addr, ok bool) { return n.sessions, n.sessions != nil }
+
 // Confirmed is closed when control has accepted the node in this run; it is then telling the node's peers.
 func (n *Node) Confirmed() <-chan struct{} { return n.confirmed }
 
@@ -234,13 +253,17 @@ func (n *Node) ShieldUp(ctx context.Context) error {
 	return err
 }
 
-// Close takes the node off the tailnet and frees its port. The directory may be used by another process afterwards; next says
-// which peers it shall know before control has answered.
-func (n *Node) Close(next Peers) error {
+// PrepareClose does what of Close may take a while, so that it need not be done when nobody is served any more. next says
+// which peers the next run shall know before control has answered.
+func (n *Node) PrepareClose(next Peers) { n.lastMap.Do(func() { n.keepLastMap(next) }) }
+
+// Close takes the node off the tailnet and frees its port. The directory may be used by another process afterwards.
+func (n *Node) Close() error {
 	n.stop()
 	n.early.end()
 	n.running.Wait()
-	n.keepLastMap(next)
+	n.PrepareClose(AllPeers)
+	n.handOver() // last of all, as a peer may come at any time
 	n.detach()
 	n.calls.CloseIdleConnections()
 	return n.server.Close()

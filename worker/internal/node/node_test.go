@@ -54,7 +54,7 @@ func start(t *testing.T, config Config) *Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { n.Close(AllPeers) })
+	t.Cleanup(func() { n.Close() })
 	return n
 }
 
@@ -122,7 +122,7 @@ func TestIdentityAndPortSurviveARestart(t *testing.T) {
 	if n.UDPPort() != first.Port {
 		t.Errorf("bound %d, want %d", n.UDPPort(), first.Port)
 	}
-	n.Close(AllPeers)
+	n.Close()
 	again := start(t, first)
 	after := await(t, again, Running)
 	if after.NodeKey != before.NodeKey || again.UDPPort() != first.Port {
@@ -154,7 +154,7 @@ func TestWorkloadIdentityIsAskedForTheFirstLoginOnly(t *testing.T) {
 	c := config(t, network, "web", "")
 	c.ClientID, c.Audience, c.Tags = "kABC", "api.tailscale.com/kABC", []string{"tag:web"}
 	if n, err := Start(c); err == nil {
-		n.Close(AllPeers)
+		n.Close()
 		t.Fatal("it started")
 	} else if !strings.Contains(err.Error(), "resolving auth key") {
 		t.Errorf("refused for another reason: %v", err)
@@ -163,7 +163,7 @@ func TestWorkloadIdentityIsAskedForTheFirstLoginOnly(t *testing.T) {
 	byPerson.ClientID, byPerson.Audience = "", ""
 	first := start(t, byPerson)
 	await(t, first, Running)
-	if err := first.Close(AllPeers); err != nil {
+	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
 	await(t, start(t, c), Running)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
@@ -72,6 +73,7 @@ func (s *Server) Drain(ctx context.Context) {
 		s.counters.running.awaitAll(ctx)
 		time.AfterFunc(lastBytes, cancel)
 	}()
+	s.connections.part()
 	_ = s.http.Shutdown(ctx)
 	_ = s.http.Close()
 	s.connections.closeAll()
@@ -82,6 +84,8 @@ type connections struct {
 	net.Listener
 	counters *Counters
 	seen     func(net.Addr)
+	parting  atomic.Bool
+	partings sync.WaitGroup
 
 	mu   sync.Mutex
 	open map[*connection]struct{}
@@ -105,6 +109,15 @@ func (c *connections) Accept() (net.Conn, error) {
 	return tracked, nil
 }
 
+// goodbye is how long clients may take to hear that their connection has ended, and to end their side. Most take milliseconds;
+// some look only when they use the connection again, and everybody waits for them meanwhile.
+const goodbye = 50 * time.Millisecond
+
+// part has connections closed, from now on, so that their clients hear of it. The node ends next, and with it what is not yet
+// on its way: who did not hear of the end would ask on, on a connection that nobody knows.
+func (c *connections) part() { c.parting.Store(true) }
+
+// closeAll closes what is open, and waits until it and those before have ended.
 func (c *connections) closeAll() {
 	c.mu.Lock()
 	left := make([]*connection, 0, len(c.open))
@@ -115,6 +128,7 @@ func (c *connections) closeAll() {
 	for _, each := range left {
 		each.Close()
 	}
+	c.partings.Wait()
 }
 
 // connection counts the bytes of one client.
@@ -122,6 +136,9 @@ type connection struct {
 	net.Conn
 	owner *connections
 	also  func() // guarded by owner.mu
+
+	parted atomic.Bool
+	ended  sync.Once
 }
 
 // onClose adds what is to be closed with the connection; at once, if that is closed already.
@@ -139,6 +156,9 @@ func (c *connection) onClose(also func()) {
 
 func (c *connection) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	if c.parted.Load() {
+		return 0, net.ErrClosed // a request that crossed our goodbye: nobody hears the answer
+	}
 	c.owner.counters.bytesIn.Add(uint64(n))
 	return n, err
 }
@@ -161,13 +181,36 @@ func (c *connection) Close() error {
 	c.owner.mu.Lock()
 	_, open := c.owner.open[c]
 	also := c.also
+	parting := open && c.owner.parting.Load()
 	if open {
 		delete(c.owner.open, c)
 		c.owner.counters.open.Add(-1)
+	}
+	if parting {
+		c.parted.Store(true)
+		c.owner.partings.Go(c.part)
 	}
 	c.owner.mu.Unlock()
 	if open && also != nil {
 		also()
 	}
-	return c.Conn.Close()
+	if parting {
+		return nil
+	}
+	return c.end()
+}
+
+// part ends our side and waits until the client has ended its own, or has sent what it will not get an answer to.
+func (c *connection) part() {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		enough := time.AfterFunc(goodbye, func() { c.end() })
+		defer enough.Stop()
+		_, _ = c.Conn.Read(make([]byte, 1))
+	}
+	c.end()
+}
+
+func (c *connection) end() (err error) {
+	c.ended.Do(func() { err = c.Conn.Close() })
+	return err
 }

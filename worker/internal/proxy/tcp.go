@@ -42,6 +42,7 @@ func (f *Forwarder) Drain(ctx context.Context) {
 	f.StopListening()
 	cut := context.AfterFunc(ctx, func() {
 		f.giveUp()
+		f.connections.part()
 		f.connections.closeAll()
 	})
 	f.carrying.Wait()

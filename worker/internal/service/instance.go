@@ -301,6 +301,9 @@ func (i *instance) shieldUp(ctx context.Context) {
 // still served: behind the shields, nobody new is.
 func (i *instance) close(quiet, ctx context.Context) {
 	i.counters.AwaitOld(quiet)
+	if i.node != nil {
+		i.node.PrepareClose(i.options.nextPeers()) // while everybody is served
+	}
 	i.shieldUp(ctx)
 	var drained sync.WaitGroup
 	for _, server := range i.servers {
@@ -318,7 +321,7 @@ func (i *instance) close(quiet, ctx context.Context) {
 		i.calling.Wait()
 	}
 	if i.node != nil {
-		if err := i.node.Close(i.options.nextPeers()); err != nil {
+		if err := i.node.Close(); err != nil {
 			i.log.Warn("closing the node", "error", err)
 		}
 	}
