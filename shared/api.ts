@@ -92,10 +92,12 @@ export const Decision = z.object({
 /** A decision that moved something, and what became of it. */
 export const DecisionRecord = Decision.extend({
   at: z.number().describe('epoch ms'),
+  carriedOutAt: z.number().nullable().prefault(null).describe('epoch ms of the end of its latest move; null before the first'),
   measured: z
     .array(z.object({ shard: Shard, percent: Percent }))
     .nullable()
     .describe('what its shards had once they had come to rest; null until then'),
+  measuredAt: z.number().nullable().prefault(null).describe('epoch ms'),
   problems: z.array(z.string()).describe('moves that came to nothing'),
 })
 

@@ -17,24 +17,19 @@ export function queueMoves(moves: Moves, { moves: planned, reason }: Pick<Decisi
 }
 
 export function withDecision(rebalancing: Rebalancing, decision: Decision, now: number): Rebalancing {
-  const record: DecisionRecord = { ...decision, at: now, measured: null, problems: [] }
+  const record: DecisionRecord = { ...decision, at: now, carriedOutAt: null, measured: null, measuredAt: null, problems: [] }
   return { ...rebalancing, decisions: [record, ...rebalancing.decisions].slice(0, MOST_DECISIONS) }
 }
 
-/** Notes when services moved, and what did not come to pass beside the decision that wanted it. */
+/** Notes when services moved, and beside the decision that wanted it when that was, and what did not come to pass. */
 export function withEnded(rebalancing: Rebalancing, ended: readonly EndedMove[], now: number): Rebalancing {
   const movedAt = new Map(rebalancing.movedAt)
   for (const { name, outcome } of ended) if (outcome !== 'dropped') movedAt.set(name, now)
   const decisions = rebalancing.decisions.map((record) => {
-    const own = ended.filter(
-      ({ name, outcome, queuedAt }) =>
-        outcome !== 'moved' && queuedAt === record.at && record.moves.some((move) => move.name === name),
-    )
+    const own = ended.filter(({ name, queuedAt }) => queuedAt === record.at && record.moves.some((move) => move.name === name))
     if (own.length === 0) return record
-    return {
-      ...record,
-      problems: [...record.problems, ...own.map(({ name, outcome, problem }) => `${name} ${outcome}: ${problem}`)],
-    }
+    const problems = own.flatMap(({ name, outcome, problem }) => (outcome === 'moved' ? [] : [`${name} ${outcome}: ${problem}`]))
+    return { ...record, carriedOutAt: now, problems: [...record.problems, ...problems] }
   })
   return { ...rebalancing, movedAt, decisions }
 }
@@ -48,7 +43,7 @@ export function withMeasured(rebalancing: Rebalancing, { shards }: Snapshot, qui
   const left = found.flatMap((shard) => (shard ? [shard] : []))
   if (left.some(({ cpuPercent, settledAt }) => cpuPercent === null || now - settledAt < quietMs)) return rebalancing
   const measured = left.map(({ shard, cpuPercent }) => ({ shard, percent: Math.round(10 * (cpuPercent ?? 0)) / 10 }))
-  return { ...rebalancing, decisions: [{ ...latest, measured }, ...earlier] }
+  return { ...rebalancing, decisions: [{ ...latest, measured, measuredAt: now }, ...earlier] }
 }
 
 /** Forgets services that are gone. */

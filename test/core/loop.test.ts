@@ -694,7 +694,11 @@ describe('moves', () => {
       await sampleUntil({ 1: 100 }, () => loop.status().shards.length === 2)
       expect(servingNames(world)).toEqual(names(4))
       await sampleUntil({ 1: 50, 2: 50 }, () => loop.status().rebalancing.decisions[0]?.measured !== null)
-      expect(loop.status().rebalancing.decisions[0]).toMatchObject({ verdict: 'relieve', measured: [{ shard: 1 }, { shard: 2 }] })
+      const [relieved] = loop.status().rebalancing.decisions
+      expect(relieved).toMatchObject({ verdict: 'relieve', measured: [{ shard: 1 }, { shard: 2 }] })
+      // A minute of rest, and the sample after it.
+      const took = (relieved?.measuredAt ?? 0) - (relieved?.carriedOutAt ?? 0)
+      expect([took >= 60_000, took <= 65_000]).toEqual([true, true])
       await sampleUntil({ 1: 1, 2: 1 }, () => loop.status().shards.length === 1)
       expect(loop.status().rebalancing.decisions[0]).toMatchObject({ verdict: 'merge', problems: [] })
       expect(servingNames(world)).toEqual(names(4))
