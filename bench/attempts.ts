@@ -1,5 +1,5 @@
 /** When a trial is tried again, because its hypervisor gave the machine to others, and which attempt at it counts. Pure. */
-import type { Planned } from './plan.ts'
+import { type Planned, SATURATING } from './plan.ts'
 import type { Run, Trial } from './results.ts'
 
 /**
@@ -17,11 +17,12 @@ export function isDisturbed(share: number | null): boolean {
 }
 
 /**
- * The share that was stolen in the worst of the measured parts. A trial that was given up has no figure of its last part: there
- * the whole trial counts as a part, too.
+ * The share that was stolen in the worst of the measured parts. How a trial of the saturated loads started is left out, as a
+ * calm load counts for more. A trial that was given up has no figure of its last part: there the whole trial counts as a part, too.
  */
-export function disturbance({ start, restart, windows, aborted, stolenShare }: Trial): number {
-  const parts = [start, restart, ...Object.values(windows)].map((part) => part?.stolenShare ?? 0)
+export function disturbance({ loads, start, restart, windows, aborted, stolenShare }: Trial): number {
+  const starts = loads.some((load) => SATURATING.includes(load)) ? [] : [start, restart]
+  const parts = [...starts, ...Object.values(windows)].map((part) => part?.stolenShare ?? 0)
   return Math.max(...parts, aborted === null ? 0 : (stolenShare ?? 0))
 }
 

@@ -74,7 +74,7 @@ export function planTrials(matrix: Matrix): Planned[] {
 }
 
 /** Loads that take what there is. */
-const SATURATING: readonly LoadName[] = ['saturated', 'connecting']
+export const SATURATING: readonly LoadName[] = ['saturated', 'connecting']
 
 interface Place {
   readonly services: number

@@ -92,7 +92,9 @@ export const Run = z.object({
   startedAt: z.string(),
   seconds: Count,
   command: z.string().describe('What to type to repeat it.'),
-  complete: z.boolean().describe('false: it was interrupted, and planned trials are missing.'),
+  complete: z
+    .boolean()
+    .describe('false: it was interrupted, and planned trials or further attempts at disturbed ones are missing.'),
   machine: z.object({ cpu: z.string(), cores: z.number(), memoryBytes: z.number(), kernel: z.string() }),
   versions: z
     .record(z.string(), z.string())

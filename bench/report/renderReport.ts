@@ -34,7 +34,9 @@ export function renderReport(run: Run): Report {
 
 function opening(run: Run): string {
   const text = `Measured ${run.startedAt.slice(0, 10)} in one run on one machine. Absolute figures move with the machine: compare within this report. "-" is a figure that was not measured; why is below its table.`
-  return run.complete ? text : `${text}\n\n**This run was interrupted: planned trials are missing.**`
+  return run.complete
+    ? text
+    : `${text}\n\n**This run was interrupted: planned trials, or further attempts at disturbed ones, are missing.**`
 }
 
 function repeating(run: Run): string {

@@ -49,6 +49,11 @@ describe('disturbance', () => {
     expect(disturbance({ ...trial, windows: { idle: { ...trial.windows.idle!, stolenShare: null } } })).toBe(0.02)
   })
 
+  it('does not look at how a trial of the saturated loads started', () => {
+    const saturated: Trial = { ...trial, loads: ['saturated'], start: { ...start, stolenShare: 0.5 } }
+    expect(disturbance(saturated)).toBe(0.04)
+  })
+
   it('is that of the whole trial where it was given up, as its last part has no figure', () => {
     expect(disturbance({ ...trial, aborted: 'starting: no answer', start: null, windows: {} })).toBe(0.5)
   })
