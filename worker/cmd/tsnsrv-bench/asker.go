@@ -89,6 +89,9 @@ func (a *asker) ask(ctx context.Context, giveUp time.Time) error {
 	if !reusable {
 		a.drop()
 	}
+	if errors.As(err, &staleError{}) {
+		return a.ask(ctx, giveUp) // a new connection cannot be stale
+	}
 	return err
 }
 
