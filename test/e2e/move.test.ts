@@ -93,7 +93,8 @@ describe('a service that moves', () => {
     const after = await look()
     expect(after.shard).not.toBe(before.shard)
     expect(after.identity).toEqual(before.identity)
-    expect(before.identity).toMatchObject({ status: 200, orders: 2, serial: expect.stringMatching(/^[0-9A-F]{8,}$/) })
+    expect(before.identity).toMatchObject({ status: 200, orders: 2 })
+    expect(before.identity.serial).toMatch(/^[0-9A-F]{8,}$/)
   })
 
   it('goes to a new shard, which ends when the last has left it', async () => {

@@ -53,9 +53,9 @@ export async function moveWhileWatched(move: (there: boolean) => Promise<unknown
 
 /**
  * Tries until moves were borne as promised. No attempt may lose a request of a client that keeps its connections. Times are those
- * of the best attempt, and beside what the machine itself let requests wait: it may be taken away for 100 ms at any time. A client with a
- * connection for each request loses some without any move, now and then (a source port that is used again too soon), so those
- * of all attempts count together.
+ * of the best attempt, beside what requests wait for without any move: the machine may be taken away for 100 ms at any time. A
+ * client with a connection for each request loses some without a move, now and then (a source port that is used again too soon),
+ * so those of all attempts count together.
  */
 export async function untilBorne(where: string, attempt: () => Promise<Trial>): Promise<void> {
   const lost = { still: 0, moving: 0 }
@@ -81,7 +81,8 @@ export async function untilBorne(where: string, attempt: () => Promise<Trial>): 
 function describe({ moves, still, moving }: Trial): string {
   const { keepAlive, each, others } = moving
   return [
-    `${moves} moves: ${keepAlive.total} requests, ${keepAlive.failed} failed, slowest ${ms(keepAlive.slowestMs)} (${ms(still.keepAlive.slowestMs)} without a move)`,
+    `${moves} moves: ${keepAlive.total} requests, ${keepAlive.failed} failed, slowest ${ms(keepAlive.slowestMs)}`,
+    `slowest without a move ${ms(still.keepAlive.slowestMs)}`,
     `with a connection each ${each.failed} of ${each.total} failed (${still.each.failed} of ${still.each.total} without a move)`,
     `neighbours' p99 ${ms(still.others.p99Ms)} before, ${ms(others.p99Ms)} during the moves`,
   ].join('; ')
