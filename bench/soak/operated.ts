@@ -19,6 +19,8 @@ export interface Operated {
   reload(change: Partial<Configuration>): Promise<ReloadResult>
   /** Ends the supervisor alone, and starts another. */
   replaceSupervisor(): Promise<void>
+  /** Has a service moved, and waits until it is there; gives its shard. */
+  move(name: string, to: number | 'new'): Promise<number>
   status(): Promise<Status>
   /** The socket of each worker. */
   workerSockets(): Promise<string[]>
@@ -70,6 +72,17 @@ export async function startOperated(cli: string, surroundings: Surroundings): Pr
       await command('stop', '--leave-workers')
       await supervisor.stop()
       supervisor = start()
+    },
+    async move(name, to) {
+      const { moves } = await admin.move(name, to)
+      const done = new AbortController()
+      await admin.watch((status) => {
+        if (status.moves.length === 0) done.abort()
+      }, done.signal)
+      const { services } = await admin.status()
+      const shard = services.find((service) => service.name === name)?.shard
+      if (shard === undefined || shard === null || shard !== moves[0]?.to) throw new Error(`${name} did not move`)
+      return shard
     },
     status: () => admin.status(),
     async workerSockets() {

@@ -7,9 +7,12 @@ const Awaited = z.looseObject({ answered: z.number(), missing: z.array(z.string(
 const Answered = z.looseObject({ event: z.literal('answered'), atMs: z.number() })
 const Quiet = z.looseObject({ quiet: z.boolean(), lastChangeAtMs: z.number() })
 
-/** A shape of load: so many requests a second to each target, or so many connections that never rest. */
+/**
+ * A shape of load: so many requests a second to each target, or so many connections that never rest. Visits are those of an
+ * ordinary HTTP client, which asks when it is time and keeps so many connections to each target, or none with 0.
+ */
 export type Load =
-  | { readonly mode: 'rate'; readonly perSecondEach: number; readonly connections: number }
+  | { readonly mode: 'rate' | 'visits'; readonly perSecondEach: number; readonly connections: number }
   | { readonly mode: 'closed'; readonly connections: number /** One for each request. */; readonly fresh: boolean }
 
 export interface Client {

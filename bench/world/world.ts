@@ -17,11 +17,11 @@ export interface World {
   readonly https?: boolean
 }
 
-/** Makes them, empty and fresh, for `count` services. Whatever happens in `use`, nothing of them is left. */
+/** Makes them, empty and fresh, for `count` services; `join` makes more clients. Whatever happens, nothing of them is left. */
 export async function withWorld(
   count: number,
   { binaries, host, https = false }: World,
-  use: (surroundings: Surroundings, client: Client) => Promise<void>,
+  use: (surroundings: Surroundings, client: Client, join: () => Promise<Client>) => Promise<void>,
 ): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), 'tsnsrv-bench-'))
   const inWorld = placeIn(host, 'world')
@@ -37,12 +37,16 @@ export async function withWorld(
     undo.push(() => control.stop())
     const upstream = await startTool(inHost(binaries.bench, ['upstream', '-exit-with-stdin', '-addr', '127.0.0.1:0']))
     undo.push(() => upstream.stop())
-    const clientState = ['-state-dir', join(directory, 'client'), '-control-url', control.url]
-    const client = await joinClient({
-      ...inWorld(binaries.bench, ['client', '-exit-with-stdin', ...(https ? ['-https'] : []), ...clientState]),
-      env: { TSNSRV_BENCH_AUTH_KEY: control.authKey, TS_NO_LOGS_NO_SUPPORT: 'true' },
-    })
-    undo.push(() => client.stop())
+    const joinAnother = async () => {
+      const state = ['-state-dir', join(directory, `client${undo.length}`), '-control-url', control.url]
+      const client = await joinClient({
+        ...inWorld(binaries.bench, ['client', '-exit-with-stdin', ...(https ? ['-https'] : []), ...state]),
+        env: { TSNSRV_BENCH_AUTH_KEY: control.authKey, TS_NO_LOGS_NO_SUPPORT: 'true' },
+      })
+      undo.push(() => client.stop())
+      return client
+    }
+    const client = await joinAnother()
     const own = join(directory, 'subject')
     await mkdir(own, { mode: 0o700 })
     const services = Array.from({ length: count }, (_, i) => `svc${i}`)
@@ -57,6 +61,7 @@ export async function withWorld(
         place: inHost,
       },
       client,
+      joinAnother,
     )
   } finally {
     for (const each of undo.reverse()) await each()

@@ -1,7 +1,9 @@
 /** A steady load on services over the tailnet, by way of the lab's gateway. */
 import { EventEmitter, once } from 'node:events'
-import { Agent, request } from 'node:http'
+import { Agent, type IncomingMessage, request } from 'node:http'
+import { text } from 'node:stream/consumers'
 import { type Lab, serviceURL } from '../../demo/lab.ts'
+import { connectByProxy } from './pebble.ts'
 
 export interface Failure {
   readonly service: string
@@ -16,6 +18,7 @@ interface LoadResult {
   /** What went wrong, one line each: transport errors and answers other than 200. */
   readonly failed: readonly Failure[]
   readonly slowestMs: number
+  readonly p99Ms: number
 }
 
 export interface Load {
@@ -24,13 +27,16 @@ export interface Load {
   stop(): Promise<LoadResult>
 }
 
+/** How a request gets to a service, and the status of its answer. */
+type Ask = (lab: Lab, service: string, path: string, agent: Agent) => Promise<number>
+
 /** Sends `perSecond` requests to the services in turn until stop() is called, which settles when the last has ended. */
-export function startLoad(lab: Lab, services: readonly string[], perSecond: number, path = '/whoami'): Load {
+export function startLoad(lab: Lab, services: readonly string[], perSecond: number, path = '/whoami', ask: Ask = get): Load {
   const agent = new Agent({ keepAlive: true, maxSockets: 200 })
   const pending = new Set<Promise<void>>()
   const failed: Failure[] = []
   let ok = 0
-  let slowestMs = 0
+  const tookMs: number[] = []
   let sent = 0
   const answered = new EventEmitter()
   const timer = setInterval(() => {
@@ -40,7 +46,7 @@ export function startLoad(lab: Lab, services: readonly string[], perSecond: numb
       const to = Date.now()
       failed.push({ service, problem, from: to - (performance.now() - startedAt), to })
     }
-    const one = get(lab, service, path, agent)
+    const one = ask(lab, service, path, agent)
       .then((status) => {
         if (status === 200) ok++
         else fail(`status ${String(status)}`)
@@ -49,7 +55,7 @@ export function startLoad(lab: Lab, services: readonly string[], perSecond: numb
         fail(String(error))
       })
       .finally(() => {
-        slowestMs = Math.max(slowestMs, performance.now() - startedAt)
+        tookMs.push(performance.now() - startedAt)
         pending.delete(one)
         answered.emit('one')
       })
@@ -63,11 +69,28 @@ export function startLoad(lab: Lab, services: readonly string[], perSecond: numb
       clearInterval(timer)
       await Promise.all(pending)
       agent.destroy()
-      return { ok, failed, slowestMs }
+      tookMs.sort((a, b) => a - b)
+      return { ok, failed, slowestMs: tookMs.at(-1) ?? 0, p99Ms: tookMs[Math.ceil(tookMs.length * 0.99) - 1] ?? 0 }
     },
   }
 }
 
+/** Asks over a tailnet connection of its own. */
+export async function getAnew(lab: Lab, service: string, path: string): Promise<number> {
+  const signal = AbortSignal.timeout(20_000)
+  const socket = await connectByProxy(lab, `${service}:80`, signal)
+  try {
+    const asked = request({ createConnection: () => socket, path, headers: { host: service }, signal })
+    asked.end()
+    const [response] = (await once(asked, 'response')) as [IncomingMessage]
+    await text(response)
+    return response.statusCode ?? 0
+  } finally {
+    socket.destroy()
+  }
+}
+
+/** Asks by way of the lab's gateway, which keeps its connections. */
 function get(lab: Lab, service: string, path: string, agent: Agent): Promise<number> {
   return new Promise((resolve, reject) => {
     const { host } = new URL(serviceURL(lab, service))

@@ -90,6 +90,9 @@ func (a *asker) ask(ctx context.Context, giveUp time.Time) error {
 	if !reusable || a.fresh {
 		a.drop()
 	}
+	if errors.As(err, &staleError{}) {
+		return a.ask(ctx, giveUp) // a new connection cannot be stale
+	}
 	return err
 }
 

@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"time"
 )
 
@@ -53,7 +55,12 @@ type connection struct {
 	conn   net.Conn
 	reader *bufio.Reader
 	ask    []byte
+	used   bool // it has brought an answer
 }
+
+// staleError says that a connection that was kept has ended before there was any byte of an answer. The service may have closed
+// it while the request was on its way: clients ask again then, on a new one, if the request may be repeated (RFC 9112, 9.3.1).
+type staleError struct{ error }
 
 // open connects to a service.
 func open(ctx context.Context, dial dial, service peer) (*connection, error) {
@@ -71,9 +78,17 @@ func open(ctx context.Context, dial dial, service peer) (*connection, error) {
 // get asks and reads the whole answer. After an error, or when reusable is false, the connection can only be closed. An
 // answer other than 200 is an error that leaves the connection usable.
 func (c *connection) get() (reusable bool, err error) {
-	if _, err := c.conn.Write(c.ask); err != nil {
+	_, err = c.conn.Write(c.ask)
+	if err == nil {
+		_, err = c.reader.Peek(1)
+	}
+	switch {
+	case err != nil && c.used && !errors.Is(err, os.ErrDeadlineExceeded):
+		return false, staleError{err}
+	case err != nil:
 		return false, err
 	}
+	c.used = true
 	response, err := http.ReadResponse(c.reader, request)
 	if err != nil {
 		return false, err

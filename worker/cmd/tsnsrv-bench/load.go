@@ -16,8 +16,8 @@ const loadGrace = 3 * time.Second
 
 // loadSpec is what the command load asks for.
 type loadSpec struct {
-	mode          string // "rate" or "closed"
-	connections   int    // rate: to each target. closed: in all
+	mode          string // "rate", "closed" or "visits"
+	connections   int    // rate: to each target. closed: in all. visits: kept to each target; 0 for a new one for each request
 	perSecondEach float64
 	fresh         bool // a new connection for each request
 	duration      time.Duration
@@ -66,11 +66,11 @@ func closedLoop(end time.Time) schedule {
 // check refuses what cannot be run.
 func (s loadSpec) check() error {
 	switch {
-	case s.mode != "rate" && s.mode != "closed":
-		return fmt.Errorf("mode is %q: want rate or closed", s.mode)
-	case s.mode == "rate" && s.perSecondEach <= 0:
+	case s.mode != "rate" && s.mode != "closed" && s.mode != "visits":
+		return fmt.Errorf("mode is %q: want rate, closed or visits", s.mode)
+	case s.mode != "closed" && s.perSecondEach <= 0:
 		return errors.New("perSecondEach must be above 0")
-	case s.connections < 1 || s.duration <= 0:
+	case s.connections < 1 && s.mode != "visits" || s.duration <= 0:
 		return errors.New("connections and durationMs must be above 0")
 	}
 	return nil
@@ -84,9 +84,12 @@ func runLoad(ctx context.Context, dial dial, targets []peer, spec loadSpec, line
 	if len(targets) == 0 {
 		return loaded{}, errors.New("there are no targets")
 	}
+	if spec.mode == "visits" {
+		return runVisits(ctx, dial, targets, spec, lines), nil
+	}
 	askers := makeAskers(dial, targets, spec)
 	// One that fails now fails again when it counts.
-	each(askers, func(a *asker) { _ = a.ask(ctx, time.Now().Add(requestTimeout)) })
+	eachOf(askers, func(a *asker) { _ = a.ask(ctx, time.Now().Add(requestTimeout)) })
 
 	start := time.Now()
 	end := start.Add(spec.duration)
@@ -95,7 +98,7 @@ func runLoad(ctx context.Context, dial dial, targets []peer, spec loadSpec, line
 		a.schedule = schedules[i*len(schedules)/len(askers)]
 	}
 	lines.print(begun{Event: "begun", At: start.UnixMilli()})
-	each(askers, func(a *asker) { a.run(ctx, end, end.Add(loadGrace)) })
+	eachOf(askers, func(a *asker) { a.run(ctx, end, end.Add(loadGrace)) })
 	return summarise(askers, spec.duration), nil
 }
 
@@ -112,7 +115,7 @@ func makeAskers(dial dial, targets []peer, spec loadSpec) []*asker {
 	return askers
 }
 
-// makeSchedules makes one for each target in rate mode, and else one for all.
+// makeSchedules makes one for all targets in closed mode, and else one for each.
 func makeSchedules(targets int, spec loadSpec, start, end time.Time) []schedule {
 	if spec.mode == "closed" {
 		return []schedule{closedLoop(end)}
@@ -127,10 +130,10 @@ func makeSchedules(targets int, spec loadSpec, start, end time.Time) []schedule 
 	return schedules
 }
 
-func each(askers []*asker, do func(*asker)) {
+func eachOf[T any](those []T, do func(T)) {
 	var all sync.WaitGroup
-	for _, a := range askers {
-		all.Go(func() { do(a) })
+	for _, one := range those {
+		all.Go(func() { do(one) })
 	}
 	all.Wait()
 }

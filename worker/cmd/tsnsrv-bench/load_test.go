@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -48,6 +50,10 @@ func TestOpenLoop(t *testing.T) {
 func askerOf(t *testing.T, handler http.Handler) *asker {
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
+	return askerAt(server)
+}
+
+func askerAt(server *httptest.Server) *asker {
 	dial := plainly(func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
 	})
@@ -120,6 +126,69 @@ func TestFreshConnectionsHaveAWholeHandshakeEach(t *testing.T) {
 	}
 	if connections.Load() != 5 || resumed.Load() != 0 {
 		t.Errorf("%d connections, of which %d were resumed", connections.Load(), resumed.Load())
+	}
+}
+
+// A service that moves closes the connections that it has, and requests may cross that on their way.
+func TestConnectionsThatEndWithARequestOnTheWay(t *testing.T) {
+	for name, test := range map[string]struct {
+		answers int // on each connection, before the next request ends it without one
+		failed  int
+	}{
+		"a kept one is replaced, and the request sent again": {answers: 1, failed: 0},
+		"a new one has failed":                               {answers: 0, failed: 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			type count struct{}
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if asked := r.Context().Value(count{}).(*int); *asked == test.answers {
+					panic(http.ErrAbortHandler)
+				} else {
+					*asked++
+				}
+			}))
+			server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+				return context.WithValue(ctx, count{}, new(int))
+			}
+			server.Start()
+			t.Cleanup(server.Close)
+			a := askerAt(server)
+			start := time.Now().Add(-time.Second)
+			a.schedule = openLoop(start, start.Add(time.Second), 5)
+			a.run(t.Context(), start, time.Now().Add(patience))
+			if result := summarise([]*asker{a}, time.Second); result.Total != 5 || result.Failed != test.failed {
+				t.Errorf("%+v", result)
+			}
+		})
+	}
+}
+
+func TestVisits(t *testing.T) {
+	for name, connections := range map[string]int{"with connections that are kept": 2, "with a connection for each request": 0} {
+		t.Run(name, func(t *testing.T) {
+			var opened, asked atomic.Int32
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if asked.Add(1) == 3 {
+					http.Error(w, "no", http.StatusBadGateway)
+				}
+			}))
+			server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+				if state == http.StateNew {
+					opened.Add(1)
+				}
+			}
+			server.Start()
+			t.Cleanup(server.Close)
+			a := askerAt(server)
+			spec := loadSpec{mode: "visits", connections: connections, perSecondEach: 100, duration: 100 * time.Millisecond}
+			result, err := runLoad(t.Context(), a.dial, []peer{a.target}, spec, &lines{encoder: json.NewEncoder(io.Discard)})
+			if err != nil || result.Total != 10 || result.Failed != 1 || result.Errors["status 502"] != 1 {
+				t.Errorf("%+v %v", result, err)
+			}
+			if each := int(opened.Load()) == 11; each != (connections == 0) { // with the warm-up
+				t.Errorf("%d connections for 11 requests", opened.Load())
+			}
+		})
 	}
 }
 
