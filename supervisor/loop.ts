@@ -5,6 +5,7 @@
 import type { Decision, Plan, PlanRequest, ReloadResult, Status } from '../shared/api.ts'
 import { changedServices, laterSettings, refuseOtherDirectories } from './config/changes.ts'
 import type { ResolvedConfig, ResolvedService } from './config/parseConfig.ts'
+import { shiftObserved, shiftRemembered, takeOver } from './core/clockStep.ts'
 import { placeApart } from './core/culprit.ts'
 import { type Entry, nextStep, withEntry, withoutDeaths } from './core/journal.ts'
 import { recallRates, rememberRates } from './core/loads.ts'
@@ -69,6 +70,8 @@ export interface Identity {
 
 /** When a journal that could not be written is tried again. */
 const JOURNAL_AGAIN_MS = 5000
+/** By so much the clock has to be off at once to count as set: what it is corrected by little by little is no matter. */
+const LEAST_STEP_MS = 1000
 
 /**
  * Runs services until told to stop. Order of calls: new, `start`; then `reload`, `stop` and the rest as they come. `done`
@@ -81,7 +84,9 @@ export class Loop implements Operator {
   readonly #identity: Identity
   readonly #patience: Patience
   readonly #fleet: Fleet
-  readonly #startedAt: number
+  #startedAt: number
+  /** When the clock was last looked at, and by how much it has been set since the start. */
+  #clock: { now: number; elapsed: number; steps: number }
   readonly #listeners = new Set<() => void>()
   #settle: () => void = () => undefined
   #config: ResolvedConfig
@@ -111,7 +116,9 @@ export class Loop implements Operator {
     this.#patience = patience
     this.#identity = identity
     this.#config = config
-    this.#remembered = remembered
+    this.#startedAt = ports.clock.now()
+    this.#clock = { now: this.#startedAt, elapsed: ports.clock.elapsed(), steps: 0 }
+    this.#remembered = takeOver(remembered, this.#startedAt)
     this.#desired = {
       phase: 'adopt',
       services: new Map(),
@@ -120,10 +127,9 @@ export class Loop implements Operator {
     }
     this.#observed = {
       ...nothingObserved,
-      certificateOrders: remembered.certificateOrders,
+      certificateOrders: this.#remembered.certificateOrders,
       works: recallRates(remembered.rates),
     }
-    this.#startedAt = ports.clock.now()
     this.done = new Promise((resolve) => {
       this.#settle = resolve
     })
@@ -134,7 +140,8 @@ export class Loop implements Operator {
 
   /** Takes in what an effect tells. The answer to it comes in the next tick, together with all that was told meanwhile. */
   post(event: Event): void {
-    this.#become(observe(this.#observed, event, this.#ports.clock.now(), this.#policy()))
+    const now = this.#now()
+    this.#become(observe(this.#observed, event, now, this.#policy()))
     if (event.type === 'usageSampled') this.#sampled = true
     this.#requestTick()
   }
@@ -192,8 +199,7 @@ export class Loop implements Operator {
     // What comes to a shard, or leaves it, changes its load.
     for (const name of new Set([...old.keys(), ...placement.keys()])) {
       if (old.get(name) === placement.get(name) && !changes.changed.includes(name)) continue
-      for (const shard of [old.get(name), placement.get(name)])
-        if (shard !== undefined) this.#touchedAt.set(shard, this.#ports.clock.now())
+      for (const shard of [old.get(name), placement.get(name)]) if (shard !== undefined) this.#touchedAt.set(shard, this.#now())
     }
     this.#config = config
     this.#services = services
@@ -209,7 +215,8 @@ export class Loop implements Operator {
   }
 
   #place({ services, settings }: ResolvedConfig) {
-    return placeApart(services, this.#remembered, this.#observed, settings, this.#ports.clock.now())
+    const now = this.#now()
+    return placeApart(services, this.#remembered, this.#observed, settings, now)
   }
 
   /** Makes Desired of the configuration and of what is remembered. */
@@ -293,7 +300,8 @@ export class Loop implements Operator {
   /** Writes what an order comes to, and then has it carried out. */
   #order<Answer>(make: (situation: Situation, now: number) => Order<Answer>): Promise<Answer> {
     return this.#change(async () => {
-      const { write, answer } = make(this.#situation(), this.#ports.clock.now())
+      const now = this.#now()
+      const { write, answer } = make(this.#situation(), now)
       if (!isEmpty(write)) {
         await this.#remember(write)
         this.#desire()
@@ -338,7 +346,8 @@ export class Loop implements Operator {
   }
 
   status(): Status {
-    const running = viewServices(this.#desired, this.#observed, this.#services, this.#ports.clock.now())
+    const now = this.#now()
+    const running = viewServices(this.#desired, this.#observed, this.#services, now)
     const { quarantine, suspects } = this.#remembered.culprits
     const services = viewQuarantined(running, quarantine, this.#observed, this.#services)
     const { settings } = this.#config
@@ -372,13 +381,37 @@ export class Loop implements Operator {
 
   /** Writes a change of what is remembered. Rejects when it cannot be written, and then nothing has changed. */
   #remember(change: Partial<Remembered>): Promise<void> {
+    const { steps } = this.#clock
     const saved = this.#saves.then(async () => {
-      const next = { ...this.#remembered, rates: rememberRates(this.#observed.works), ...change }
+      const changed = shiftRemembered(change, this.#clock.steps - steps)
+      const next = { ...this.#remembered, rates: rememberRates(this.#observed.works), ...changed }
+      const before = this.#clock.steps
       await this.#ports.save(next)
-      this.#remembered = next
+      this.#remembered = shiftRemembered(next, this.#clock.steps - before)
     })
     this.#saves = saved.catch(() => undefined)
     return saved
+  }
+
+  /** Epoch ms. If the clock was set since the last look, all times move with it first: read it before what they are in. */
+  #now(): number {
+    const { clock } = this.#ports
+    const [now, elapsed] = [clock.now(), clock.elapsed()]
+    const step = now - this.#clock.now - (elapsed - this.#clock.elapsed)
+    const isStep = Math.abs(step) >= LEAST_STEP_MS
+    this.#clock = { now, elapsed, steps: this.#clock.steps + (isStep ? step : 0) }
+    if (isStep) this.#shift(step)
+    return now
+  }
+
+  #shift(byMs: number): void {
+    this.#observed = shiftObserved(this.#observed, byMs)
+    this.#remembered = shiftRemembered(this.#remembered, byMs)
+    this.#startedAt += byMs
+    this.#journal.retryAt += byMs
+    for (const [shard, at] of this.#touchedAt) this.#touchedAt.set(shard, at + byMs)
+    // The timer may have been set in between.
+    this.#requestTick()
   }
 
   #policy(): Policy {
@@ -394,7 +427,7 @@ export class Loop implements Operator {
   #requestTick(): void {
     if (this.#tickIsDue) return
     this.#tickIsDue = true
-    this.#ports.clock.wakeAt(this.#ports.clock.now(), () => {
+    this.#ports.clock.wakeAt(this.#now(), () => {
       this.#tickIsDue = false
       this.#tick()
     })
@@ -413,7 +446,8 @@ export class Loop implements Operator {
     this.#sampled = false
     void this.#change(async () => {
       // Others may have changed the situation since.
-      const entry = this.#desired.phase === 'run' ? step(this.#situation(), this.#ports.clock.now()) : null
+      const at = this.#now()
+      const entry = this.#desired.phase === 'run' ? step(this.#situation(), at) : null
       if (entry) await this.#enter(entry)
       this.#journal.problem = ''
     })
@@ -423,7 +457,7 @@ export class Loop implements Operator {
         this.#journal = {
           ...this.#journal,
           problem: (error as Error).message,
-          retryAt: this.#ports.clock.now() + JOURNAL_AGAIN_MS,
+          retryAt: this.#now() + JOURNAL_AGAIN_MS,
         }
       })
       .finally(() => {
@@ -437,7 +471,7 @@ export class Loop implements Operator {
     if (entry.looked) this.#decision = entry.looked
     if (isEmpty(entry.write)) return
     await this.#remember(entry.write)
-    const now = this.#ports.clock.now()
+    const now = this.#now()
     for (const shard of entry.touched) this.#touchedAt.set(shard, now)
     this.#desire()
     this.#become(withEntry(this.#observed, entry))
@@ -448,7 +482,7 @@ export class Loop implements Operator {
   }
 
   #tick(): void {
-    const now = this.#ports.clock.now()
+    const now = this.#now()
     this.#cancelTimer()
     const round = reconcile(this.#desired, this.#observed, now)
     const { actions } = round

@@ -57,7 +57,8 @@ export function withEntry(observed: Observed, { turned, judged }: Entry): Observ
 
 /** Lets the shards of dead workers have new ones. */
 export function withoutDeaths(observed: Observed, gone: readonly Death[]): Observed {
-  return { ...observed, deaths: observed.deaths.filter((death) => !gone.includes(death)) }
+  // Their times may have been shifted since, which leaves only this the same.
+  return { ...observed, deaths: observed.deaths.filter(({ services }) => !gone.some((other) => other.services === services)) }
 }
 
 /** Writes a decision into the journal, with what else has changed of rebalancing. */

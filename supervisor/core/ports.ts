@@ -67,8 +67,10 @@ export interface Fleet {
 
 /** Time, so that tests can own it. */
 export interface Clock {
-  /** Epoch ms. */
+  /** Epoch ms. Somebody may set it at any time, forth and back. */
   now(): number
+  /** Milliseconds of a clock that nobody sets and that stands still while the machine sleeps; of two readings the difference. */
+  elapsed(): number
   /** Calls back once, not before the time given and never at once; returns how to cancel. */
   wakeAt(at: number, callback: () => void): () => void
 }

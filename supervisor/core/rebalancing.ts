@@ -25,8 +25,10 @@ export function withDecision(rebalancing: Rebalancing, decision: Decision, now: 
 export function withEnded(rebalancing: Rebalancing, ended: readonly EndedMove[], now: number): Rebalancing {
   const movedAt = new Map(rebalancing.movedAt)
   for (const { name, outcome } of ended) if (outcome !== 'dropped') movedAt.set(name, now)
+  const isOf = (record: DecisionRecord, name: string) => record.moves.some((move) => move.name === name)
   const decisions = rebalancing.decisions.map((record) => {
-    const own = ended.filter(({ name, queuedAt }) => queuedAt === record.at && record.moves.some((move) => move.name === name))
+    // The latest is meant that wanted to move it.
+    const own = ended.filter(({ name }) => rebalancing.decisions.find((other) => isOf(other, name)) === record)
     if (own.length === 0) return record
     const problems = own.flatMap(({ name, outcome, problem }) => (outcome === 'moved' ? [] : [`${name} ${outcome}: ${problem}`]))
     return { ...record, carriedOutAt: now, problems: [...record.problems, ...problems] }

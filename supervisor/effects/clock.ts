@@ -6,6 +6,7 @@ const MAX_DELAY_MS = 2 ** 31 - 1
 /** The clock of this machine. */
 export const systemClock: Clock = {
   now: () => Date.now(),
+  elapsed: () => performance.now(),
   wakeAt(at, callback) {
     const delayMs = at - Date.now()
     if (delayMs <= 0) {

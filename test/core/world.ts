@@ -54,11 +54,15 @@ export class World {
   readonly lostOrders = new Map<string, number>()
   saved: Remembered = nothingRemembered
   diskIsFull = false
+  /** How long a worker takes to come up. */
+  spawnMs = 0
   /** Version of the workers that are started from now on. */
   installed = 'test'
   /** Of the worker protocol, spoken by the workers that are started from now on. */
   protocolVersion: number = PROTOCOL_VERSION
+  /** Time as it passes, and by how much the clock of the machine is ahead of it. */
   now = 1_000_000
+  clockError = 0
   readonly #scheduler: Scheduler
   readonly #timers = new Set<{ at: number; callback: () => void }>()
   #post: ((event: Event) => void) | null = null
@@ -75,9 +79,11 @@ export class World {
   /** The clock of one supervisor: it stands still once that has been killed. */
   #clock(life: Life): Clock {
     return {
-      now: () => this.now,
+      now: () => this.now + this.clockError,
+      elapsed: () => this.now,
       wakeAt: (at, callback) => {
-        const timer = { at, callback }
+        // As the real one: it waits for so long, whatever becomes of the clock.
+        const timer = { at: at - this.clockError, callback }
         if (!life.over) this.#timers.add(timer)
         return () => this.#timers.delete(timer)
       },
@@ -148,6 +154,11 @@ export class World {
       return percent === undefined ? [] : [[id, { cpuPercent: percent, memoryBytes: 1 }] as const]
     })
     this.#post?.({ type: 'usageSampled', usage: new Map(usage) })
+  }
+
+  /** Somebody sets the clock of the machine, or it has slept: its workers are none the wiser. */
+  setClock(byMs: number): void {
+    this.clockError += byMs
   }
 
   /** Time passes in which nothing happens. */
@@ -261,7 +272,9 @@ export class World {
           frozen: false,
         }
         this.workers.set(id, worker)
-        void this.#tell(this.#stateOf(worker))
+        const come = () => void this.#tell(this.#stateOf(worker))
+        if (this.spawnMs === 0) come()
+        else this.#timers.add({ at: this.now + this.spawnMs, callback: come })
       },
       put: async (id, spec) => {
         const worker = await reach(id, `put ${spec.name}`)
@@ -328,7 +341,7 @@ export class World {
     const certificate = certificateOf(spec.name, this.certified.has(spec.name) ? 'valid' : 'missing', this.now)
     const status = serviceStatus(spec.name, phase, {
       specHash: spec.specHash,
-      since: this.now,
+      since: this.now + this.clockError,
       revision: this.#revision++,
       ...(phase === 'ready' && this.tls.has(spec.name) ? { certificate } : {}),
     })
@@ -384,7 +397,7 @@ export class World {
       ...status,
       phase: 'draining',
       reason: 'Draining',
-      since: this.now,
+      since: this.now + this.clockError,
       revision: this.#revision++,
     }
     worker.services.set(name, draining)
