@@ -139,7 +139,12 @@ const serviceKeys = {
     )
     .default([])
     .describe('What the service answers on, by whole segments; everything else is not found.'),
-  stripPrefix: z.boolean().default(false).describe('Take the matched prefix off the path. Means nothing without prefixes.'),
+  stripPrefix: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Take the matched prefix off the path; the upstream learns it from X-Forwarded-Prefix. Means nothing without prefixes.',
+    ),
   allow: z
     .array(AccessRuleText)
     .default([])

@@ -1,6 +1,8 @@
 /** What clients may notice of moves, held against a window of the same length and load without one. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect } from 'vitest'
+import { DISTURBED_SHARE } from '../../bench/attempts.ts'
+import { readMachineTime, stolenShare } from '../../bench/measure/machineTime.ts'
 
 export interface Requests {
   readonly total: number
@@ -53,29 +55,42 @@ export async function moveWhileWatched(move: (there: boolean) => Promise<unknown
 
 /**
  * Tries until moves were borne as promised. No attempt may lose a request of a client that keeps its connections. Times are those
- * of the best attempt, beside what requests wait for without any move: the machine may be taken away for 100 ms at any time. A
- * client with a connection for each request loses some without a move, now and then (a source port that is used again too soon),
- * so those of all attempts count together.
+ * of the best attempt, beside what requests wait for without any move; while the hypervisor gives the machine to others, they say
+ * nothing, and are not judged. A client with a connection for each request loses some without a move, now and then (a source port
+ * that is used again too soon), so those of all attempts count together, and have to differ by more than chance.
  */
 export async function untilBorne(where: string, attempt: () => Promise<Trial>): Promise<void> {
   const lost = { still: 0, moving: 0 }
-  for (let i = 1; ; i++) {
+  const problems: string[] = []
+  for (let i = 1; i <= ATTEMPTS; i++) {
+    const before = readMachineTime()
     const trial = await attempt()
-    console.log(`${where}: ${describe(trial)}`)
+    const stolen = stolenShare(before, readMachineTime()) ?? 0
+    console.log(`${where}: ${describe(trial)}; ${(100 * stolen).toFixed(1)} % of the time stolen`)
     const { still, moving } = trial
     expect([still.keepAlive.failed, moving.keepAlive.failed, still.others.failed, moving.others.failed]).toEqual([0, 0, 0, 0])
     expect(moving.keepAlive.total).toBeGreaterThan(300)
     lost.still += still.each.failed
     lost.moving += moving.each.failed
-    const times = { slowestMs: moving.keepAlive.slowestMs, neighboursP99Ms: moving.others.p99Ms }
-    const p99LimitMs = Math.max(still.others.p99Ms * 1.1, still.others.p99Ms + P99_FLOOR_MS)
-    const stallMs = still.keepAlive.slowestMs
-    const slowestLimitMs = stallMs > CALM_MS ? SLOWEST_MS + stallMs : SLOWEST_MS
-    const borne = times.slowestMs <= slowestLimitMs && times.neighboursP99Ms <= p99LimitMs && lost.moving <= lost.still
-    if (borne) return
-    const limits = { slowestLimitMs, p99LimitMs }
-    if (i === ATTEMPTS) throw new Error(`not borne in ${ATTEMPTS} attempts: ${JSON.stringify({ ...times, ...limits, lost })}`)
+    // Twice the standard deviation of the difference of two counts.
+    expect(lost.moving - lost.still, JSON.stringify(lost)).toBeLessThanOrEqual(2 * Math.sqrt(lost.moving + lost.still))
+    const problem = slowness(trial)
+    if (problem === '') return
+    if (stolen <= DISTURBED_SHARE) problems.push(problem)
   }
+  expect(problems, 'no attempt was borne').toHaveLength(0)
+  console.log(`${where}: the machine was never ours: how long requests took was not judged`)
+}
+
+/** What took longer than moves may cost; empty when nothing did. */
+function slowness({ still, moving }: Trial): string {
+  const p99LimitMs = Math.max(still.others.p99Ms * 1.1, still.others.p99Ms + P99_FLOOR_MS)
+  const stallMs = still.keepAlive.slowestMs
+  const slowestLimitMs = stallMs > CALM_MS ? SLOWEST_MS + stallMs : SLOWEST_MS
+  return [
+    ...(moving.keepAlive.slowestMs > slowestLimitMs ? [`a request took more than ${ms(slowestLimitMs)}`] : []),
+    ...(moving.others.p99Ms > p99LimitMs ? [`the neighbours' p99 was above ${ms(p99LimitMs)}`] : []),
+  ].join('; ')
 }
 
 function describe({ moves, still, moving }: Trial): string {
