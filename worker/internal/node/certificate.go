@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -12,9 +13,15 @@ import (
 )
 
 const (
-	// certificateCheck is how often the certificate is looked at again: tailscale renews it on being asked for it, from the
-	// last third of its life on.
-	certificateCheck = time.Hour
+	// overdue is the part of a certificate's life, a quarter, in which it should long have been renewed. tailscale does that on
+	// being asked for the certificate, on the side: when the authority says so, or from the last third on. It does not tell when
+	// it cannot.
+	overdue = 4
+
+	// The certificate is looked at again, and a renewal that failed is tried again, after a tenth of the time that it has left,
+	// within these.
+	longestCheck  = time.Hour
+	shortestCheck = time.Second
 
 	// certificateAgain follows a trouble that may pass, such as a tailnet that has no HTTPS yet.
 	certificateAgain = time.Minute
@@ -118,7 +125,7 @@ func (c *Certificate) keep(ctx context.Context) {
 			case <-ctx.Done():
 			}
 		default:
-			pause(ctx, certificateCheck)
+			pause(ctx, min(longestCheck, max(shortestCheck, time.Until(status.NotAfter)/10)))
 		}
 	}
 }
@@ -130,7 +137,7 @@ func pause(ctx context.Context, duration time.Duration) {
 	}
 }
 
-// look reads what there is. A certificate that has not ended is asked of tailscale, which renews it if it is time.
+// look reads what there is, and renews it if it is time. While that fails, what there is is presented on.
 func (c *Certificate) look(ctx context.Context, status CertificateStatus) CertificateStatus {
 	domains := c.node.server.CertDomains()
 	if len(domains) == 0 {
@@ -141,33 +148,48 @@ func (c *Certificate) look(ctx context.Context, status CertificateStatus) Certif
 		status.Problem = nil
 	}
 	status.Domain = domains[0]
-	if !c.isKept(status.Domain) {
+	kept := c.kept(status.Domain)
+	if kept == nil {
 		status.NotAfter = time.Time{}
 		return status
 	}
-	return c.load(ctx, status)
+	status = c.load(ctx, status, 0)
+	left := kept.NotAfter.Sub(kept.NotBefore) / overdue
+	if status.Problem != nil || time.Until(status.NotAfter) > left {
+		return status
+	}
+	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
+	defer cancel()
+	renewed := c.load(ctx, status, left)
+	if renewed.Problem != nil {
+		renewed.Problem = fmt.Errorf("it ends at %s and cannot be renewed: %w", status.NotAfter.UTC().Format(time.RFC3339), renewed.Problem)
+	}
+	return renewed
 }
 
 var errNoHTTPS = errors.New("the tailnet has no HTTPS: switch on MagicDNS and HTTPS certificates in its admin console")
 
-// isKept tells whether the directory has a certificate that has not ended. Asking tailscale would order one otherwise.
-func (c *Certificate) isKept(domain string) bool {
+// kept gives the certificate in the directory; nil when there is none, or it has ended. Asking tailscale would order one then.
+func (c *Certificate) kept(domain string) *x509.Certificate {
 	path := filepath.Join(c.node.dir, "certs", domain) // where and how tailscale keeps them
 	pair, err := tls.LoadX509KeyPair(path+".crt", path+".key")
 	if err != nil {
 		if !errors.Is(err, os.ErrNotExist) {
 			c.node.log.Warn("the kept certificate is of no use; a new one is needed", "path", path+".crt", "error", err)
 		}
-		return false
+		return nil
 	}
-	return time.Now().Before(pair.Leaf.NotAfter)
+	if time.Now().After(pair.Leaf.NotAfter) {
+		return nil
+	}
+	return pair.Leaf
 }
 
 // obtain orders one; whether another follows when it fails is for whoever allows them.
 func (c *Certificate) obtain(ctx context.Context, status CertificateStatus) CertificateStatus {
 	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
 	defer cancel()
-	status = c.load(ctx, status)
+	status = c.load(ctx, status, 0)
 	status.Ordering = false
 	if status.Problem != nil {
 		c.node.log.Warn("no certificate came of the order", "domain", status.Domain, "error", status.Problem)
@@ -177,8 +199,9 @@ func (c *Certificate) obtain(ctx context.Context, status CertificateStatus) Cert
 	return status
 }
 
-func (c *Certificate) load(ctx context.Context, status CertificateStatus) CertificateStatus {
-	certPEM, keyPEM, err := c.node.local.CertPair(ctx, status.Domain)
+// load has tailscale give the certificate, and first renew it if it is not valid for so long any more.
+func (c *Certificate) load(ctx context.Context, status CertificateStatus, validFor time.Duration) CertificateStatus {
+	certPEM, keyPEM, err := c.node.local.CertPairWithValidity(ctx, status.Domain, validFor)
 	if err != nil {
 		status.Problem = fmt.Errorf("no certificate for %s: %w", status.Domain, err)
 		return status

@@ -229,6 +229,45 @@ func TestWebSocketPassesAndEndsWithTheServer(t *testing.T) {
 	await(t, func() bool { return f.counters.Snapshot().OpenConnections == 0 })
 }
 
+func TestDrainAwaitsTheFirstRequestOfAConnection(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "late") }))
+	defer upstream.Close()
+	f := serve(t, protocol.ProxySpec{Upstream: upstream.URL}, nil)
+	address := strings.TrimPrefix(f.url, "http://")
+	silent, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	late, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.Close()
+	await(t, func() bool { return f.counters.Snapshot().OpenConnections == 2 })
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		f.server.Drain(ctx)
+	}()
+	time.Sleep(2 * lastBytes) // the way of a request
+	fmt.Fprint(late, "GET / HTTP/1.1\r\nHost: web.example.ts.net\r\n\r\n")
+	response, err := http.ReadResponse(bufio.NewReader(late), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, _ := io.ReadAll(response.Body); string(body) != "late" {
+		t.Errorf("got %q", body)
+	}
+	select {
+	case <-ended: // the other one never asks
+	case <-time.After(patience):
+		t.Error("the drain does not end")
+	}
+}
+
 func await(t *testing.T, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {

@@ -28,10 +28,12 @@ type Server struct {
 	http        *http.Server
 	connections *connections
 	counters    *Counters
+	newcomers   *newcomers
 }
 
 // Serve begins to serve listener, and owns it from then on.
 func Serve(listener net.Listener, config ServerConfig) *Server {
+	newcomers := &newcomers{since: map[net.Conn]time.Time{}}
 	server := &Server{
 		http: &http.Server{
 			Handler:           config.Handler,
@@ -39,11 +41,13 @@ func Serve(listener net.Listener, config ServerConfig) *Server {
 			ReadHeaderTimeout: milliseconds(config.Spec.ReadHeaderTimeoutMs),
 			IdleTimeout:       milliseconds(config.Spec.IdleTimeoutMs),
 			ConnContext:       rememberPeer(config.Spec.Scheme == protocol.ListenSpecSchemeFunnel),
+			ConnState:         newcomers.note,
 			Protocols:         protocols(),
 			ErrorLog:          log.New(io.Discard, "", 0), // what clients do wrong
 		},
 		connections: track(listener, config.Counters, config.Seen),
 		counters:    config.Counters,
+		newcomers:   newcomers,
 	}
 	if config.TLS != nil {
 		go server.http.ServeTLS(server.connections, "", "")
@@ -67,13 +71,17 @@ func (s *Server) StopListening() { _ = s.connections.Listener.Close() }
 // Drain stops listening, lets requests end until ctx is done, and then closes every connection. Event streams and WebSockets,
 // which do not end by themselves, are not waited for.
 func (s *Server) Drain(ctx context.Context) {
+	s.StopListening()
+	s.connections.part()
+	// Ends what is idle, and lets who is new ask: from Shutdown on, net/http reads requests and drops them.
+	s.http.SetKeepAlivesEnabled(false)
+	until(ctx, func() bool { return !s.newcomers.expected() })
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
 		s.counters.running.awaitAll(ctx)
 		time.AfterFunc(lastBytes, cancel)
 	}()
-	s.connections.part()
 	_ = s.http.Shutdown(ctx)
 	_ = s.http.Close()
 	s.connections.closeAll()
