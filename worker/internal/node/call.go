@@ -55,15 +55,6 @@ func (n *Node) ping(ctx context.Context, peer netip.Addr) (answered bool) {
 	return false
 }
 
-// Resume makes a session with a peer that takes this node for the one that ran before, and goes on with that one's session.
-func (n *Node) Resume(ctx context.Context, peer netip.Addr) {
-	attempt, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	// The handshake goes the way that the peer has answered on; without an answer by the relay.
-	_, _ = n.local.Ping(attempt, peer, tailcfg.PingDisco)
-	n.ShakeHands(ctx, peer)
-}
-
 // ShakeHands sends packets until there was a handshake with the peer, which a packet begins by itself when there is no
 // session.
 //

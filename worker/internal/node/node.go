@@ -70,10 +70,7 @@ type Node struct {
 
 	early *early
 
-	lastMap   sync.Once
-	discoKey  []byte       // by which peers find ways to the node
-	keyIsOurs bool         // the node has it from us
-	sessions  []netip.Addr // of the last run, which were taken over with its key; nil for none
+	lastMap sync.Once
 }
 
 // StateError says that the node's key file is there but cannot be read.
@@ -131,12 +128,6 @@ func Start(config Config) (*Node, error) {
 	if lent {
 		keys.hold()
 	}
-	// A backend without the map would know none of the peers that have to be called.
-	left, ok := takeHandover(config.Dir)
-	if !ok || !lent {
-		left = handover{DiscoKey: newDiscoKey()}
-	}
-	keyIsOurs := setDiscoKey(server, left.DiscoKey)
 	early := holdEarly(server)
 	started := collector.NodeStarting()
 	client, err := server.LocalClient() // starts the server
@@ -177,11 +168,6 @@ func Start(config Config) (*Node, error) {
 		confirmed:  make(chan struct{}),
 		early:      early,
 		clients:    config.Clients,
-		discoKey:   left.DiscoKey,
-		keyIsOurs:  *keyIsOurs,
-	}
-	if n.keyIsOurs {
-		n.sessions = left.Peers
 	}
 	if actual := server.Sys().MagicSock.Get().LocalPort(); actual != config.Port {
 		config.Log.Warn("the UDP port of this service is taken; using another one until the next start", "port", config.Port, "actual", actual)
@@ -238,9 +224,6 @@ func (n *Node) WhoIs(ctx context.Context, address string) (*apitype.WhoIsRespons
 // HadMap tells whether the node came up with a kept network map, without control.
 func (n *Node) HadMap() bool { return n.hadMap }
 
-// TookOver tells whether peers take the node for the one that ran before, and who of them has to be called for that.
-func (n *Node) TookOver() (sessions []netip.Addr, ok bool) { return n.sessions, n.sessions != nil }
-
 // Confirmed is closed when control has accepted the node in this run; it is then telling the node's peers.
 func (n *Node) Confirmed() <-chan struct{} { return n.confirmed }
 
@@ -263,7 +246,6 @@ func (n *Node) Close() error {
 	n.early.end()
 	n.running.Wait()
 	n.PrepareClose(AllPeers)
-	n.handOver() // last of all, as a peer may come at any time
 	n.detach()
 	n.calls.CloseIdleConnections()
 	return n.server.Close()

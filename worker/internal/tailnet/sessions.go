@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"tailscale.com/tailcfg"
 	"tailscale.com/types/key"
@@ -12,8 +11,7 @@ import (
 
 // sessions watches the streams over which nodes receive their network map: a node is online while it holds one, and its
 // identity is in use twice when two processes hold one at the same time. Processes are told apart by the disco key,
-// which a node makes anew each time it starts; one process that merely reconnects keeps it. So does a process to which another
-// has handed over: of two streams with one key, the first must end soon.
+// which a node makes anew each time it starts; one process that merely reconnects keeps it.
 type sessions struct {
 	mu      sync.Mutex
 	streams map[key.NodePublic]map[key.DiscoPublic]int
@@ -21,15 +19,12 @@ type sessions struct {
 	twice   map[key.NodePublic]int
 }
 
-// reconnectTime is how long control may take to notice that a process has given up the stream that it opens anew.
-const reconnectTime = time.Second
-
 // Session is what is known of one node's connections to control.
 type Session struct {
 	NodeKey string `json:"nodeKey"`
 	// Live is how many processes hold a map stream for this key now; more than one is a stolen or doubled identity.
 	Live int `json:"live"`
-	// Starts is how many processes have held one so far; those that hand over to each other count as one.
+	// Starts is how many processes have held one so far.
 	Starts int `json:"starts"`
 	// Twice is how often a process opened one while another process still had its own.
 	Twice int `json:"twice"`
@@ -55,10 +50,7 @@ func (s *sessions) begin(request *tailcfg.MapRequest) (end func()) {
 		s.streams[node] = map[key.DiscoPublic]int{}
 		s.started[node] = map[key.DiscoPublic]struct{}{}
 	}
-	switch {
-	case s.streams[node][process] > 0:
-		time.AfterFunc(reconnectTime, func() { s.expectOne(node, process) })
-	case len(s.streams[node]) > 0:
+	if s.streams[node][process] == 0 && len(s.streams[node]) > 0 {
 		s.twice[node]++
 	}
 	s.streams[node][process]++
@@ -70,14 +62,6 @@ func (s *sessions) begin(request *tailcfg.MapRequest) (end func()) {
 		if s.streams[node][process] == 0 {
 			delete(s.streams[node], process)
 		}
-	}
-}
-
-func (s *sessions) expectOne(node key.NodePublic, process key.DiscoPublic) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.streams[node][process] > 1 {
-		s.twice[node]++
 	}
 }
 
