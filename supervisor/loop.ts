@@ -249,10 +249,8 @@ export class Loop implements Operator {
       refuseOtherDirectories(this.#config, config)
       const specs = new Map([...this.#services].map(([name, { spec }]) => [name, spec]))
       const { placement, culprits } = this.#remembered
-      const previous = { source: 'supervisor', placement, quarantine: culprits.quarantine, specs } as const
-      const next = this.#place(config)
-      const whereabouts = { placement: next.placement, quarantine: next.culprits.quarantine }
-      const plan = makePlan(config.services, whereabouts, previous, config.settings)
+      const previous = { source: 'supervisor', placement, culprits, specs } as const
+      const plan = makePlan(config.services, this.#place(config), previous, config.settings)
       return { ...plan, notes: laterSettings(this.#config, config) }
     })
   }

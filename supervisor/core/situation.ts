@@ -22,17 +22,12 @@ export interface Situation {
 }
 
 /** What of the settings decides about shards and moves. */
-interface SituationSettings {
-  readonly shardSize: number
+interface SituationSettings
+  extends Pick<RebalancePolicy, 'shardSize' | 'hotPercent' | 'coldPercent' | 'minShards' | 'maxShards'> {
   readonly drainTimeoutMs: number
   /** Whether anything moves without an order. */
   readonly rebalance: boolean
-  /** Per cent of one core. */
-  readonly hotPercent: number
-  readonly coldPercent: number
-  readonly minShards: number
-  /** 0 for no limit. */
-  readonly maxShards: number
+  /** The policy's serviceCooldownMs and shardCooldownMs, by the names that the operator knows. */
   readonly moveCooldownMs: number
   readonly settleTimeMs: number
   /** 0 for none. */

@@ -58,14 +58,8 @@ async function planOfStateFile(file: string, command: Command): Promise<Plan> {
   const remembered = await readStateFile(config.settings.stateDir)
   const { placement, culprits } = remembered ?? nothingRemembered
   const next = placeApart(config.services, remembered ?? nothingRemembered, nothingObserved, config.settings, Date.now())
-  const previous = {
-    source: remembered ? 'stateFile' : 'nothing',
-    placement,
-    quarantine: culprits.quarantine,
-    specs: new Map(),
-  } as const
-  const whereabouts = { placement: next.placement, quarantine: next.culprits.quarantine }
-  return makePlan(config.services, whereabouts, previous, config.settings)
+  const source = remembered ? 'stateFile' : 'nothing'
+  return makePlan(config.services, next, { source, placement, culprits, specs: new Map() }, config.settings)
 }
 
 /** What this command line says of how to run, without what concerns this command and what only finds the supervisor. */

@@ -140,9 +140,13 @@ func TestNodeThatStartsAmongManyKnowsItsClientsAtOnceAndTheOthersFromControl(t *
 	c.Port = first.UDPPort() // where the client looks for it
 	first.PrepareClose(UsedPeers)
 	first.Close()
-	network.Pause()
-	second := start(t, c)
-	await(t, second, Running)
+	startWithoutControl := func() *Node {
+		network.Pause()
+		n := start(t, c)
+		await(t, n, Running)
+		return n
+	}
+	second := startWithoutControl()
 	if !knows(second, clientUp) {
 		t.Error("the client is not known before control answers")
 	}
@@ -156,9 +160,7 @@ func TestNodeThatStartsAmongManyKnowsItsClientsAtOnceAndTheOthersFromControl(t *
 
 	// One that starts alone is given all.
 	second.Close()
-	network.Pause()
-	third := start(t, c)
-	await(t, third, Running)
+	third := startWithoutControl()
 	if !knows(third, strangerUp) {
 		t.Error("a peer is missing although all were to be kept")
 	}

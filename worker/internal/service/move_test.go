@@ -29,6 +29,14 @@ func (h *harness) secondSet() *Set {
 	return set
 }
 
+// publishBesideSecondSet has a service ready in the first worker, beside another that could take it.
+func (h *harness) publishBesideSecondSet() (there *Set, spec protocol.ServiceSpec, before protocol.ServiceStatus) {
+	h.Helper()
+	there, spec = h.secondSet(), h.spec("photos", h.text("ok"))
+	h.put(spec)
+	return there, spec, h.awaitPhase("photos", protocol.ServiceStatusPhaseReady)
+}
+
 // clicks is a client that asks 50 times a second, on connections that it keeps.
 type clicks struct {
 	sync.Mutex
@@ -105,10 +113,8 @@ func standingBy(spec protocol.ServiceSpec) protocol.ServiceSpec {
 
 func TestStandbyStartsWhenTheOtherWorkerLetsGo(t *testing.T) {
 	h := newHarness(t, tailnet.Options{}, 0)
-	old, there := h.set, h.secondSet()
-	spec := h.spec("photos", h.text("ok"))
-	h.put(spec)
-	before := h.awaitPhase("photos", protocol.ServiceStatusPhaseReady)
+	old := h.set
+	there, spec, before := h.publishBesideSecondSet()
 	h.set = there
 	h.put(spec)
 	if refused := h.awaitPhase("photos", protocol.ServiceStatusPhaseFailed); refused.Reason != protocol.ServiceStatusReasonStateDirLocked {
@@ -131,10 +137,8 @@ func TestStandbyStartsWhenTheOtherWorkerLetsGo(t *testing.T) {
 
 func TestStandbyThatIsDeletedTakesNothing(t *testing.T) {
 	h := newHarness(t, tailnet.Options{}, 0)
-	old, there := h.set, h.secondSet()
-	spec := h.spec("photos", h.text("ok"))
-	h.put(spec)
-	before := h.awaitPhase("photos", protocol.ServiceStatusPhaseReady)
+	old := h.set
+	there, spec, before := h.publishBesideSecondSet()
 	h.set = there
 	h.put(standingBy(spec))
 	h.awaitPhase("photos", protocol.ServiceStatusPhaseStandby)
@@ -153,10 +157,7 @@ func TestStandbyThatIsDeletedTakesNothing(t *testing.T) {
 
 func TestMoveLosesNoRequest(t *testing.T) {
 	h := newHarness(t, tailnet.Options{}, 0)
-	there := h.secondSet()
-	spec := h.spec("photos", h.text("ok"))
-	h.put(spec)
-	before := h.awaitPhase("photos", protocol.ServiceStatusPhaseReady)
+	there, spec, before := h.publishBesideSecondSet()
 	client := h.visitor()
 	client.Transport.(*http.Transport).MaxIdleConnsPerHost = 50
 	h.get(client, before)

@@ -79,8 +79,12 @@ func (s *Service) enterQueue(spec protocol.ServiceSpec) {
 	if standsBy(spec) {
 		s.enter(protocol.ServiceStatusPhaseStandby, protocol.ServiceStatusReasonStandby, "Starts as soon as another worker lets go of its node.")
 	} else {
-		s.enter(protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonQueued, "Waiting for its turn to start.")
+		s.enterQueued()
 	}
+}
+
+func (s *Service) enterQueued() {
+	s.enter(protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonQueued, "Waiting for its turn to start.")
 }
 
 func standsBy(spec protocol.ServiceSpec) bool { return spec.Standby != nil && *spec.Standby }
@@ -266,9 +270,7 @@ func (s *Service) queue(opened openedDirectory) {
 	}
 	s.directory.held = opened.dir
 	s.queued = true
-	s.update(func() {
-		s.enter(protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonQueued, "Waiting for its turn to start.")
-	})
+	s.update(s.enterQueued)
 }
 
 // start brings up what is next. run holds a slot for it.
