@@ -151,13 +151,14 @@ export function createSocketClient(socketPath: string): SocketClient {
 
 /**
  * Sends a request and waits for the head of the reply. A kept connection may be closed by the server in the same moment as it
- * is used again; an idempotent request is then sent once more on a fresh connection (RFC 9110, 9.2.2).
+ * is used again; an idempotent request is then sent once more on a fresh connection (RFC 9110, 9.2.2), and any other is sent
+ * on a fresh one from the start.
  */
 async function send(options: RequestOptions, payload: string | undefined): Promise<IncomingMessage> {
-  const first = await attempt(options, payload)
+  const repeatable = SAFE_TO_REPEAT.has(options.method ?? 'GET')
+  const first = await attempt(repeatable ? options : { ...options, agent: false }, payload)
   if ('reply' in first) return first.reply
-  const repeatable = first.reusedSocket && isDisconnect(first.error) && SAFE_TO_REPEAT.has(options.method ?? 'GET')
-  if (!repeatable || options.signal?.aborted) throw first.error
+  if (!(repeatable && first.reusedSocket && isDisconnect(first.error)) || options.signal?.aborted) throw first.error
   const second = await attempt({ ...options, agent: false }, payload)
   if ('reply' in second) return second.reply
   throw second.error

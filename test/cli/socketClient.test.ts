@@ -75,8 +75,12 @@ describe('request', () => {
     })
     expect((await client.request('GET', '/')).body).toBe(1)
     expect((await client.request('GET', '/')).body).toBe(2)
-    await expect(client.request('POST', '/')).resolves.toMatchObject({ body: 3 })
-    await expect(client.request('POST', '/')).rejects.toMatchObject({ code: 'DISCONNECTED' })
+  })
+
+  it('never sends any other request on a kept connection', async () => {
+    await serve((_request, response) => response.end('{}'))
+    for (const method of ['GET', 'POST', 'POST']) await client.request(method, '/')
+    expect(connections.size).toBe(3)
   })
 
   it('says that there is no socket', async () => {
