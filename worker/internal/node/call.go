@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"tailscale.com/net/packet"
 	"tailscale.com/tailcfg"
 	"tailscale.com/types/key"
 )
@@ -18,41 +19,49 @@ const (
 	discardPort = 9 // RFC 863: whatever comes there is thrown away
 )
 
-// Call renews the WireGuard session with a peer that hears, or has just heard, from control that the node runs in another
-// process. It gives up after a few attempts; a peer that is off the tailnet costs nothing more.
+// Call sees to it that there is a WireGuard session with a peer that hears, or has just heard, from control that the node runs
+// in another process. It gives up after a few attempts; a peer that is off the tailnet costs nothing more.
 //
-// First by disco, until there is a path: WireGuard sends its handshake once in 5 seconds (RekeyTimeout), so the first one
-// must not be lost. Then, a moment later, a handshake. The moment: a peer that learns our new disco key answers disco at
-// once, and only then resets its side of the session, and a handshake that falls in between is lost. So is one of before: our
-// side of that session is dropped too, or it would go on for the 15 seconds after which WireGuard gives up on it.
+// A peer that knows our new disco key answers disco at once. If it has the key from control, it then resets its side of the
+// session. What comes by the session afterwards shows that there was no reset, or that the peer has made a new session: there
+// is nothing to do. In a moment of silence it cannot be told, but then nothing is under way that could be lost: both sides
+// begin anew. Our side of the session would otherwise go on for the 15 seconds after which WireGuard gives up on it.
 func (n *Node) Call(ctx context.Context, peer netip.Addr) {
-	if !n.ping(ctx, peer) {
-		return
-	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(settleTime):
-		if who, err := n.local.WhoIs(ctx, peer.String()); err == nil {
-			n.server.Sys().Engine.Get().ResetDevicePeer(who.Node.Key)
-			n.shakeHands(ctx, peer, who.Node.Key)
+	for range callAttempts {
+		if n.ping(ctx, peer) {
+			n.renewInSilence(ctx, peer)
+			return
 		}
 	}
 }
 
-// ping asks by disco until the peer has answered.
-func (n *Node) ping(ctx context.Context, peer netip.Addr) (answered bool) {
+// renewInSilence begins a new session with the peer as soon as nothing has come by the present one for a moment.
+func (n *Node) renewInSilence(ctx context.Context, peer netip.Addr) {
+	who, err := n.local.WhoIs(ctx, peer.String())
+	if err != nil {
+		return
+	}
 	for range callAttempts {
-		attempt, cancel := context.WithTimeout(ctx, callTimeout)
-		result, err := n.local.Ping(attempt, peer, tailcfg.PingDisco)
-		cancel()
-		if err == nil && result.Err == "" {
-			return true
+		before := n.received(who.Node.Key)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(settleTime):
 		}
-		if ctx.Err() != nil {
-			return false
+		if n.received(who.Node.Key) == before {
+			n.server.Sys().Engine.Get().ResetDevicePeer(who.Node.Key)
+			n.shakeHands(ctx, peer, who.Node.Key)
+			return
 		}
 	}
-	return false
+}
+
+// ping asks by disco, and tells whether the peer answered soon.
+func (n *Node) ping(ctx context.Context, peer netip.Addr) bool {
+	attempt, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	result, err := n.local.Ping(attempt, peer, tailcfg.PingDisco)
+	return err == nil && result.Err == ""
 }
 
 // ShakeHands sends packets until there was a handshake with the peer, which a packet begins by itself when there is no
@@ -66,35 +75,57 @@ func (n *Node) ping(ctx context.Context, peer netip.Addr) (answered bool) {
 // make a session anew, while another that drops ours holds the lock and waits for the first. The peer then hangs for good,
 // and a host with many services that come back at once makes it likely. What nobody answers cannot do so.
 func (n *Node) ShakeHands(ctx context.Context, peer netip.Addr) {
-	if who, err := n.local.WhoIs(ctx, peer.String()); err == nil {
-		n.shakeHands(ctx, peer, who.Node.Key)
+	if who, err := n.local.WhoIs(ctx, peer.String()); err == nil && n.shakeHands(ctx, peer, who.Node.Key) {
+		n.announce(ctx, peer)
 	}
 }
 
-func (n *Node) shakeHands(ctx context.Context, peer netip.Addr, peerKey key.NodePublic) {
+// announce tells the peer our disco key by the session, until it answers by disco. A peer that has it from there, and not
+// from control, keeps the session when control tells the same. Older peers do not listen.
+func (n *Node) announce(ctx context.Context, peer netip.Addr) {
+	own, own6 := n.server.TailscaleIPs()
+	if peer.Is6() {
+		own = own6
+	}
+	system := n.server.Sys()
+	news := packet.TSMPDiscoKeyAdvertisement{Src: own, Dst: peer, Key: system.MagicSock.Get().DiscoPublicKey()}
+	message, err := news.Marshal()
+	if err != nil {
+		return
+	}
+	for range callAttempts {
+		if system.Tun.Get().InjectOutbound(message) != nil || n.ping(ctx, peer) || ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// shakeHands tells whether there was a handshake soon.
+func (n *Node) shakeHands(ctx context.Context, peer netip.Addr, peerKey key.NodePublic) bool {
 	since := time.Now()
 	connection, err := n.server.Dial(ctx, "udp", netip.AddrPortFrom(peer, discardPort).String())
 	if err != nil {
-		return
+		return false
 	}
 	defer connection.Close()
 	look := time.NewTicker(lookTime)
 	defer look.Stop()
 	for range callAttempts {
 		if _, err := connection.Write([]byte{0}); err != nil {
-			return
+			return false
 		}
 		for waited := time.Duration(0); waited < callTimeout; waited += lookTime {
 			select {
 			case <-ctx.Done():
-				return
+				return false
 			case <-look.C:
 			}
 			if n.shookHands(peerKey, since) {
-				return
+				return true
 			}
 		}
 	}
+	return false
 }
 
 // shookHands tells whether there was a handshake with the peer since then.
@@ -109,4 +140,13 @@ func (n *Node) lastHandshake(peer key.NodePublic) time.Time {
 		return time.Time{}
 	}
 	return session.LastHandshake()
+}
+
+// received gives how many bytes have come from the peer in this run, by the sessions with it.
+func (n *Node) received(peer key.NodePublic) uint64 {
+	session, ok := n.server.Sys().Engine.Get().PeerByKey(peer)
+	if !ok {
+		return 0
+	}
+	return session.RxBytes()
 }

@@ -72,7 +72,7 @@ func (s *Server) StopListening() { _ = s.connections.Listener.Close() }
 // which do not end by themselves, are not waited for.
 func (s *Server) Drain(ctx context.Context) {
 	s.StopListening()
-	s.connections.part()
+	s.connections.part(ctx)
 	// Ends what is idle, and lets who is new ask: from Shutdown on, net/http reads requests and drops them.
 	s.http.SetKeepAlivesEnabled(false)
 	until(ctx, func() bool { return !s.newcomers.expected() })
@@ -92,11 +92,11 @@ type connections struct {
 	net.Listener
 	counters *Counters
 	seen     func(net.Addr)
-	parting  atomic.Bool
 	partings sync.WaitGroup
 
-	mu   sync.Mutex
-	open map[*connection]struct{}
+	mu    sync.Mutex
+	open  map[*connection]struct{}
+	hurry <-chan struct{} // nil until they part
 }
 
 func track(listener net.Listener, counters *Counters, seen func(net.Addr)) *connections {
@@ -116,14 +116,6 @@ func (c *connections) Accept() (net.Conn, error) {
 	c.counters.open.Add(1)
 	return tracked, nil
 }
-
-// goodbye is how long clients may take to hear that their connection has ended, and to end their side. Most take milliseconds;
-// some look only when they use the connection again, and everybody waits for them meanwhile.
-const goodbye = 50 * time.Millisecond
-
-// part has connections closed, from now on, so that their clients hear of it. The node ends next, and with it what is not yet
-// on its way: who did not hear of the end would ask on, on a connection that nobody knows.
-func (c *connections) part() { c.parting.Store(true) }
 
 // closeAll closes what is open, and waits until it and those before have ended.
 func (c *connections) closeAll() {
@@ -145,8 +137,9 @@ type connection struct {
 	owner *connections
 	also  func() // guarded by owner.mu
 
-	parted atomic.Bool
-	ended  sync.Once
+	wroteAt atomic.Int64 // Unix nanoseconds
+	parted  atomic.Bool
+	ended   sync.Once
 }
 
 // onClose adds what is to be closed with the connection; at once, if that is closed already.
@@ -173,6 +166,7 @@ func (c *connection) Read(p []byte) (int, error) {
 
 func (c *connection) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
+	c.wroteAt.Store(time.Now().UnixNano())
 	c.owner.counters.bytesOut.Add(uint64(n))
 	return n, err
 }
@@ -189,14 +183,15 @@ func (c *connection) Close() error {
 	c.owner.mu.Lock()
 	_, open := c.owner.open[c]
 	also := c.also
-	parting := open && c.owner.parting.Load()
+	hurry := c.owner.hurry
+	parting := open && hurry != nil
 	if open {
 		delete(c.owner.open, c)
 		c.owner.counters.open.Add(-1)
 	}
 	if parting {
 		c.parted.Store(true)
-		c.owner.partings.Go(c.part)
+		c.owner.partings.Go(func() { c.part(hurry) })
 	}
 	c.owner.mu.Unlock()
 	if open && also != nil {
@@ -206,16 +201,6 @@ func (c *connection) Close() error {
 		return nil
 	}
 	return c.end()
-}
-
-// part ends our side and waits until the client has ended its own, or has sent what it will not get an answer to.
-func (c *connection) part() {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		enough := time.AfterFunc(goodbye, func() { c.end() })
-		defer enough.Stop()
-		_, _ = c.Conn.Read(make([]byte, 1))
-	}
-	c.end()
 }
 
 func (c *connection) end() (err error) {

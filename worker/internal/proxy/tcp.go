@@ -40,14 +40,15 @@ func (f *Forwarder) StopListening() { _ = f.connections.Listener.Close() }
 // Drain stops listening, lets connections end until ctx is done, and then closes them.
 func (f *Forwarder) Drain(ctx context.Context) {
 	f.StopListening()
+	f.connections.part(ctx)
 	cut := context.AfterFunc(ctx, func() {
 		f.giveUp()
-		f.connections.part()
 		f.connections.closeAll()
 	})
 	f.carrying.Wait()
 	cut()
 	f.giveUp()
+	f.connections.closeAll()
 }
 
 func (f *Forwarder) serve() {

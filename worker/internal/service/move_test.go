@@ -1,14 +1,19 @@
 package service
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	"tailscale.com/tailcfg"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/proxy"
@@ -185,6 +190,75 @@ func TestMoveLosesNoRequest(t *testing.T) {
 	if counted.slowest > 3*time.Second {
 		t.Errorf("the slowest request took %v", counted.slowest)
 	}
+}
+
+func TestMovedServiceTellsItsClientsItsKeyWhenControlDoesNot(t *testing.T) {
+	h := newHarness(t, tailnet.Options{}, 0)
+	there, spec, before := h.publishBesideSecondSet()
+	client := h.visitor()
+	h.get(client, before)
+	local, err := client.node.LocalClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := netip.MustParseAddr(before.Addresses[0])
+	h.network.Pause()
+	h.set.Delete("photos", patience)
+	h.awaitRemoved("photos")
+	h.set = there
+	h.put(spec)
+	h.get(client, h.awaitPhase("photos", protocol.ServiceStatusPhaseReady))
+	// The key is what the direct way is looked for with.
+	for deadline := time.Now().Add(patience); ; {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		result, err := local.Ping(ctx, address, tailcfg.PingDisco)
+		cancel()
+		if err == nil && result.Err == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%v %+v", err, result)
+		}
+	}
+}
+
+func TestLeavingWaitsUntilTheClientHasAllOfItsAnswer(t *testing.T) {
+	h := newHarness(t, tailnet.Options{}, 0)
+	const length = 16 << 20 // more than what fits into the buffers of both sides
+	h.put(h.spec("photos", h.upstream(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(length))
+		_, _ = w.Write(make([]byte, length))
+	})))
+	status := h.awaitPhase("photos", protocol.ServiceStatusPhaseReady)
+	response, err := h.visitor().Get("http://" + status.Addresses[0] + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	h.set.Delete("photos", patience)
+	read := int64(0)
+	for err == nil {
+		var some int64
+		some, err = io.CopyN(io.Discard, response.Body, 64<<10)
+		read += some
+		time.Sleep(5 * time.Millisecond) // a slow client
+	}
+	if err != io.EOF || read != length {
+		t.Errorf("%d of %d bytes came: %v", read, length, err)
+	}
+	h.awaitRemoved("photos")
+}
+
+func TestLeavingDoesNotWaitForAClientThatIsGone(t *testing.T) {
+	h := newHarness(t, tailnet.Options{}, 0)
+	h.put(h.spec("photos", h.text("ok")))
+	status := h.awaitPhase("photos", protocol.ServiceStatusPhaseReady)
+	client := h.visitor()
+	h.get(client, status)
+	// As when the lid of a laptop is closed: no goodbye from there.
+	client.node.Sys().MagicSock.Get().Close()
+	h.set.Delete("photos", 100*patience)
+	h.awaitRemoved("photos")
 }
 
 func TestLeavingServesOnWhileALongRequestEnds(t *testing.T) {

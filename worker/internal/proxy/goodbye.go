@@ -1,0 +1,115 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"reflect"
+	"time"
+	"unsafe"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+)
+
+const (
+	// goodbye is how long clients may take to hear that their connection has ended, and to end their side. Most take
+	// milliseconds; some look only when they use the connection again, and everybody waits for them meanwhile.
+	goodbye = 50 * time.Millisecond
+
+	// What was written longer ago than recent has come, or nobody is there any more. Of newer bytes, some may be lost or still
+	// in the send buffer, which takes megabytes; they are sent as long as the client says something every now and then: after
+	// silence TCP waits 200 ms to send again, then 400.
+	recent         = 3 * time.Second
+	longestSilence = time.Second
+)
+
+// part has connections closed, from now on, so that their clients hear of it, and get the last bytes before. The node ends
+// next, and with it what has not come: who did not hear of the end would ask on, on a connection that nobody knows, and who
+// did not get its answer would wait for it. When ctx is done, what has not come is given up.
+func (c *connections) part(ctx context.Context) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hurry = ctx.Done()
+}
+
+// part ends our side and waits until the client has all of it, and has ended its own side or has sent what it will not get an
+// answer to. It does not wait for those who may be gone.
+func (c *connection) part(hurry <-chan struct{}) {
+	defer c.end()
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	answered := make(chan struct{})
+	go func() {
+		_, _ = c.Conn.Read(make([]byte, 1))
+		close(answered)
+	}()
+	silence := goodbye
+	if time.Since(time.Unix(0, c.wroteAt.Load())) < recent {
+		silence = longestSilence
+	}
+	wire := wireOf(c.Conn)
+	heard, heardAt := wire.heard(), time.Now()
+	enough := time.After(goodbye)
+	look := time.NewTicker(lookAgain)
+	defer look.Stop()
+	for !wire.arrived() && time.Since(heardAt) < silence {
+		select {
+		case <-hurry:
+			return
+		case <-look.C:
+		}
+		if now := wire.heard(); now != heard {
+			heard, heardAt = now, time.Now()
+		}
+	}
+	select {
+	case <-hurry:
+	case <-answered:
+	case <-enough:
+	}
+}
+
+// wire is what is known of the packets of a connection of a node; the zero wire, of any other connection, knows nothing.
+type wire struct{ endpoint tcpip.Endpoint }
+
+// wireOf looks behind gonet, which does not show it: how much has arrived is nowhere else.
+func wireOf(conn net.Conn) wire {
+	netstack, ok := conn.(*gonet.TCPConn)
+	if !ok {
+		return wire{}
+	}
+	field := reflect.ValueOf(netstack).Elem().FieldByName("ep")
+	if !field.IsValid() {
+		return wire{}
+	}
+	endpoint, _ := reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Interface().(tcpip.Endpoint)
+	return wire{endpoint}
+}
+
+// arrived tells whether the client has acknowledged the end of our side, and with it all before.
+func (w wire) arrived() bool {
+	var info tcpip.TCPInfoOption
+	if w.endpoint == nil || w.endpoint.GetSockOpt(&info) != nil {
+		return true
+	}
+	switch tcp.EndpointState(info.State) {
+	case tcp.StateEstablished, tcp.StateCloseWait, tcp.StateFinWait1, tcp.StateClosing, tcp.StateLastAck:
+		return false
+	}
+	return true
+}
+
+// heard counts what the client has sent, acknowledgements included.
+func (w wire) heard() uint64 {
+	if w.endpoint == nil {
+		return 0
+	}
+	stats, ok := w.endpoint.Stats().(*tcp.Stats)
+	if !ok {
+		return 0
+	}
+	return stats.SegmentsReceived.Value()
+}
