@@ -59,6 +59,7 @@ interface Options {
   readonly subjects?: string[]
   readonly loads?: LoadName[]
   readonly repeats?: number
+  readonly attempts?: number
   readonly peer: Readonly<Record<string, string>>
   readonly output?: string
   readonly resume?: string
@@ -72,6 +73,7 @@ const options = new Command('npm run bench --')
   .option('--subjects <keys>', 'comma-separated; see --dry-run for all', list(String))
   .option('--loads <loads>', `comma-separated: ${LOADS.join(', ')}`, list(load))
   .option('--repeats <count>', 'of each trial at the headline and at saturation', wholeNumber)
+  .option('--attempts <count>', 'at a trial, while stolen CPU time disturbs it (default: 3; with --quick: 1)', wholeNumber)
   .option('--peer <name=path>', 'a peer to compare with: tsnsrv=FILE, tsbridge=FILE; .xz is unpacked', peer, {})
   .option('--output <directory>', 'where the report goes (default: bench/reports/<date>)')
   .option('--resume <directory>', 'go on with a run that was interrupted: the same options, and its report is completed')
@@ -149,7 +151,7 @@ async function measure(
     // A call, as the compiler would not expect the answer to change.
     const interrupted = () => signal.aborted
     const secondsBefore = options.resume === undefined ? 0 : await resume(run, directory)
-    const findNext = () => nextTrial(trials, run, preset.attempts)
+    const findNext = () => nextTrial(trials, run, options.attempts ?? preset.attempts)
     run.complete = findNext() === undefined
     for (let next = findNext(); next && !interrupted(); next = findNext()) {
       const subject = subjects.find(({ info }) => info.key === next.subject)

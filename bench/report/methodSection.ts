@@ -138,7 +138,7 @@ function attemptAccount({ trials, discarded }: Run): string {
   const repeated = new Set(discarded.map(({ subject, services, repeat, loads }) => [subject, services, repeat, ...loads].join()))
   const disturbed = trials.filter((trial) => isDisturbed(disturbance(trial))).length
   const limit = formatPercent(DISTURBED_SHARE)
-  return `A trial is disturbed when more than ${limit} of the machine's busy CPU time was stolen in a part of it (start, restart, a window; for the saturated loads, the windows alone). A full run tries it again at the end of its round, twice at most, and the least disturbed attempt counts, whatever its figures. ${repeated.size} trials were tried again, ${discarded.length} times in all; ${disturbed} are disturbed all the same, and figures made of them are marked.`
+  return `A trial is disturbed when more than ${limit} of the machine's busy CPU time was stolen in a part of it (start, restart, a window; for the saturated loads, the windows alone). It is tried again at the end of its round, up to the given number of attempts (three in a full run), and the least disturbed attempt counts, whatever its figures. ${repeated.size} trials were tried again, ${discarded.length} times in all; ${disturbed} are disturbed all the same, and figures made of them are marked.`
 }
 
 /** Parts that a trial lacks though it was not aborted and another compared subject has them at that size. */
