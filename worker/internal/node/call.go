@@ -15,6 +15,9 @@ const (
 	callTimeout  = 300 * time.Millisecond // an answer takes milliseconds
 	settleTime   = 200 * time.Millisecond
 
+	// announceAfter is how long control may take to accept the node before peers are told by the node itself.
+	announceAfter = time.Second
+
 	lookTime    = 10 * time.Millisecond
 	discardPort = 9 // RFC 863: whatever comes there is thrown away
 )
@@ -75,13 +78,24 @@ func (n *Node) ping(ctx context.Context, peer netip.Addr) bool {
 // make a session anew, while another that drops ours holds the lock and waits for the first. The peer then hangs for good,
 // and a host with many services that come back at once makes it likely. What nobody answers cannot do so.
 func (n *Node) ShakeHands(ctx context.Context, peer netip.Addr) {
-	if who, err := n.local.WhoIs(ctx, peer.String()); err == nil && n.shakeHands(ctx, peer, who.Node.Key) {
+	who, err := n.local.WhoIs(ctx, peer.String())
+	if err != nil || !n.shakeHands(ctx, peer, who.Node.Key) {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-n.confirmed:
+	case <-time.After(announceAfter):
 		n.announce(ctx, peer)
 	}
 }
 
 // announce tells the peer our disco key by the session, until it answers by disco. A peer that has it from there, and not
 // from control, keeps the session when control tells the same. Older peers do not listen.
+//
+// It is for a control that is slow or down. Headscale tells the key of the last run once more when a node logs in, and this
+// one a moment later: a peer that had ours before would reset its session twice, and the second of two handshakes within 20 ms
+// is taken for a flood and dropped.
 func (n *Node) announce(ctx context.Context, peer netip.Addr) {
 	own, own6 := n.server.TailscaleIPs()
 	if peer.Is6() {

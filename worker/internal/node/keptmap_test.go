@@ -84,10 +84,10 @@ func TestNodeIsUpAgainAfterACrash(t *testing.T) {
 		return err == nil
 	})
 	crashed := c
-	crashed.Dir = t.TempDir()
-	if err := os.CopyFS(crashed.Dir, os.DirFS(c.Dir)); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "a copy without the traces of a write", func() bool {
+		crashed.Dir = t.TempDir()
+		return os.CopyFS(crashed.Dir, os.DirFS(c.Dir)) == nil
+	})
 	n.Close()
 	network.Pause()
 	if after := await(t, start(t, crashed), Running); after.NodeKey != before.NodeKey {

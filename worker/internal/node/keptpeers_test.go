@@ -157,6 +157,7 @@ func TestNodeThatStartsAmongManyKnowsItsClientsAtOnceAndTheOthersFromControl(t *
 	connect(t, client, second)
 	network.Resume()
 	eventually(t, "control has told of the stranger", func() bool { return knows(second, strangerUp) })
+	<-second.Confirmed()
 
 	// One that starts alone is given all.
 	second.Close()

@@ -110,36 +110,12 @@ func Start(config Config) (*Node, error) {
 		// tsnet would ask cloud and control for a key at each start, and not start when they do not answer.
 		config.ClientID, config.Audience = "", ""
 	}
-	server := &tsnet.Server{
-		Dir:        config.Dir,
-		Store:      keys,
-		Hostname:   config.Hostname,
-		ControlURL: config.ControlURL,
-		AuthKey:    config.AuthKey,
-		Ephemeral:  config.Ephemeral,
-		ClientID:   config.ClientID,
-		Audience:   config.Audience,
-		Port:       config.Port,
-		Logf:       backendLog,
-		UserLogf:   logger.Discard, // the login URL reaches us by the IPN bus
-
-		AdvertiseTags: config.Tags,
-	}
-	if lent {
-		keys.hold()
-	}
+	server := newServer(config, keys, backendLog)
 	early := holdEarly(server)
-	started := collector.NodeStarting()
-	client, err := server.LocalClient() // starts the server
-	started()
-	if lent {
-		keptMap.takeBack()
-	}
+	client, err := launch(server, keys, keptMap, lent)
 	if err != nil {
-		_ = keys.release()
 		early.end()
-		abandon(server)
-		return nil, fmt.Errorf("starting the node: %w", err)
+		return nil, err
 	}
 	// The default transport could not be told to let go of its connections, and tsnet waits 5 s for each that was opened and
 	// not used.
@@ -180,6 +156,44 @@ func Start(config Config) (*Node, error) {
 	n.running.Go(func() { n.watch(ctx, Status{confirmed: !lent}) })
 	n.running.Go(func() { n.keepMaps(ctx) })
 	return n, nil
+}
+
+func newServer(config Config, keys ipn.StateStore, backendLog logger.Logf) *tsnet.Server {
+	return &tsnet.Server{
+		Dir:        config.Dir,
+		Store:      keys,
+		Hostname:   config.Hostname,
+		ControlURL: config.ControlURL,
+		AuthKey:    config.AuthKey,
+		Ephemeral:  config.Ephemeral,
+		ClientID:   config.ClientID,
+		Audience:   config.Audience,
+		Port:       config.Port,
+		Logf:       backendLog,
+		UserLogf:   logger.Discard, // the login URL reaches us by the IPN bus
+
+		AdvertiseTags: config.Tags,
+	}
+}
+
+// launch starts the server. While it starts, a kept map that is lent to it stays where it looks for one, and what it writes of
+// its state is held back; the latter goes on, for the caller to release.
+func launch(server *tsnet.Server, keys *keys, keptMap *keptMap, lent bool) (*local.Client, error) {
+	if lent {
+		keys.hold()
+	}
+	started := collector.NodeStarting()
+	client, err := server.LocalClient()
+	started()
+	if lent {
+		keptMap.takeBack()
+	}
+	if err != nil {
+		_ = keys.release()
+		abandon(server)
+		return nil, fmt.Errorf("starting the node: %w", err)
+	}
+	return client, nil
 }
 
 // abandon frees what a failed start leaves: tsnet closes only a part by itself, and Close is not safe then.
@@ -322,6 +336,9 @@ func (n *Node) identify(ctx context.Context, status Status) Status {
 		full, err := n.local.StatusWithoutPeers(ctx)
 		if err == nil && full.Self != nil && len(full.TailscaleIPs) > 0 {
 			status.confirmed = status.confirmed || full.Self.Online // this is about a poll of control that stands
+			if full.AuthURL != "" && !status.confirmed {
+				status.State, status.LoginURL = NeedsLogin, full.AuthURL // told before the bus was watched, which tells it once
+			}
 			return status.withSelf(full.Self.DNSName, full.TailscaleIPs, full.Self.PublicKey)
 		}
 		select {
