@@ -155,10 +155,10 @@ export function createSocketClient(socketPath: string): SocketClient {
  * on a fresh one from the start.
  */
 async function send(options: RequestOptions, payload: string | undefined): Promise<IncomingMessage> {
-  const repeatable = SAFE_TO_REPEAT.has(options.method ?? 'GET')
-  const first = await attempt(repeatable ? options : { ...options, agent: false }, payload)
+  const mayUseKept = SAFE_TO_REPEAT.has(options.method ?? 'GET')
+  const first = await attempt(mayUseKept ? options : { ...options, agent: false }, payload)
   if ('reply' in first) return first.reply
-  if (!(repeatable && first.reusedSocket && isDisconnect(first.error)) || options.signal?.aborted) throw first.error
+  if (!first.reusedSocket || !isDisconnect(first.error) || options.signal?.aborted) throw first.error
   const second = await attempt({ ...options, agent: false }, payload)
   if ('reply' in second) return second.reply
   throw second.error

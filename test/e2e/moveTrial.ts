@@ -1,7 +1,7 @@
 /** What clients may notice of moves, held against a window of the same length and load without one. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect } from 'vitest'
-import { DISTURBED_SHARE } from '../../bench/attempts.ts'
+import { isDisturbed } from '../../bench/attempts.ts'
 import { readMachineTime, stolenShare } from '../../bench/measure/machineTime.ts'
 
 export interface Requests {
@@ -78,7 +78,7 @@ export async function untilBorne(where: string, attempt: () => Promise<Trial>): 
     expect(lost.moving - lost.still, JSON.stringify(lost)).toBeLessThanOrEqual(2 * Math.sqrt(lost.moving + lost.still))
     const problem = slowness(trial)
     if (problem === '') return
-    if (stolen <= DISTURBED_SHARE) problems.push(problem)
+    if (!isDisturbed(stolen)) problems.push(problem)
   }
   expect(problems, 'no attempt was borne').toHaveLength(0)
   console.log(`${where}: the machine was never ours: how long requests took was not judged`)

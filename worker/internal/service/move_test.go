@@ -332,10 +332,7 @@ func takeFootprint(t *testing.T) footprint {
 
 func TestHundredMovesLeakNothing(t *testing.T) {
 	h := newHarness(t, tailnet.Options{}, 0)
-	there := h.secondSet()
-	spec := h.spec("photos", h.text("ok"))
-	h.put(spec)
-	h.awaitPhase("photos", protocol.ServiceStatusPhaseReady)
+	there, spec, _ := h.publishBesideSecondSet()
 	move := func(times int) {
 		for range times {
 			h.set.Delete("photos", patience)
