@@ -47,6 +47,7 @@ const ABLATIONS: readonly Omit<Variant, 'group'>[] = [
     'interface-table': 'each node lists the interfaces for itself',
     'interface-filter': "containers' interfaces count as the host's",
     'shared-subscription': 'each node has its own subscription to news of interfaces and routes',
+    'one-core': 'each worker uses all cores, and not one more only when those that it has are full',
     'gc-tuning': "Go's own garbage collection target (GOGC=100)",
   }).map(([measure, about]) => ({
     key: `no-${measure}`,

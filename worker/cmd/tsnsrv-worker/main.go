@@ -24,6 +24,7 @@ import (
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/collector"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/control"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/cores"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/interfaces"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/proxy"
@@ -130,6 +131,9 @@ func run(f flags) error {
 	}
 	if len(off) > 0 {
 		logger.Warn("measures that save CPU and memory are off, for measurement", "off", off)
+	}
+	if !off.has(oneCore) {
+		cores.FollowLoad()
 	}
 	if !off.has(gcTuning) {
 		collector.Tune(f.gcPercent, f.memoryLimit)

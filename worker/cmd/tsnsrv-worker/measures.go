@@ -13,6 +13,7 @@ const (
 	interfaceTable     = "interface-table"     // each node lists the interfaces for itself
 	interfaceFilter    = "interface-filter"    // -ignore-interfaces is not heeded
 	sharedSubscription = "shared-subscription" // each node listens to the kernel's news of routes and addresses
+	oneCore            = "one-core"            // all cores from the start, whatever the load
 	gcTuning           = "gc-tuning"           // GOGC stays what the environment says; -gc-percent and -memory-limit are not heeded
 )
 
@@ -20,7 +21,7 @@ const (
 type measures []string
 
 func parseMeasures(text string) (measures, error) {
-	known := measures{interfaceTable, interfaceFilter, sharedSubscription, gcTuning}
+	known := measures{interfaceTable, interfaceFilter, sharedSubscription, oneCore, gcTuning}
 	list := measures(splitList(text))
 	for _, each := range list {
 		if !known.has(each) {

@@ -30,8 +30,8 @@ const (
 	quietAfter = 15 * time.Second
 
 	// What collecting costs, as a share of one core over the time between two cycles.
-	relaxAbove   = 0.04
-	tightenBelow = 0.01
+	relaxAbove   = 0.02
+	tightenBelow = 0.005
 	idleBelow    = 0.002
 
 	// relaxAfter keeps short bursts, above all the start of the nodes, from growing the heap for good.

@@ -18,9 +18,9 @@ func TestNextPercent(t *testing.T) {
 		{"busy: doubled", 10, 10, 0.15, relaxAfter, 20},
 		{"busy: at most 100", 80, 10, 0.15, time.Hour, 100},
 		{"a burst: left alone", 10, 10, 0.15, relaxAfter - 1, 10},
-		{"between the thresholds: left alone", 40, 10, 0.02, 0, 40},
-		{"cheap: halved", 40, 10, 0.005, 0, 20},
-		{"cheap: not below base", 12, 10, 0.005, 0, 10},
+		{"between the thresholds: left alone", 40, 10, 0.01, 0, 40},
+		{"cheap: halved", 40, 10, 0.004, 0, 20},
+		{"cheap: not below base", 12, 10, 0.004, 0, 10},
 		{"idle: back to base at once", 100, 10, 0.0001, 0, 10},
 		{"a base above 100 is kept", 200, 200, 0.5, time.Hour, 200},
 	} {

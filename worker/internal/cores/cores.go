@@ -1,0 +1,91 @@
+// Package cores has a process use no more cores than its load needs, and one while it can.
+//
+// A request passes through a dozen goroutines. With a second core at hand, Go's scheduler wakes a thread there for nearly
+// each of these steps, which costs more than most of them do: a futex call, an interrupt to the other core, cold caches. With
+// one core the next goroutine is simply the next. Shards are how a host's cores come into use, each worker on its own.
+package cores
+
+import (
+	"runtime"
+	"syscall"
+	"time"
+)
+
+const (
+	// period is how often the load is looked at: for so long, at least, a full core holds up who waits for it.
+	period = 2 * time.Second
+
+	// fullAbove is the share of its cores above which a process takes one more.
+	fullAbove = 0.9
+
+	// roomBelow is the share of one core fewer below which it gives one back, after so many looks in a row. What two cores do
+	// with 0.7 of one costs one core less than that, so it will not want the second one back.
+	roomBelow   = 0.7
+	calmPeriods = 5
+)
+
+// Width is how many cores a process uses, and what is needed to decide that anew.
+type Width struct {
+	Cores int
+	// Calm counts the looks in a row at which one core fewer would have been enough.
+	Calm int
+}
+
+// Next decides for a process that may use up to most cores, and since the last look has used that many of them (CPU time by
+// wall time).
+func (w Width) Next(used float64, most int) Width {
+	switch {
+	case used > fullAbove*float64(w.Cores):
+		return Width{Cores: min(w.Cores+1, most)}
+	case used >= roomBelow*float64(w.Cores-1):
+		return Width{Cores: w.Cores}
+	case w.Calm+1 >= calmPeriods:
+		return Width{Cores: w.Cores - 1}
+	default:
+		return Width{Cores: w.Cores, Calm: w.Calm + 1}
+	}
+}
+
+// FollowLoad holds the process to Next from then on, within what GOMAXPROCS allows at the call: the affinity mask, a quota of
+// CPU, or the environment. Call it once. It wakes the process every two seconds.
+func FollowLoad() {
+	follower := begin(time.Now(), cpuTime())
+	if follower.most == 1 {
+		return
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(period, func() {
+		follower.look(time.Now(), cpuTime())
+		timer.Reset(period)
+	})
+}
+
+// follower is what one look hands on to the next.
+type follower struct {
+	width Width
+	most  int
+	at    time.Time
+	spent time.Duration
+}
+
+func begin(now time.Time, spent time.Duration) *follower {
+	return &follower{width: Width{Cores: 1}, most: runtime.GOMAXPROCS(1), at: now, spent: spent}
+}
+
+// look decides by the CPU time that the process has spent since it started.
+func (f *follower) look(now time.Time, spent time.Duration) {
+	next := f.width.Next(float64(spent-f.spent)/float64(now.Sub(f.at)), f.most)
+	if next.Cores != f.width.Cores {
+		runtime.GOMAXPROCS(next.Cores) // which stops the world for a moment
+	}
+	f.width, f.at, f.spent = next, now, spent
+}
+
+// cpuTime is what the process has used since it started.
+func cpuTime() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
