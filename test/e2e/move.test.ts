@@ -63,11 +63,11 @@ describe('a service that moves', () => {
       const still = await window(WINDOW_MS)
       const moving = window(WINDOW_MS)
       // Without the command, whose start would take the machine from those who are watched.
-      const moves = await moveWhileWatched(async (there) => {
+      const moved = await moveWhileWatched(async (there) => {
         await admin.move('svc0', (there ? away : home) ?? 0)
         await stack.until(({ moves }) => moves.length === 0, 'it has moved')
       })
-      return { moves, still, moving: await moving }
+      return { ...moved, still, moving: await moving }
     })
     const after = await stack.service('svc0')
     expect(after).toMatchObject({ shard: home, addresses: before.addresses, dnsName: before.dnsName })

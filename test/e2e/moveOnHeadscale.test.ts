@@ -45,8 +45,8 @@ describe.runIf(process.getuid?.() === 0)('on Headscale', () => {
         await untilBorne('Headscale', async (): Promise<Trial> => {
           const still = await window()
           const moving = window()
-          const moves = await moveWhileWatched((there) => operated.move(target, there ? 'new' : home))
-          return { moves, still, moving: await moving }
+          const moved = await moveWhileWatched((there) => operated.move(target, there ? 'new' : home))
+          return { ...moved, still, moving: await moving }
         })
         expect(await nodes()).toEqual(before)
       } finally {

@@ -20,10 +20,16 @@ export interface Window {
   readonly others: Requests
 }
 
-export interface Trial {
-  readonly moves: number
+export interface Trial extends Moved {
   readonly still: Window
   readonly moving: Window
+}
+
+/** What was done while clients were watched. */
+interface Moved {
+  readonly moves: number
+  /** The last one ended after the window: some of what clients noticed was not seen. */
+  readonly overran: boolean
 }
 
 const ATTEMPTS = 3
@@ -42,8 +48,8 @@ const REST_MS = 1500
 // Who waits for a connection after the last move is helped by those who come later.
 const MARGIN_MS = 3000
 
-/** Moves there and back during a window that begins now, while there is time; gives how often. */
-export async function moveWhileWatched(move: (there: boolean) => Promise<unknown>): Promise<number> {
+/** Moves there and back during a window that begins now, while there is time. */
+export async function moveWhileWatched(move: (there: boolean) => Promise<unknown>): Promise<Moved> {
   const end = Date.now() + WINDOW_MS
   let moves = 0
   do {
@@ -51,8 +57,7 @@ export async function moveWhileWatched(move: (there: boolean) => Promise<unknown
     await move(moves % 2 === 0)
     moves++
   } while (moves % 2 === 1 || (moves < MOST_MOVES && Date.now() < end - 2 * (MARGIN_MS - REST_MS) - MARGIN_MS))
-  expect(Date.now()).toBeLessThan(end)
-  return moves
+  return { moves, overran: Date.now() > end }
 }
 
 /**
@@ -71,7 +76,7 @@ export async function untilBorne(where: string, attempt: () => Promise<Trial>): 
     console.log(`${where}: ${describe(trial)}; ${(100 * stolen).toFixed(1)} % of the time stolen`)
     const { still, moving } = trial
     expect([still.keepAlive.failed, moving.keepAlive.failed, still.others.failed, moving.others.failed]).toEqual([0, 0, 0, 0])
-    expect(moving.keepAlive.total).toBeGreaterThan(300)
+    expect(moving.keepAlive.total).toBeGreaterThan(100)
     lost.still += still.each.failed
     lost.moving += moving.each.failed
     // Twice the standard deviation of the difference of two counts.
@@ -85,12 +90,13 @@ export async function untilBorne(where: string, attempt: () => Promise<Trial>): 
 }
 
 /** What took longer than moves may cost; empty when nothing did. */
-function slowness({ still, moving }: Trial): string {
+function slowness({ still, moving, overran }: Trial): string {
   const p99LimitMs = Math.max(still.others.p99Ms * 1.1, still.others.p99Ms + P99_FLOOR_MS)
   const stallMs = still.keepAlive.slowestMs
   const slowestLimitMs = stallMs > CALM_MS ? SLOWEST_MS + stallMs : SLOWEST_MS
   return [
     ...(moving.keepAlive.slowestMs > slowestLimitMs ? [`a request took more than ${ms(slowestLimitMs)}`] : []),
+    ...(overran ? ['moves took longer than they were watched for'] : []),
     ...(moving.others.p99Ms > p99LimitMs ? [`the neighbours' p99 was above ${ms(p99LimitMs)}`] : []),
   ].join('; ')
 }

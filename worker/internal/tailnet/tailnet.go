@@ -88,11 +88,12 @@ func Start(options Options) (*Tailnet, error) {
 		return nil, err
 	}
 
+	connections := track(listener)
 	t := &Tailnet{
 		relay:       relay,
 		records:     newRecords(),
-		sessions:    newSessions(),
-		connections: track(listener),
+		sessions:    newSessions(connections.unheard),
+		connections: connections,
 		closing:     make(chan struct{}),
 	}
 	capabilities := nodeCapabilities(options.CacheNetworkMaps)
