@@ -48,6 +48,7 @@ const ABLATIONS: readonly Omit<Variant, 'group'>[] = [
     'interface-filter': "containers' interfaces count as the host's",
     'shared-subscription': 'each node has its own subscription to news of interfaces and routes',
     'one-core': 'each worker uses all cores, and not one more only when those that it has are full',
+    'timer-slack': 'the kernel wakes a worker for each timer by itself',
     'gc-tuning': "Go's own garbage collection target (GOGC=100)",
   }).map(([measure, about]) => ({
     key: `no-${measure}`,
@@ -101,7 +102,7 @@ export function allSubjects(binaries: Binaries, version: string, peers: Readonly
     bare(binaries.bench, 'bare-https'),
     bare(binaries.bench, 'limit'),
     ...ABLATIONS.map((each) =>
-      ours(binaries, version, { ...each, group: 'ablation', variant: {}, loads: ['idle', 'saturated'] }),
+      ours(binaries, version, { ...each, group: 'ablation', variant: {}, loads: ['idle', 'moderate', 'saturated'] }),
     ),
     ...SIZING.map((each) => ours(binaries, version, { ...each, group: 'sizing' })),
   ]

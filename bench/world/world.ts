@@ -35,13 +35,16 @@ export async function withWorld(
       place: inWorld,
     })
     undo.push(() => control.stop())
-    const upstream = await startTool(inHost(binaries.bench, ['upstream', '-exit-with-stdin', '-addr', '127.0.0.1:0']))
+    const upstream = await startTool({
+      ...inHost(binaries.bench, ['upstream', '-exit-with-stdin', '-addr', '127.0.0.1:0']),
+      env: { GOMAXPROCS: '1' },
+    })
     undo.push(() => upstream.stop())
     const joinAnother = async () => {
       const state = ['-state-dir', join(directory, `client${undo.length}`), '-control-url', control.url]
       const client = await joinClient({
         ...inWorld(binaries.bench, ['client', '-exit-with-stdin', ...(https ? ['-https'] : []), ...state]),
-        env: { TSNSRV_BENCH_AUTH_KEY: control.authKey, TS_NO_LOGS_NO_SUPPORT: 'true' },
+        env: { TSNSRV_BENCH_AUTH_KEY: control.authKey, TS_NO_LOGS_NO_SUPPORT: 'true', GOMAXPROCS: '1' },
       })
       undo.push(() => client.stop())
       return client

@@ -29,11 +29,13 @@ import (
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/proxy"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/service"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/timerslack"
 )
 
 const (
 	orphanAfter  = time.Minute
 	closeTimeout = 2 * time.Second // for the last answers on the control socket
+	slack        = time.Millisecond
 )
 
 // version is set when the binary is built: -ldflags "-X main.version=1.2.3".
@@ -105,6 +107,14 @@ func main() {
 
 // run lives until the worker has been told to end, and has.
 func run(f flags) error {
+	off, err := parseMeasures(os.Getenv(disableVariable))
+	if err != nil {
+		return err
+	}
+	var slackErr error
+	if !off.has(timerSlack) {
+		slackErr = timerslack.Adopt(slack)
+	}
 	// The supervisor may die, and with it the reader of stdout and stderr and the terminal; this process stays.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 	stop := make(chan os.Signal, 1)
@@ -117,6 +127,9 @@ func run(f flags) error {
 	}
 	logger = logger.With("shard", f.shard)
 	slog.SetDefault(logger)
+	if slackErr != nil {
+		logger.Warn("this worker will wake more often than it has to", "error", slackErr)
+	}
 
 	node.ForgetEnvironment()
 	if !f.logUpload {
@@ -124,10 +137,6 @@ func run(f flags) error {
 	}
 	if !f.portMapping {
 		node.DisablePortMapping()
-	}
-	off, err := parseMeasures(os.Getenv(disableVariable))
-	if err != nil {
-		return err
 	}
 	if len(off) > 0 {
 		logger.Warn("measures that save CPU and memory are off, for measurement", "off", off)
