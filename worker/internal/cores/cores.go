@@ -15,18 +15,24 @@ const (
 	// period is how often the load is looked at: for so long, at least, a full core holds up who waits for it.
 	period = 2 * time.Second
 
-	// fullAbove is the share of its cores above which a process takes one more.
-	fullAbove = 0.9
+	// fullAbove is the share of its cores above which a process wants one more.
+	fullAbove = 0.95
 
-	// roomBelow is the share of one core fewer below which it gives one back, after so many looks in a row. What two cores do
-	// with 0.7 of one costs one core less than that, so it will not want the second one back.
-	roomBelow   = 0.7
+	// worthFrom is the share of the last core that must be used for it to be kept: the same work takes a good sixth more on two
+	// cores than on one, so what two do with 1.15 of one, one can do. It shows a host, too, that has no more cores to give.
+	worthFrom = 0.15
+	// heldPeriods is for how many looks a core that was not worth it is not tried again.
+	heldPeriods = 15
+
+	// calmPeriods is for how many looks in a row a core is kept that is not needed any more.
 	calmPeriods = 5
 )
 
 // Width is how many cores a process uses, and what is needed to decide that anew.
 type Width struct {
 	Cores int
+	// Held is for how many looks yet no more cores are tried.
+	Held int
 	// Calm counts the looks in a row at which one core fewer would have been enough.
 	Calm int
 }
@@ -34,15 +40,19 @@ type Width struct {
 // Next decides for a process that may use up to most cores, and since the last look has used that many of them (CPU time by
 // wall time).
 func (w Width) Next(used float64, most int) Width {
+	all, fewer := float64(w.Cores), float64(w.Cores-1)
+	held := max(w.Held-1, 0)
 	switch {
-	case used > fullAbove*float64(w.Cores):
+	case used > fullAbove*all && w.Held == 0:
 		return Width{Cores: min(w.Cores+1, most)}
-	case used >= roomBelow*float64(w.Cores-1):
-		return Width{Cores: w.Cores}
-	case w.Calm+1 >= calmPeriods:
-		return Width{Cores: w.Cores - 1}
+	case used >= fewer+worthFrom || w.Cores == 1:
+		return Width{Cores: w.Cores, Held: held}
+	case used > fullAbove*fewer:
+		return Width{Cores: w.Cores - 1, Held: heldPeriods}
+	case w.Calm+1 < calmPeriods:
+		return Width{Cores: w.Cores, Held: held, Calm: w.Calm + 1}
 	default:
-		return Width{Cores: w.Cores, Calm: w.Calm + 1}
+		return Width{Cores: w.Cores - 1, Held: held}
 	}
 }
 
