@@ -2,17 +2,19 @@
 import type { Run, Subject } from '../results.ts'
 import { figure, growth, isFigureDisturbed, oursOf, ratiosOf, sizeFor, sizesOf } from './figures.ts'
 import { formatNumber, formatQuantity, formatScaling, formatSummary, MISSING } from './format.ts'
-import { answered, cpu, cpuPerThousand, type Metric, pss, ready, wakeUps } from './metrics.ts'
+import { answered, cpu, cpuPerThousand, type Metric, p99, pss, ready, requestsPerSecond, wakeUps } from './metrics.ts'
 import { summarize } from './statistics.ts'
 
 export interface Target {
   id: string
   metric: Metric
   /**
-   * value: ours, in the metric's unit. share: ours divided by the reference's. exponent: of ours over N, see `most`.
-   * Limits are in the same terms.
+   * value: ours, in the metric's unit. share: ours divided by the other's, or the other's by ours where more is better.
+   * exponent: of ours over N, see `most`. Limits are in the same terms.
    */
   of: 'value' | 'share' | 'exponent'
+  /** share: key of the subject that it is of; default the reference. */
+  than?: string
   atMost: number
   /** The further goal, where there is one. */
   beyond?: number
@@ -20,7 +22,11 @@ export interface Target {
   most?: number
 }
 
-/** For 57 idle services on the storage host, beside arsfeld/tsnsrv in one process. */
+/** The subject that shares are of: arsfeld/tsnsrv in one process. */
+const REFERENCE = 'tsnsrv'
+const TSBRIDGE = 'tsbridge'
+
+/** For 57 services on the storage host, and twelve under full load, beside arsfeld/tsnsrv in one process and tsbridge. */
 export const TARGETS: readonly Target[] = [
   { id: 'idle-cpu', metric: cpu('idle'), of: 'value', atMost: 2.5, beyond: 1 },
   { id: 'idle-cpu-share', metric: cpu('idle'), of: 'share', atMost: 1 / 50 },
@@ -33,11 +39,12 @@ export const TARGETS: readonly Target[] = [
   { id: 'growth', metric: cpu('idle'), of: 'exponent', atMost: 1.1, most: 60 },
   { id: 'growth-to-500', metric: cpu('idle'), of: 'exponent', atMost: 1.1, beyond: 1, most: 500 },
   { id: 'request-cpu-share', metric: cpuPerThousand('saturated'), of: 'share', atMost: 0.3, beyond: 0.25 },
+  { id: 'request-cpu-share-of-tsbridge', metric: cpuPerThousand('saturated'), of: 'share', than: TSBRIDGE, atMost: 0.9 },
+  { id: 'requests-share', metric: requestsPerSecond('saturated'), of: 'share', atMost: 1 / 2.8 },
+  { id: 'p99-share', metric: p99('saturated'), of: 'share', atMost: 1 },
+  { id: 'p99-share-of-tsbridge', metric: p99('saturated'), of: 'share', than: TSBRIDGE, atMost: 1 },
   { id: 'wake-ups-share', metric: wakeUps('idle'), of: 'share', atMost: 1 / 10 },
 ]
-
-/** The subject that shares are of: arsfeld/tsnsrv in one process. */
-const REFERENCE = 'tsnsrv'
 
 export interface Verdict {
   target: Target
@@ -64,12 +71,13 @@ export interface Judgement {
 
 /** Judges ours at one size by a table of targets: TARGETS for the report, a shorter one for a guard. */
 export function judge(run: Run, targets: readonly Target[], { services, reference = REFERENCE }: Judgement): Verdict[] {
-  const other = run.subjects.find(({ key }) => key === reference)
   return targets.map((target) => {
+    const otherKey = target.than ?? reference
+    const other = run.subjects.find(({ key }) => key === otherKey)
     const measured = measure(run, target, services, other)
     return {
       target,
-      limit: limitOf(target, other?.title ?? reference),
+      limit: limitOf(target, other?.title ?? otherKey),
       found: measured?.text ?? MISSING,
       figure: measured?.median ?? null,
       disturbed: measured?.disturbed ?? false,
@@ -103,10 +111,12 @@ function measure(run: Run, { metric, of, most }: Target, services: number, other
     isFigureDisturbed(run, each, size, metric),
   )
   if (of === 'value') return { median: ours.median, worst: ours.max, text: formatSummary(ours, metric.unit), disturbed }
-  const share = other && summarize(ratiosOf(run, [subject, other], size, metric))
+  if (!other) return null
+  const share = summarize(ratiosOf(run, metric.better === 'less' ? [subject, other] : [other, subject], size, metric))
   if (!share) return null
-  const range = share.repeats > 1 ? ` (${formatShare(share.max)} to ${formatShare(share.min)})` : ''
-  return { median: share.median, worst: share.max, text: `${formatShare(share.median)}${range}`, disturbed }
+  const show = (value: number) => formatShare(value, metric)
+  const range = share.repeats > 1 ? ` (${show(share.max)} to ${show(share.min)})` : ''
+  return { median: share.median, worst: share.max, text: `${show(share.median)}${range}`, disturbed }
 }
 
 function verdict(figure: number, { atMost, beyond }: Target): 'beyond' | 'met' | 'missed' {
@@ -121,8 +131,11 @@ function limitOf({ metric, of, atMost, beyond, most = Infinity }: Target, refere
       const show = (limit: number) => formatQuantity(limit, metric.unit)
       return `${metric.title}: at most ${show(atMost)}${further(show)}`
     }
-    case 'share':
-      return `${metric.title}: at least ${formatShare(atMost)} than ${reference}${further(formatShare)}`
+    case 'share': {
+      const show = (limit: number) => formatShare(limit, metric)
+      const least = atMost === 1 ? `no ${OPPOSITE[metric.better]}` : `at least ${show(atMost)}`
+      return `${metric.title}: ${least} than ${reference}${further(show)}`
+    }
     case 'exponent': {
       const show = (limit: number) => `N^${limit.toFixed(1)}`
       return `${metric.title}: growth to ${formatNumber(most)} services at most ${show(atMost)}${further(show)}`
@@ -130,7 +143,9 @@ function limitOf({ metric, of, atMost, beyond, most = Infinity }: Target, refere
   }
 }
 
-/** A share of 1/50 is "50x less". */
-function formatShare(share: number): string {
-  return share <= 1 ? `${formatNumber(1 / share)}x less` : `${formatNumber(share)}x more`
+const OPPOSITE = { less: 'more', more: 'less' } as const
+
+/** A share of 1/50 is "50x less", or "50x more" where that is better. */
+function formatShare(share: number, { better }: Metric): string {
+  return share <= 1 ? `${formatNumber(1 / share)}x ${better}` : `${formatNumber(share)}x ${OPPOSITE[better]}`
 }
