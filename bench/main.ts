@@ -101,9 +101,10 @@ async function main(): Promise<number> {
     const versions: Run['versions'] = { ...(await readVersions()), headscale: await headscaleVersion(binaries) }
     const subjects = chosen(allSubjects(binaries, versions['tsnsrv-sup'] ?? '', peers))
     const trials = planTrials({
-      subjects: subjects.map(({ info: { key }, loads, variant }) => ({
+      subjects: subjects.map(({ info: { key }, loads, once, variant }) => ({
         key,
         ...(loads && { loads }),
+        ...(once && { once }),
         ...(variant && { variant }),
       })),
       sizes,

@@ -26,7 +26,7 @@ export interface Matrix {
    * has CPU left to answer.
    */
   readonly saturation: number
-  /** Of the trials at the headline and at saturation; all others run once. */
+  /** Of the trials at the headline and at saturation; all others run once, and so does each restart of another's. */
   readonly repeats: { readonly headline: number; readonly saturation: number }
   readonly loads: readonly LoadName[]
   /** For a quick run: some peers take minutes to come back. */
@@ -38,22 +38,22 @@ export interface Contender {
   readonly key: string
   /** Which of the loads it is of interest with; default all. */
   readonly loads?: readonly LoadName[]
+  /** It is not repeated at the headline. */
+  readonly once?: true
   /** Given: it is a variant of ours, to be tried once: at these many services, or at the headline and at saturation. */
   readonly variant?: { readonly services?: number }
 }
 
 /**
- * The trials in their order. What is compared stands side by side in time, and who goes first changes from size to size and
- * from repeat to repeat, so that a machine that slows down slows all alike.
+ * The trials in their order: what matters most comes first, as a run may be interrupted. What is compared stands side by side in
+ * time, and who goes first changes from size to size and from repeat to repeat, so that a machine that slows down slows all alike.
  */
 export function planTrials(matrix: Matrix): Planned[] {
   const { subjects, sizes, largeSizes, headline, saturation, repeats } = matrix
   const places = [
-    ...sizes.map((services) => ({ services, repeat: 1 })),
-    ...upTo(repeats.headline)
-      .slice(1)
-      .map((repeat) => ({ services: headline, repeat })),
+    ...upTo(repeats.headline).map((repeat) => ({ services: headline, repeat })),
     ...upTo(repeats.saturation).map((repeat) => ({ services: saturation, repeat, saturated: true })),
+    ...sizes.filter((services) => services !== headline).map((services) => ({ services, repeat: 1 })),
   ]
   const throughout = subjects.filter(({ variant }) => variant === undefined)
   const variants = subjects.filter(({ variant }) => variant !== undefined)
@@ -89,8 +89,10 @@ function planned(
   { services, repeat, saturated, restart }: Place,
 ): Omit<Planned, 'round'>[] {
   const wanted = contender.loads ?? matrix.loads
+  const isOurs = contender.key === 'ours'
+  if (contender.once && repeat > 1 && !saturated) return []
   const loads = matrix.loads.filter((load) => wanted.includes(load) && SATURATING.includes(load) === saturated)
-  const restarts = restart && !saturated && (contender.key === 'ours' || !matrix.onlyOursRestarts)
+  const restarts = restart && !saturated && (isOurs || (repeat === 1 && !matrix.onlyOursRestarts))
   return loads.length > 0 ? [{ subject: contender.key, services, repeat, loads, restart: restarts }] : []
 }
 

@@ -2,7 +2,7 @@
 import type { Binaries } from '../build.ts'
 import { bare } from './bare.ts'
 import { type Variant, ours } from './ours.ts'
-import { SATURATED, type Subject } from './subject.ts'
+import { SATURATED, UNSATURATED, type Subject } from './subject.ts'
 import { tsbridge } from './tsbridge.ts'
 import { tsnsrv } from './tsnsrv.ts'
 
@@ -28,13 +28,16 @@ export const PEERS: Readonly<Record<string, (binary: string) => Subject[]>> = {
       title: 'tsnsrv, shards by hand',
       about: 'arsfeld/tsnsrv in processes of at most 20 services, as the investigation recommends.',
       // The saturated loads are measured with fewer services, where it is one process.
-      loads: ['idle', 'light', 'moderate'],
+      loads: UNSATURATED,
+      once: true,
       servicesPerProcess: 20,
     }),
     tsnsrv(binary, {
       key: 'tsnsrv-separate',
       title: 'tsnsrv, separate processes',
       about: 'arsfeld/tsnsrv, a process for each service, as its NixOS module does by default.',
+      loads: UNSATURATED,
+      once: true,
       servicesPerProcess: 1,
     }),
   ],

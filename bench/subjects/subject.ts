@@ -42,7 +42,7 @@ export interface Running {
   readonly stop: () => Promise<void>
 }
 
-export interface Subject extends Pick<Contender, 'loads' | 'variant'> {
+export interface Subject extends Pick<Contender, 'loads' | 'once' | 'variant'> {
   readonly info: SubjectInfo
   /** It answers by https on port 443, and not by http on port 80. */
   readonly https?: boolean
@@ -51,6 +51,9 @@ export interface Subject extends Pick<Contender, 'loads' | 'variant'> {
 
 /** For subjects that are of interest for what a request costs, and for nothing else. */
 export const SATURATED = ['saturated', 'connecting'] as const satisfies readonly LoadName[]
+
+/** For subjects of which it is not. */
+export const UNSATURATED = ['idle', 'light', 'moderate'] as const satisfies readonly LoadName[]
 
 /** Variables for all subjects: the host has no way to Tailscale's log server, and would try. */
 const LAB_ENVIRONMENT: Readonly<Record<string, string>> = { TS_NO_LOGS_NO_SUPPORT: 'true' }

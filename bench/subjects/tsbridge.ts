@@ -7,6 +7,8 @@ const METRICS_URL = `http://${METRICS_ADDRESS}/metrics`
 
 export function tsbridge(binary: string): Subject {
   return {
+    // One start of 57 services takes it more than two minutes.
+    once: true,
     info: {
       key: 'tsbridge',
       title: 'tsbridge',

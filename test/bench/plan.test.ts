@@ -25,26 +25,32 @@ const short = (from: number, to?: number) =>
 
 describe('planTrials', () => {
   it('tries all that are compared at each size, and again at the headline', () => {
-    expect(short(0, 12).toSorted()).toEqual(
+    expect([...short(0, 9), ...short(17, 20)].toSorted()).toEqual(
       ['ours', 'peer', 'bare'].flatMap((key) => [`${key} 10 #1`, `${key} 57 #1`, `${key} 57 #2`, `${key} 57 #3`]).toSorted(),
     )
   })
 
+  it('does not repeat at the headline whom it knows by once', () => {
+    const subjects = [{ key: 'ours' }, { key: 'slow', once: true }] as const
+    const slow = planTrials({ ...matrix, subjects }).filter(({ subject }) => subject === 'slow')
+    expect(slow.map(({ services, repeat }) => `${services} #${repeat}`)).toEqual(['57 #1', '12 #1', '12 #2', '10 #1'])
+  })
+
   it('lets another one begin in each round', () => {
     expect([0, 3, 6, 9].map((round) => short(round, round + 1)[0])).toEqual([
-      'ours 10 #1',
-      'peer 57 #1',
-      'bare 57 #2',
-      'ours 57 #3',
+      'ours 57 #1',
+      'peer 57 #2',
+      'bare 57 #3',
+      'limit 12 #1',
     ])
   })
 
   it('counts as one round what stands side by side', () => {
-    expect(trials.map(({ round }) => round).join('')).toBe('0001112223334444555566777')
+    expect(trials.map(({ round }) => round).join('')).toBe('0001112223333444455566777')
   })
 
   it('measures the saturated load, and that only, where all can answer', () => {
-    const saturated = trials.slice(12, 20)
+    const saturated = trials.slice(9, 17)
     expect(saturated.every(({ services, loads, restart }) => services === 12 && loads.join() === 'saturated' && !restart)).toBe(
       true,
     )
@@ -73,6 +79,12 @@ describe('planTrials', () => {
     expect(new Set(trials.filter(({ restart }) => restart).map(({ services }) => services))).toEqual(new Set([57, 100]))
   })
 
+  it('restarts others once', () => {
+    const repeats = (key: string) =>
+      trials.filter(({ subject, restart }) => restart && subject === key).map(({ repeat }) => repeat)
+    expect([repeats('ours'), repeats('peer')]).toEqual([[1, 2, 3, 1], [1]])
+  })
+
   it('restarts ours only, when time is short', () => {
     const quick = planTrials({ ...matrix, onlyOursRestarts: true })
     expect(new Set(quick.filter(({ restart }) => restart).map(({ subject }) => subject))).toEqual(new Set(['ours']))
@@ -80,7 +92,7 @@ describe('planTrials', () => {
 
   it('plans nothing for ours when it was not chosen', () => {
     const alone = planTrials({ ...matrix, subjects: [{ key: 'peer' }] })
-    expect(alone.map(({ services }) => services)).toEqual([10, 57, 57, 57, 12, 12])
+    expect(alone.map(({ services }) => services)).toEqual([57, 57, 57, 12, 12, 10])
   })
 })
 
@@ -93,7 +105,7 @@ describe('estimateMs', () => {
   }
   const soon = () => ({ answeredMs: 7000, becomesQuiet: true })
   const never = () => ({ answeredMs: 7000, becomesQuiet: false })
-  const [trial] = planTrials({ ...matrix, subjects: [{ key: 'ours' }], sizes: [10], headline: 57 })
+  const trial = planTrials({ ...matrix, subjects: [{ key: 'ours' }] }).find(({ services }) => services === 10)
   const preparing = estimateMs([{ ...trial!, loads: [] }], { ...pace, quietMs: 0 }, () => ({ answeredMs: 0, becomesQuiet: true }))
 
   it('adds up what a trial waits for', () => {
