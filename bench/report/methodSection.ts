@@ -141,20 +141,21 @@ function attemptAccount({ trials, discarded }: Run): string {
   return `A trial is disturbed when more than ${limit} of the machine's busy CPU time was stolen in a part of it (start, restart, a window; for the saturated loads, the windows alone). It is tried again at the end of its round, up to the given number of attempts (three in a full run), and the least disturbed attempt counts, whatever its figures. ${repeated.size} trials were tried again, ${discarded.length} times in all; ${disturbed} are disturbed all the same, and figures made of them are marked.`
 }
 
-/** Parts that a trial lacks though it was not aborted and another compared subject has them at that size. */
+/** Parts that a subject lacks at a size though it was not aborted and another compared one has them there. */
 function incomplete(run: Run): string {
   const phases: readonly Phase[] = ['start', 'restart', ...LOADS]
   const subjects = compared(run)
   const lines = sizesOf(run, subjects).flatMap((services) => {
     const trials = subjects.flatMap((subject) => trialsOf(run, subject, services))
     const measured = phases.filter((phase) => trials.some((trial) => reached(trial, phase)))
-    return trials.flatMap((trial) => {
-      const lacking = measured.filter((phase) => !reached(trial, phase))
-      if (trial.aborted !== null || lacking.length === 0) return []
-      return [`- ${titleOf(run, trial)}, ${services} services, repeat ${trial.repeat}: ${lacking.join(', ')}`]
+    return subjects.flatMap((subject) => {
+      const own = trialsOf(run, subject, services)
+      const lacking = measured.filter((phase) => !own.some((trial) => reached(trial, phase)))
+      if (own.length === 0 || own.some(({ aborted }) => aborted !== null) || lacking.length === 0) return []
+      return [`- ${subject.title}, ${services} services: ${lacking.join(', ')}`]
     })
   })
-  return lines.length === 0 ? '' : `Not measured, though the trial was not aborted:\n\n${lines.join('\n')}`
+  return lines.length === 0 ? '' : `Not measured, though no trial was aborted:\n\n${lines.join('\n')}`
 }
 
 function titleOf(run: Run, { subject }: Trial): string {
