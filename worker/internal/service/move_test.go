@@ -186,10 +186,7 @@ func TestMoveLosesNoRequest(t *testing.T) {
 	if len(counted.failed) > 0 {
 		t.Errorf("%d of %d requests failed: %v", len(counted.failed), counted.total, counted.failed[0])
 	}
-	// Who connects at the wrong moment sends again after a second, and two seconds after that.
-	if counted.slowest > 3*time.Second {
-		t.Errorf("the slowest request took %v", counted.slowest)
-	}
+	// How long the slowest may take is judged end to end (test/e2e/moveTrial.ts), where it is known whose the machine was.
 }
 
 func TestMovedServiceTellsItsClientsItsKeyWhenControlDoesNot(t *testing.T) {
