@@ -105,8 +105,8 @@ func TestHundredWebSocketsEchoAMegabyte(t *testing.T) {
 		}
 	}, nil)
 	frame := bytes.Repeat([]byte("0123456789abcdef"), size/16)
-	// All are open at the same time, and ten of them have a megabyte on its way, or slow machines would run into the deadline.
-	turn := make(chan struct{}, 10)
+	// All are open at the same time, and four of them have a megabyte on its way, or slow machines would run into the deadline.
+	turn := make(chan struct{}, 4)
 	echo := func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
@@ -118,7 +118,7 @@ func TestHundredWebSocketsEchoAMegabyte(t *testing.T) {
 		connection.SetReadLimit(size)
 		turn <- struct{}{}
 		defer func() { <-turn }()
-		ctx, cancel = context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel = context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		if err := connection.Write(ctx, websocket.MessageBinary, frame); err != nil {
 			return err
