@@ -101,10 +101,11 @@ async function main(): Promise<number> {
     const versions: Run['versions'] = { ...(await readVersions()), headscale: await headscaleVersion(binaries) }
     const subjects = chosen(allSubjects(binaries, versions['tsnsrv-sup'] ?? '', peers))
     const trials = planTrials({
-      subjects: subjects.map(({ info: { key }, loads, once, variant }) => ({
+      subjects: subjects.map(({ info: { key }, loads, once, least, variant }) => ({
         key,
         ...(loads && { loads }),
         ...(once && { once }),
+        ...(least && { least }),
         ...(variant && { variant }),
       })),
       sizes,
@@ -113,7 +114,6 @@ async function main(): Promise<number> {
       largeSizes: options.sizes ? [] : preset.largeSizes,
       repeats: options.repeats ? { headline: options.repeats, saturation: options.repeats } : preset.repeats,
       loads: options.loads ?? LOADS,
-      onlyOursRestarts: options.quick === true,
     })
     showPlan(subjects, trials)
     if (options.dryRun) return 0

@@ -26,11 +26,9 @@ export interface Matrix {
    * has CPU left to answer.
    */
   readonly saturation: number
-  /** Of the trials at the headline and at saturation; all others run once, and so does each restart of another's. */
+  /** Of the trials at the headline and at saturation; all others run once. */
   readonly repeats: { readonly headline: number; readonly saturation: number }
   readonly loads: readonly LoadName[]
-  /** For a quick run: some peers take minutes to come back. */
-  readonly onlyOursRestarts: boolean
 }
 
 /** A subject as the plan sees it. */
@@ -40,6 +38,8 @@ export interface Contender {
   readonly loads?: readonly LoadName[]
   /** It is not repeated at the headline. */
   readonly once?: true
+  /** With fewer services it would be what another subject is already. */
+  readonly least?: number
   /** Given: it is a variant of ours, to be tried once: at these many services, or at the headline and at saturation. */
   readonly variant?: { readonly services?: number }
 }
@@ -89,10 +89,11 @@ function planned(
   { services, repeat, saturated, restart }: Place,
 ): Omit<Planned, 'round'>[] {
   const wanted = contender.loads ?? matrix.loads
-  const isOurs = contender.key === 'ours'
   if (contender.once && repeat > 1 && !saturated) return []
+  if (services < (contender.least ?? 0)) return []
   const loads = matrix.loads.filter((load) => wanted.includes(load) && SATURATING.includes(load) === saturated)
-  const restarts = restart && !saturated && (isOurs || (repeat === 1 && !matrix.onlyOursRestarts))
+  // Others keep no network map to start again from, and some take minutes.
+  const restarts = restart && !saturated && (contender.key === 'ours' || contender.variant !== undefined)
   return loads.length > 0 ? [{ subject: contender.key, services, repeat, loads, restart: restarts }] : []
 }
 
@@ -127,7 +128,7 @@ export function estimateMs(trials: readonly Planned[], pace: Pace, startOf: (tri
     trials.map((trial) => {
       const { answeredMs, becomesQuiet } = startOf(trial)
       const quietMs = becomesQuiet ? pace.quietMs : pace.quietTimeoutMs
-      const settledMs = trial.loads.includes('idle') ? Math.max(pace.coolDownMs, quietMs) : quietMs
+      const settledMs = becomesQuiet && trial.loads.includes('idle') ? pace.coolDownMs : quietMs
       const windowsMs = sum(trial.loads.map((load) => pace.windowMs[load]))
       return PREPARING_MS + answeredMs + settledMs + windowsMs + (trial.restart ? answeredMs + quietMs : 0)
     }),

@@ -20,7 +20,7 @@ export interface Durations {
    */
   readonly quietMs: number
   readonly quietTimeoutMs: number
-  /** From the last request to the idle window. */
+  /** From the last request to the idle window, for a subject that becomes quiet. */
   readonly coolDownMs: number
   readonly windowMs: Readonly<Record<LoadName, number>>
 }
@@ -89,7 +89,8 @@ async function runPhases(
     enter('starting')
     trial.start = await observeStart(running, began, surroundings.services, client, bench)
     for (const load of loads) {
-      if (load === 'idle') {
+      // What is never quiet looks for its public address at each change of the host's interfaces, and so has nothing to cool down from.
+      if (load === 'idle' && trial.start.quietSeconds !== null) {
         enter('cooling down')
         const coolAtMs = began.atMs + 1000 * trial.start.answeredSeconds + bench.durations.coolDownMs
         await delay(Math.max(0, coolAtMs - Date.now()), undefined, { signal: bench.signal })

@@ -8,9 +8,10 @@ export function readMachineTime(): MachineTime {
 
 /**
  * Of the time between two looks in which the machine had something to run, how much was stolen, from 0 to 1. Idle time does not
- * count: nothing can be stolen from it. null when nothing ran.
+ * count: nothing can be stolen from it. null when nothing ran. Less than a second counts as one: the kernel tells hundredths,
+ * and two of them in half a minute without work are no disturbance.
  */
 export function stolenShare(before: MachineTime, after: MachineTime): number | null {
   const seconds = after.busySeconds - before.busySeconds
-  return seconds > 0 ? (after.stolenSeconds - before.stolenSeconds) / seconds : null
+  return seconds > 0 ? (after.stolenSeconds - before.stolenSeconds) / Math.max(seconds, 1) : null
 }

@@ -30,6 +30,7 @@ export const PEERS: Readonly<Record<string, (binary: string) => Subject[]>> = {
       // The saturated loads are measured with fewer services, where it is one process.
       loads: UNSATURATED,
       once: true,
+      least: 21,
       servicesPerProcess: 20,
     }),
     tsnsrv(binary, {

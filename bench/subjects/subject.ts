@@ -42,7 +42,7 @@ export interface Running {
   readonly stop: () => Promise<void>
 }
 
-export interface Subject extends Pick<Contender, 'loads' | 'once' | 'variant'> {
+export interface Subject extends Pick<Contender, 'loads' | 'once' | 'least' | 'variant'> {
   readonly info: SubjectInfo
   /** It answers by https on port 443, and not by http on port 80. */
   readonly https?: boolean

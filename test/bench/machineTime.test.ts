@@ -13,6 +13,10 @@ it('gives the share between two looks', () => {
   expect(stolenShare({ busySeconds: 100, stolenSeconds: 5 }, { busySeconds: 100, stolenSeconds: 5 })).toBeNull()
 })
 
+it('does not take a hundredth of a second for a disturbance where little ran', () => {
+  expect(stolenShare({ busySeconds: 0, stolenSeconds: 0 }, { busySeconds: 0.25, stolenSeconds: 0.02 })).toBeCloseTo(0.02)
+})
+
 it('reads that of this machine', () => {
   const { busySeconds, stolenSeconds } = readMachineTime()
   expect(busySeconds).toBeGreaterThan(0)

@@ -16,7 +16,6 @@ const matrix: Matrix = {
   saturation: 12,
   repeats: { headline: 3, saturation: 2 },
   loads: ['idle', 'light', 'saturated'],
-  onlyOursRestarts: false,
 }
 
 const trials = planTrials(matrix)
@@ -79,15 +78,16 @@ describe('planTrials', () => {
     expect(new Set(trials.filter(({ restart }) => restart).map(({ services }) => services))).toEqual(new Set([57, 100]))
   })
 
-  it('restarts others once', () => {
+  it('restarts ours each time, its variants, and nobody else', () => {
     const repeats = (key: string) =>
       trials.filter(({ subject, restart }) => restart && subject === key).map(({ repeat }) => repeat)
-    expect([repeats('ours'), repeats('peer')]).toEqual([[1, 2, 3, 1], [1]])
+    expect(['ours', 'without', 'small-shards', 'peer', 'bare'].map(repeats)).toEqual([[1, 2, 3, 1], [1], [1], [], []])
   })
 
-  it('restarts ours only, when time is short', () => {
-    const quick = planTrials({ ...matrix, onlyOursRestarts: true })
-    expect(new Set(quick.filter(({ restart }) => restart).map(({ subject }) => subject))).toEqual(new Set(['ours']))
+  it('leaves out where a subject would be what another is', () => {
+    const subjects = [{ key: 'ours' }, { key: 'shards', least: 21 }]
+    const shards = planTrials({ ...matrix, subjects }).filter(({ subject }) => subject === 'shards')
+    expect(shards.map(({ services }) => services)).toEqual([57, 57, 57])
   })
 
   it('plans nothing for ours when it was not chosen', () => {
@@ -113,9 +113,9 @@ describe('estimateMs', () => {
     expect(estimateMs([{ ...trial!, loads: ['light'] }], pace, soon)).toBe(preparing + 7000 + 5000 + 10_000)
   })
 
-  it('knows that some network maps are never quiet, which a cool down covers', () => {
+  it('knows that some network maps are never quiet, and then nothing cools down', () => {
     expect(estimateMs([{ ...trial!, loads: ['light'] }], pace, never)).toBe(preparing + 7000 + 20_000 + 10_000)
-    expect(estimateMs([trial!], pace, never)).toBe(estimateMs([trial!], pace, soon))
+    expect(estimateMs([trial!], pace, never)).toBe(preparing + 7000 + 20_000 + 40_000)
   })
 
   it('counts a restart as another start', () => {
