@@ -101,13 +101,7 @@ async function main(): Promise<number> {
     const versions: Run['versions'] = { ...(await readVersions()), headscale: await headscaleVersion(binaries) }
     const subjects = chosen(allSubjects(binaries, versions['tsnsrv-sup'] ?? '', peers))
     const trials = planTrials({
-      subjects: subjects.map(({ info: { key }, loads, once, least, variant }) => ({
-        key,
-        ...(loads && { loads }),
-        ...(once && { once }),
-        ...(least && { least }),
-        ...(variant && { variant }),
-      })),
+      subjects: subjects.map(({ info: { key }, scope }) => ({ key, ...(scope && { scope }) })),
       sizes,
       headline,
       saturation: Math.min(SATURATED_SERVICES, headline),

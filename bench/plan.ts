@@ -34,15 +34,22 @@ export interface Matrix {
 /** A subject as the plan sees it. */
 export interface Contender {
   readonly key: string
-  /** Which of the loads it is of interest with; default all. */
+  readonly scope?: Scope
+}
+
+/** What a subject is of interest for, where that is less than everything. */
+export interface Scope {
   readonly loads?: readonly LoadName[]
-  /** It is not repeated at the headline. */
-  readonly once?: true
   /** With fewer services it would be what another subject is already. */
   readonly least?: number
+  /** How often it is tried at most. */
+  readonly most?: Partial<Readonly<Record<PlaceKind, number>>>
   /** Given: it is a variant of ours, to be tried once: at these many services, or at the headline and at saturation. */
   readonly variant?: { readonly services?: number }
 }
+
+/** What a number of services is tried for; `size`: to see how cost grows. */
+export type PlaceKind = 'headline' | 'saturation' | 'size'
 
 /**
  * The trials in their order: what matters most comes first, as a run may be interrupted. What is compared stands side by side in
@@ -50,51 +57,53 @@ export interface Contender {
  */
 export function planTrials(matrix: Matrix): Planned[] {
   const { subjects, sizes, largeSizes, headline, saturation, repeats } = matrix
+  const at = (kind: PlaceKind, services: number, repeat = 1): Place => ({ kind, services, repeat })
   const places = [
-    ...upTo(repeats.headline).map((repeat) => ({ services: headline, repeat })),
-    ...upTo(repeats.saturation).map((repeat) => ({ services: saturation, repeat, saturated: true })),
-    ...sizes.filter((services) => services !== headline).map((services) => ({ services, repeat: 1 })),
+    ...upTo(repeats.headline).map((repeat) => at('headline', headline, repeat)),
+    ...upTo(repeats.saturation).map((repeat) => at('saturation', saturation, repeat)),
+    ...sizes.filter((services) => services !== headline).map((services) => at('size', services)),
   ]
-  const throughout = subjects.filter(({ variant }) => variant === undefined)
-  const variants = subjects.filter(({ variant }) => variant !== undefined)
-  const sizing = new Set(variants.flatMap(({ variant }) => variant?.services ?? []))
+  const throughout = subjects.filter(({ scope }) => scope?.variant === undefined)
+  const variants = subjects.filter(({ scope }) => scope?.variant !== undefined)
+  const sizing = new Set(variants.flatMap(({ scope }) => scope?.variant?.services ?? []))
   const ours = throughout.filter(({ key }) => key === 'ours')
-  const trial = (contender: Contender, services: number, { repeat = 1, saturated = false } = {}) =>
-    planned(matrix, contender, { services, repeat, saturated, restart: services === headline || sizing.has(services) })
+  const trials = (contender: Contender, place: Place) =>
+    planned(matrix, contender, place, place.kind === 'headline' || sizing.has(place.services))
   const rounds = [
-    ...places.map(({ services, ...how }, i) => rotated(throughout, i).flatMap((contender) => trial(contender, services, how))),
-    [...new Set([...largeSizes, ...sizing])].flatMap((services) => ours.flatMap((contender) => trial(contender, services))),
-    variants.flatMap((contender) =>
-      contender.variant?.services === undefined
-        ? [...trial(contender, headline), ...trial(contender, saturation, { saturated: true })]
-        : trial(contender, contender.variant.services),
+    ...places.map((place, i) => rotated(throughout, i).flatMap((contender) => trials(contender, place))),
+    [...new Set([...largeSizes, ...sizing])].flatMap((services) =>
+      ours.flatMap((contender) => trials(contender, at('size', services))),
     ),
+    variants.flatMap((contender) => {
+      const services = contender.scope?.variant?.services
+      const own = services === undefined ? [at('headline', headline), at('saturation', saturation)] : [at('size', services)]
+      return own.flatMap((place) => trials(contender, place))
+    }),
   ]
-  return rounds.flatMap((trials, round) => trials.map((each) => ({ ...each, round })))
+  return rounds.flatMap((each, round) => each.map((trial) => ({ ...trial, round })))
 }
 
 /** Loads that take what there is. */
 export const SATURATING: readonly LoadName[] = ['saturated', 'connecting']
 
 interface Place {
+  readonly kind: PlaceKind
   readonly services: number
   readonly repeat: number
-  readonly saturated: boolean
-  readonly restart: boolean
 }
 
 function planned(
-  matrix: Matrix,
-  contender: Contender,
-  { services, repeat, saturated, restart }: Place,
+  { loads: all }: Matrix,
+  { key, scope = {} }: Contender,
+  { kind, services, repeat }: Place,
+  comparesRestarts: boolean,
 ): Omit<Planned, 'round'>[] {
-  const wanted = contender.loads ?? matrix.loads
-  if (contender.once && repeat > 1 && !saturated) return []
-  if (services < (contender.least ?? 0)) return []
-  const loads = matrix.loads.filter((load) => wanted.includes(load) && SATURATING.includes(load) === saturated)
+  if (services < (scope.least ?? 0) || repeat > (scope.most?.[kind] ?? Infinity)) return []
+  const saturated = kind === 'saturation'
+  const loads = all.filter((load) => (scope.loads ?? all).includes(load) && SATURATING.includes(load) === saturated)
   // Others keep no network map to start again from, and some take minutes.
-  const restarts = restart && !saturated && (contender.key === 'ours' || contender.variant !== undefined)
-  return loads.length > 0 ? [{ subject: contender.key, services, repeat, loads, restart: restarts }] : []
+  const restart = comparesRestarts && !saturated && (key === 'ours' || scope.variant !== undefined)
+  return loads.length > 0 ? [{ subject: key, services, repeat, loads, restart }] : []
 }
 
 /** The whole numbers from 1. */

@@ -1,8 +1,9 @@
 /** Everything that a run can compare: ours, its ablations, the floor, and the peers that were given. */
 import type { Binaries } from '../build.ts'
+import type { Scope } from '../plan.ts'
 import { bare } from './bare.ts'
 import { type Variant, ours } from './ours.ts'
-import { SATURATED, UNSATURATED, type Subject } from './subject.ts'
+import { HTTPS_SCOPE, UNSATURATED, type Subject } from './subject.ts'
 import { tsbridge } from './tsbridge.ts'
 import { tsnsrv } from './tsnsrv.ts'
 
@@ -20,7 +21,7 @@ export const PEERS: Readonly<Record<string, (binary: string) => Subject[]>> = {
       title: 'tsnsrv, https',
       about: 'arsfeld/tsnsrv, all services in one process, with a certificate from a file.',
       servicesPerProcess: Infinity,
-      loads: SATURATED,
+      scope: HTTPS_SCOPE,
       https: true,
     }),
     tsnsrv(binary, {
@@ -28,17 +29,14 @@ export const PEERS: Readonly<Record<string, (binary: string) => Subject[]>> = {
       title: 'tsnsrv, shards by hand',
       about: 'arsfeld/tsnsrv in processes of at most 20 services, as the investigation recommends.',
       // The saturated loads are measured with fewer services, where it is one process.
-      loads: UNSATURATED,
-      once: true,
-      least: 21,
+      scope: { loads: UNSATURATED, most: { headline: 1 }, least: 21 },
       servicesPerProcess: 20,
     }),
     tsnsrv(binary, {
       key: 'tsnsrv-separate',
       title: 'tsnsrv, separate processes',
       about: 'arsfeld/tsnsrv, a process for each service, as its NixOS module does by default.',
-      loads: UNSATURATED,
-      once: true,
+      scope: { loads: UNSATURATED, most: { headline: 1 } },
       servicesPerProcess: 1,
     }),
   ],
@@ -76,6 +74,9 @@ const ABLATIONS: readonly Omit<Variant, 'group'>[] = [
   },
 ]
 
+/** The measures that have to do with what a request costs. */
+const OF_REQUESTS = new Set(['no-one-core', 'no-timer-slack', 'no-gc-tuning', 'pinned'])
+
 /** So many services that each size of a shard makes a difference. */
 const SIZING_SERVICES = 100
 const SHARD_SIZES = [1, 5, 10, 57, 100]
@@ -85,7 +86,7 @@ const SIZING: readonly Omit<Variant, 'group'>[] = SHARD_SIZES.map((size) => ({
   title: `shards of ${size}`,
   about: `Ours with --shard-size ${size} (default 20).`,
   flags: ['--shard-size', String(size)],
-  variant: { services: SIZING_SERVICES },
+  scope: { variant: { services: SIZING_SERVICES } },
 }))
 
 /** All subjects, ours first. `peers` are binaries by the names of PEERS. */
@@ -98,16 +99,21 @@ export function allSubjects(binaries: Binaries, version: string, peers: Readonly
       title: 'tsnsrv-sup, https',
       about: 'This project with its defaults and a certificate from a file.',
       group: 'https',
-      loads: SATURATED,
+      scope: HTTPS_SCOPE,
       https: true,
     }),
     ...Object.entries(peers).flatMap(([name, binary]) => PEERS[name]?.(binary) ?? []),
     bare(binaries.bench),
     bare(binaries.bench, 'bare-https'),
     bare(binaries.bench, 'limit'),
-    ...ABLATIONS.map((each) =>
-      ours(binaries, version, { ...each, group: 'ablation', variant: {}, loads: ['idle', 'moderate', 'saturated'] }),
-    ),
+    ...ABLATIONS.map((each) => {
+      const scope: Scope = {
+        variant: {},
+        loads: ['idle', 'moderate', 'saturated'],
+        ...(OF_REQUESTS.has(each.key) ? {} : { most: { saturation: 0 } }),
+      }
+      return ours(binaries, version, { ...each, group: 'ablation', scope })
+    }),
     ...SIZING.map((each) => ours(binaries, version, { ...each, group: 'sizing' })),
   ]
 }

@@ -1,7 +1,8 @@
 /** Tailnet nodes with Go's own reverse proxy and none of our measures: the floor to build on, and what a first program would be. */
 import { join } from 'node:path'
+import type { Scope } from '../plan.ts'
 import type { Subject as SubjectInfo } from '../results.ts'
-import { SATURATED, type Subject, runningProcesses, startProcess } from './subject.ts'
+import { HTTPS_SCOPE, SATURATED, type Subject, runningProcesses, startProcess } from './subject.ts'
 
 const METRICS_ADDRESS = '127.0.0.1:9300'
 const METRICS_URL = `http://${METRICS_ADDRESS}/metrics`
@@ -26,11 +27,18 @@ const KINDS: Readonly<Record<Kind, Omit<SubjectInfo, 'key' | 'version'>>> = {
   },
 }
 
+const SCOPES: Readonly<Record<Kind, Scope>> = {
+  // How its cost grows is known from tsnsrv, which is made of it.
+  bare: { most: { headline: 1, size: 0 } },
+  'bare-https': HTTPS_SCOPE,
+  limit: { loads: SATURATED },
+}
+
 /** `binary` is tsnsrv-bench. The limit has no upstream. */
 export function bare(binary: string, kind: Kind = 'bare'): Subject {
   return {
     info: { key: kind, ...KINDS[kind], version: 'tsnet 1.102.5' },
-    ...(kind === 'bare' ? {} : { loads: SATURATED }),
+    scope: SCOPES[kind],
     https: kind === 'bare-https',
     start(surroundings) {
       const { directory, services, controlURL, upstream, authKey, certificate, place } = surroundings

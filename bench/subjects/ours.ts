@@ -10,9 +10,7 @@ import { type Subject, listening, runningProcesses, startProcess, writePrivate }
 const METRICS_ADDRESS = '127.0.0.1:9300'
 const METRICS_URL = `http://${METRICS_ADDRESS}/metrics`
 
-export interface Variant
-  extends Pick<SubjectInfo, 'key' | 'title' | 'about' | 'group'>,
-    Pick<Subject, 'variant' | 'loads' | 'https'> {
+export interface Variant extends Pick<SubjectInfo, 'key' | 'title' | 'about' | 'group'>, Pick<Subject, 'scope' | 'https'> {
   /** Flags of `tsnsrv-sup start`, beside the file. */
   readonly flags?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
@@ -24,12 +22,11 @@ export interface Variant
 export function ours(
   { cli, worker }: Built,
   version: string,
-  { flags = [], env = {}, pinned, variant, loads, https = false, ...info }: Variant,
+  { flags = [], env = {}, pinned, scope, https = false, ...info }: Variant,
 ): Subject {
   return {
     info: { ...info, version },
-    ...(variant && { variant }),
-    ...(loads && { loads }),
+    ...(scope && { scope }),
     https,
     async start(surroundings) {
       const { directory, services, upstream, controlURL, authKey, certificate, place } = surroundings

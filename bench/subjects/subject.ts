@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { execa } from 'execa'
 import type { Certificate } from '../build.ts'
-import type { Contender } from '../plan.ts'
+import type { Contender, Scope } from '../plan.ts'
 import type { LoadName, Subject as SubjectInfo } from '../results.ts'
 import { countGoroutines } from '../measure/goroutines.ts'
 import type { Command } from '../world/tool.ts'
@@ -42,7 +42,7 @@ export interface Running {
   readonly stop: () => Promise<void>
 }
 
-export interface Subject extends Pick<Contender, 'loads' | 'once' | 'least' | 'variant'> {
+export interface Subject extends Pick<Contender, 'scope'> {
   readonly info: SubjectInfo
   /** It answers by https on port 443, and not by http on port 80. */
   readonly https?: boolean
@@ -54,6 +54,9 @@ export const SATURATED = ['saturated', 'connecting'] as const satisfies readonly
 
 /** For subjects of which it is not. */
 export const UNSATURATED = ['idle', 'light', 'moderate'] as const satisfies readonly LoadName[]
+
+/** For subjects that show what https costs, which nothing is held against closely. */
+export const HTTPS_SCOPE: Scope = { loads: SATURATED, most: { saturation: 3 } }
 
 /** Variables for all subjects: the host has no way to Tailscale's log server, and would try. */
 const LAB_ENVIRONMENT: Readonly<Record<string, string>> = { TS_NO_LOGS_NO_SUPPORT: 'true' }

@@ -11,13 +11,11 @@ const READY = /AuthLoop: state is \w+; done/
 /** tsnsrv with so many services in a process. `key` and `title` name the arrangement. */
 export function tsnsrv(
   binary: string,
-  arrangement: Pick<SubjectInfo, 'key' | 'title' | 'about'> &
-    Pick<Subject, 'loads' | 'once' | 'https'> & { servicesPerProcess: number },
+  arrangement: Pick<SubjectInfo, 'key' | 'title' | 'about'> & Pick<Subject, 'scope' | 'https'> & { servicesPerProcess: number },
 ): Subject {
-  const { key, title, about, loads, once, https = false, servicesPerProcess } = arrangement
+  const { key, title, about, scope, https = false, servicesPerProcess } = arrangement
   return {
-    ...(loads && { loads }),
-    ...(once && { once }),
+    ...(scope && { scope }),
     https,
     info: { key, title, about, group: https ? 'https' : 'peer', version: 'arsfeld/tsnsrv da684322 (tsnet 1.86.5)' },
     async start(surroundings) {
