@@ -67,6 +67,7 @@ type quietResult struct {
 // the call counts; but only from since on, for control may tell of what has happened seconds later.
 func (c *changes) awaitQuiet(ctx context.Context, since time.Time, quiet time.Duration) quietResult {
 	for {
+		c.look() // what has come since the last look counts, too
 		count, last := c.read()
 		from := last
 		if since.After(from) {
