@@ -53,6 +53,10 @@ export function goOutcomes(json: string): Outcome[] {
     const below = (Action === 'fail' ? failures : tests.map((test) => test.name)).filter((other) => other.startsWith(`${name}/`))
     return below.length === 0
   })
+  const unfinished = events
+    .filter(({ Action, Test }) => Action === 'run' && Test !== undefined)
+    .map(nameOf)
+    .filter((name) => !tests.some((test) => test.name === name))
   const broken = ended.filter(
     ({ Action, Test, Package = '' }) =>
       Action === 'fail' && Test === undefined && !failures.some((name) => name.startsWith(`${Package} `)),
@@ -62,7 +66,11 @@ export function goOutcomes(json: string): Outcome[] {
       if (Action === 'pass') return { name, status: 'passed', note: '' }
       return { name, status: Action === 'skip' ? 'skipped' : 'failed', note: (output.get(name) ?? '').trim() }
     }),
-    ...broken.map(({ Package = '' }): Outcome => ({ name: Package, status: 'failed', note: (output.get(Package) ?? '').trim() })),
+    ...broken.map(({ Package = '' }): Outcome => {
+      // What a package has to say when it runs into the time-out is printed as output of the test that runs.
+      const names = [Package, ...unfinished.filter((name) => name.startsWith(`${Package} `))]
+      return { name: Package, status: 'failed', note: names.map((name) => (output.get(name) ?? '').trim()).join('\n') }
+    }),
   ]
 }
 

@@ -47,3 +47,18 @@ test('a package that does not compile is one failure', () => {
 test('a package without tests is none', () => {
   expect(goOutcomes(events('skip p'))).toEqual([])
 })
+
+test('a package that runs into its time-out shows the test that it was in', () => {
+  const json = events(
+    'run p TestA',
+    'pass p TestA',
+    'run p TestB',
+    'output p TestB: timed out',
+    'output p: FAIL p 600s',
+    'fail p',
+  )
+  expect(goOutcomes(json)).toEqual([
+    { name: 'p TestA', status: 'passed', note: '' },
+    { name: 'p', status: 'failed', note: 'FAIL p 600s\ntimed out' },
+  ])
+})
