@@ -49,7 +49,7 @@ export interface Scope {
 }
 
 /** What a number of services is tried for; `size`: to see how cost grows. */
-export type PlaceKind = 'headline' | 'saturation' | 'size'
+type PlaceKind = 'headline' | 'saturation' | 'size'
 
 /**
  * The trials in their order: what matters most comes first, as a run may be interrupted. What is compared stands side by side in
