@@ -16,7 +16,7 @@ import { renderConsole } from './report/renderConsole.ts'
 import { writeReport } from './report/writeReport.ts'
 import { LOADS, LoadName, Run, type Start, type Trial } from './results.ts'
 import { PEERS, allSubjects } from './subjects/all.ts'
-import type { Subject } from './subjects/subject.ts'
+import { type Subject, becomesQuiet } from './subjects/subject.ts'
 import { type Durations, runTrial } from './trial.ts'
 import { wholeNumber } from './wholeNumber.ts'
 
@@ -237,8 +237,8 @@ function showPlan(subjects: readonly Subject[], trials: readonly Planned[]): voi
 
 /** How a subject starts, as seen on two cores. */
 function startOf(key: string, subjects: readonly Subject[], services: number): ExpectedStart {
-  const group = subjects.find(({ info }) => info.key === key)?.info.group
-  if (group !== 'peer' && group !== 'floor') return { answeredMs: 4000 + 100 * services, becomesQuiet: true }
+  const info = subjects.find((subject) => subject.info.key === key)?.info
+  if (!info || becomesQuiet(info)) return { answeredMs: 4000 + 100 * services, becomesQuiet: true }
   // tsbridge starts its services one after another. With the others, each node wakes all that are there already.
   const answeredMs = key === 'tsbridge' ? 2300 * services : 3000 + 10 * services ** 2
   return { answeredMs, becomesQuiet: false }

@@ -6,7 +6,7 @@ import { watchPeakRss } from './measure/peakRss.ts'
 import { sampleTree } from './measure/processTree.ts'
 import { measureWindow } from './measure/window.ts'
 import type { LoadName, Start, Trial, Window } from './results.ts'
-import type { Running, Subject, Surroundings } from './subjects/subject.ts'
+import { type Running, type Subject, type Surroundings, becomesQuiet } from './subjects/subject.ts'
 import type { Client, Load } from './world/client.ts'
 import { type World, withWorld } from './world/world.ts'
 
@@ -90,7 +90,7 @@ async function runPhases(
     trial.start = await observeStart(running, began, surroundings.services, client, bench)
     for (const load of loads) {
       // What is never quiet looks for its public address at each change of the host's interfaces, and so has nothing to cool down from.
-      if (load === 'idle' && trial.start.quietSeconds !== null) {
+      if (load === 'idle' && (becomesQuiet(subject.info) || trial.start.quietSeconds !== null)) {
         enter('cooling down')
         const coolAtMs = began.atMs + 1000 * trial.start.answeredSeconds + bench.durations.coolDownMs
         await delay(Math.max(0, coolAtMs - Date.now()), undefined, { signal: bench.signal })

@@ -49,6 +49,11 @@ export interface Subject extends Pick<Contender, 'scope'> {
   start(surroundings: Surroundings): Promise<Running>
 }
 
+/** Whether its network map is expected to be quiet soon after its start. The others report each change of the host's interfaces. */
+export function becomesQuiet({ group }: Pick<SubjectInfo, 'group'>): boolean {
+  return group !== 'peer' && group !== 'floor'
+}
+
 /** For subjects that are of interest for what a request costs, and for nothing else. */
 export const SATURATED = ['saturated', 'connecting'] as const satisfies readonly LoadName[]
 
