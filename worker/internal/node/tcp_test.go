@@ -46,6 +46,9 @@ func TestCloseWithManyConnections(t *testing.T) {
 		})
 	}
 	dials.Wait()
+	if t.Failed() {
+		return
+	}
 	for range many {
 		connection := <-accepted
 		t.Cleanup(func() { connection.Close() })
@@ -57,7 +60,7 @@ func TestCloseWithManyConnections(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("it does not end")
 	}
 }
