@@ -36,7 +36,7 @@ export async function joinClient(command: Command): Promise<Client> {
     pid: tool.pid,
     async untilAllAnswer(targets, timeoutMs) {
       let last = 0
-      const done = await tool.ask({ do: 'await', targets, timeoutMs }, (line) => {
+      const done = await tool.ask({ do: 'await', targets, timeoutMs }, timeoutMs, (line) => {
         const answered = Answered.safeParse(line)
         if (answered.success) last = Math.max(last, answered.data.atMs)
       })
@@ -47,11 +47,11 @@ export async function joinClient(command: Command): Promise<Client> {
       )
     },
     async untilQuiet(wait) {
-      const { quiet, lastChangeAtMs } = Quiet.parse(await tool.ask({ do: 'quiet', ...wait }))
+      const { quiet, lastChangeAtMs } = Quiet.parse(await tool.ask({ do: 'quiet', ...wait }, wait.timeoutMs))
       return quiet ? lastChangeAtMs : null
     },
     async load(targets, load, durationMs, onBegun) {
-      const done = await tool.ask({ do: 'load', targets, ...load, durationMs }, ({ event }) => {
+      const done = await tool.ask({ do: 'load', targets, ...load, durationMs }, durationMs, ({ event }) => {
         if (event === 'begun') onBegun?.()
       })
       return Requests.parse(done)

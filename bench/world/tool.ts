@@ -13,26 +13,37 @@ export interface Command {
   readonly env?: Readonly<Record<string, string>>
   /** Lines on stderr go there; a failure quotes the end of them. */
   readonly logFile?: string
+  /** How much longer than it was to take a command may be without an answer; default a minute. */
+  readonly hangTimeoutMs?: number
 }
 
 export interface Tool {
   /** Its first line. */
   readonly ready: Line
   readonly pid: number
-  /** Sends one command and gives its lines until the one that says "done" (which is the last). One at a time. */
-  ask(command: Readonly<Record<string, unknown>>, onLine?: (line: Line) => void): Promise<Line>
+  /**
+   * Sends one command and gives its lines until the one that says "done" (which is the last). One at a time. A program that is
+   * still not done `hangTimeoutMs` after the `lastsMs` that the command takes is killed.
+   */
+  ask(command: Readonly<Record<string, unknown>>, lastsMs: number, onLine?: (line: Line) => void): Promise<Line>
   stop(): Promise<void>
 }
 
 const STOP_TIMEOUT_MS = 10_000
+/** tailscale 1.102 can hang for good while many peers come and go: without an end, the whole run would. */
+const HANG_TIMEOUT_MS = 60_000
+/** How much of what the program said is quoted: the traces of all goroutines fill books. */
+const QUOTED_CHARACTERS = 2000
 
 /** Starts it and waits for its first line; rejects with its own words when it ends before. */
-export async function startTool({ file, args, env, logFile }: Command): Promise<Tool> {
+export async function startTool({ file, args, env, logFile, hangTimeoutMs = HANG_TIMEOUT_MS }: Command): Promise<Tool> {
   const child = execa(file, [...args], processOptions(env, logFile))
   const waiting: { line: (line: Line) => void; end: (error: Error) => void }[] = []
   let ended: Error | undefined
+  let hung = false
   const gone = child.then(({ shortMessage, stderr }) => {
-    ended = new Error(`${shortMessage ?? `${file} has ended`}\n${stderr}`.trim())
+    const how = hung ? `${file} hung, and was ended` : (shortMessage ?? `${file} has ended`)
+    ended = new Error(`${how}\n${stderr.slice(-QUOTED_CHARACTERS)}`.trim())
     for (const { end } of waiting.splice(0)) end(ended)
   })
   createInterface({ input: child.stdout }).on('line', (text) => {
@@ -62,10 +73,14 @@ export async function startTool({ file, args, env, logFile }: Command): Promise<
   return {
     ready,
     pid: child.pid ?? 0,
-    ask(command, onLine) {
+    ask(command, lastsMs, onLine) {
       const answer = until('done', onLine)
       child.stdin.write(`${JSON.stringify(command)}\n`)
-      return answer
+      const hangs = setTimeout(() => {
+        hung = true
+        child.kill('SIGKILL')
+      }, lastsMs + hangTimeoutMs)
+      return answer.finally(() => clearTimeout(hangs))
     },
     async stop() {
       child.kill('SIGTERM')
