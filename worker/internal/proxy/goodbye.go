@@ -26,7 +26,7 @@ const (
 
 // part has connections closed, from now on, so that their clients hear of it, and get the last bytes before. The node ends
 // next, and with it what has not come: who did not hear of the end would ask on, on a connection that nobody knows, and who
-// did not get its answer would wait for it. When ctx is done, what has not come is given up.
+// did not get its answer would wait for it. When ctx is done, what does not come at once is given up.
 func (c *connections) part(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,26 +50,37 @@ func (c *connection) part(hurry <-chan struct{}) {
 	if time.Since(time.Unix(0, c.wroteAt.Load())) < recent {
 		silence = longestSilence
 	}
-	wire := wireOf(c.Conn)
-	heard, heardAt := wire.heard(), time.Now()
-	enough := time.After(goodbye)
+	wire, hurried := wireOf(c.Conn), false
+	heard, enough := wire.heard(), time.Now().Add(silence)
+	leave := time.After(goodbye)
 	look := time.NewTicker(lookAgain)
 	defer look.Stop()
-	for !wire.arrived() && time.Since(heardAt) < silence {
+	for !wire.arrived() && time.Now().Before(enough) {
 		select {
 		case <-hurry:
-			return
+			// Even then the end has to leave this host: who only listens would never hear of it.
+			hurry, hurried, enough = nil, true, earlier(enough, time.Now().Add(goodbye))
 		case <-look.C:
 		}
-		if now := wire.heard(); now != heard {
-			heard, heardAt = now, time.Now()
+		if now := wire.heard(); now != heard && !hurried {
+			heard, enough = now, time.Now().Add(silence)
 		}
+	}
+	if hurried {
+		return
 	}
 	select {
 	case <-hurry:
 	case <-answered:
-	case <-enough:
+	case <-leave:
 	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // wire is what is known of the packets of a connection of a node; the zero wire, of any other connection, knows nothing.
