@@ -210,3 +210,29 @@ func TestDamagedKeyFileIsAnErrorAndStaysAsItIs(t *testing.T) {
 		t.Errorf("the file was changed to %q", text)
 	}
 }
+
+// visit has a client make a session with the node, and leaves a connection open.
+func visit(t *testing.T, client, server *Node, address string) {
+	t.Helper()
+	listener, err := server.Listen(":80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(connection, "x")
+		}
+	}()
+	connection, err := client.Dial(t.Context(), "tcp", address+":80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { connection.Close() })
+	if _, err := connection.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+}
