@@ -131,6 +131,14 @@ func (n *Node) announce(ctx context.Context, peer netip.Addr) {
 	}
 }
 
+// Resume makes a session with a peer that takes this node for the one that ran before, and goes on with that one's session.
+func (n *Node) Resume(ctx context.Context, peer netip.Addr) {
+	n.ping(ctx, peer) // the handshake goes the way that the peer has answered on; without an answer by the relay
+	if who, err := n.local.WhoIs(ctx, peer.String()); err == nil {
+		n.shakeHands(ctx, peer, who.Node.Key)
+	}
+}
+
 // shakeHands tells whether there was a handshake soon.
 func (n *Node) shakeHands(ctx context.Context, peer netip.Addr, peerKey key.NodePublic) bool {
 	since := time.Now()

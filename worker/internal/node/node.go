@@ -71,6 +71,9 @@ type Node struct {
 	early *early
 
 	lastMap sync.Once
+
+	disco    *discoStore
+	sessions []netip.Addr // of the last run, taken over with its disco key; nil for none
 }
 
 // StateError says that the node's key file is there but cannot be read.
@@ -111,6 +114,11 @@ func Start(config Config) (*Node, error) {
 		config.ClientID, config.Audience = "", ""
 	}
 	server := newServer(config, keys, backendLog)
+	left, ok := takeHandover(config.Dir)
+	if !ok || !lent { // without the map it would know none of the peers that it has to call
+		left = handover{DiscoKey: newDiscoKey()}
+	}
+	disco := giveDiscoKey(server, left.DiscoKey)
 	early := holdEarly(server)
 	client, err := launch(server, keys, keptMap, lent)
 	if err != nil {
@@ -145,6 +153,10 @@ func Start(config Config) (*Node, error) {
 		confirmed:  make(chan struct{}),
 		early:      early,
 		clients:    config.Clients,
+		disco:      disco,
+	}
+	if disco.isUsed {
+		n.sessions = left.Peers
 	}
 	if actual := server.Sys().MagicSock.Get().LocalPort(); actual != config.Port {
 		config.Log.Warn("the UDP port of this service is taken; using another one until the next start", "port", config.Port, "actual", actual)
@@ -239,6 +251,9 @@ func (n *Node) WhoIs(ctx context.Context, address string) (*apitype.WhoIsRespons
 // HadMap tells whether the node came up with a kept network map, without control.
 func (n *Node) HadMap() bool { return n.hadMap }
 
+// TookOver tells whether peers take the node for the one that ran before, and which of them it has to Resume a session with.
+func (n *Node) TookOver() (sessions []netip.Addr, ok bool) { return n.sessions, n.sessions != nil }
+
 // Confirmed is closed when control has accepted the node in this run; it is then telling the node's peers.
 func (n *Node) Confirmed() <-chan struct{} { return n.confirmed }
 
@@ -261,6 +276,7 @@ func (n *Node) Close() error {
 	n.early.end()
 	n.running.Wait()
 	n.PrepareClose(AllPeers)
+	n.handOver() // last of all, as a peer may come at any time
 	n.detach()
 	n.calls.CloseIdleConnections()
 	return closeServer(n.server)

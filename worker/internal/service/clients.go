@@ -105,6 +105,12 @@ func (c *clients) uncalled() []netip.Addr {
 func (c *clients) greet(ctx context.Context, from *node.Node) {
 	var calls sync.WaitGroup
 	defer calls.Wait()
+	if sessions, ok := from.TookOver(); ok {
+		for _, peer := range sessions {
+			calls.Go(func() { from.Resume(ctx, peer) })
+		}
+		return // there is no news that could spread
+	}
 	if from.HadMap() {
 		for _, client := range c.list() {
 			calls.Go(func() { from.ShakeHands(ctx, client) })
