@@ -94,6 +94,8 @@ export class Loop implements Operator {
   /** What is written, and the writing of it, one after the other. */
   #remembered: Remembered
   #saves: Promise<unknown> = Promise.resolve()
+  /** Something of it is not written yet. */
+  #owesWriting = false
   /** Changes of what is remembered that depend on it: each begins when the one before has ended. */
   #changes: Promise<unknown> = Promise.resolve()
   #desired: Desired
@@ -177,7 +179,10 @@ export class Loop implements Operator {
     this.#remembered = { ...this.#remembered, placement: running }
   }
 
-  /** Makes this configuration the desired one. Rejects, and changes nothing, when the placement cannot be written. */
+  /**
+   * Makes this configuration the desired one. Rejects, and changes nothing, when the placement cannot be written; but at the start
+   * it is written later, as what died meanwhile could not come back otherwise. The next supervisor would make the same of what runs.
+   */
   async #apply(config: ResolvedConfig): Promise<ReloadResult> {
     refuseOtherDirectories(this.#config, config)
     const services = new Map(config.services.map((service) => [service.name, service]))
@@ -185,7 +190,8 @@ export class Loop implements Operator {
     const { placement: old, rebalancing } = this.#remembered
     const apart = this.#place(config)
     const { placement } = apart
-    await this.#remember({ ...apart, rebalancing: forgetServices(rebalancing, names) })
+    const write = { ...apart, rebalancing: forgetServices(rebalancing, names) }
+    await this.#remember(write, { orLater: this.#desired.phase === 'adopt' })
     const before = this.#services
     const changes = changedServices(before, services)
     const result: ReloadResult = {
@@ -377,14 +383,24 @@ export class Loop implements Operator {
     }
   }
 
-  /** Writes a change of what is remembered. Rejects when it cannot be written, and then nothing has changed. */
-  #remember(change: Partial<Remembered>): Promise<void> {
+  /**
+   * Writes a change of what is remembered. Rejects when it cannot be written, and then nothing has changed; unless it may be
+   * written later.
+   */
+  #remember(change: Partial<Remembered>, { orLater = false } = {}): Promise<void> {
     const { steps } = this.#clock
     const saved = this.#saves.then(async () => {
       const changed = shiftRemembered(change, this.#clock.steps - steps)
       const next = { ...this.#remembered, rates: rememberRates(this.#observed.works), ...changed }
       const before = this.#clock.steps
-      await this.#ports.save(next)
+      try {
+        await this.#ports.save(next)
+        this.#owesWriting = false
+      } catch (error) {
+        if (!orLater) throw error
+        this.#owesWriting = true
+        this.#postponeJournal(error)
+      }
       this.#remembered = shiftRemembered(next, this.#clock.steps - before)
     })
     this.#saves = saved.catch(() => undefined)
@@ -435,7 +451,7 @@ export class Loop implements Operator {
   #keepJournal(now: number, wakeAt: (at: number) => void): void {
     if (this.#journal.busy || this.#desired.phase !== 'run') return
     const step = nextStep(this.#situation(), this.#sampled, now, wakeAt)
-    if (!step) return
+    if (!step && !this.#owesWriting) return
     if (now < this.#journal.retryAt) {
       wakeAt(this.#journal.retryAt)
       return
@@ -445,23 +461,25 @@ export class Loop implements Operator {
     void this.#change(async () => {
       // Others may have changed the situation since.
       const at = this.#now()
-      const entry = this.#desired.phase === 'run' ? step(this.#situation(), at) : null
+      const entry = this.#desired.phase === 'run' ? step?.(this.#situation(), at) : null
       if (entry) await this.#enter(entry)
+      if (this.#owesWriting) await this.#remember({})
       this.#journal.problem = ''
     })
       .catch((error: unknown) => {
         // A death that cannot be written down is not counted: the worker comes back as it was.
         this.#become(withoutDeaths(this.#observed, this.#observed.deaths))
-        this.#journal = {
-          ...this.#journal,
-          problem: (error as Error).message,
-          retryAt: this.#now() + JOURNAL_AGAIN_MS,
-        }
+        this.#postponeJournal(error)
       })
       .finally(() => {
         this.#journal.busy = false
         this.#requestTick()
       })
+  }
+
+  #postponeJournal(error: unknown): void {
+    const retryAt = this.#now() + JOURNAL_AGAIN_MS
+    this.#journal = { ...this.#journal, problem: (error as Error).message, retryAt }
   }
 
   /** Writes an entry, and then does what follows from it. */

@@ -131,7 +131,7 @@ export async function writeStateFile(stateDir: string, state: Remembered): Promi
     }
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined)
-    throw new StateFileError(`cannot write ${path}: ${(error as Error).message}. Nothing was changed`)
+    throw new StateFileError(`cannot write ${path}: ${(error as Error).message}; what was written before is still there`)
   }
 }
 

@@ -177,6 +177,19 @@ describe('the loop', () => {
       expect([world.starts.get('s0'), world.starts.get('s1'), world.starts.get('s2')]).toEqual([1, 2, 1])
     }))
 
+  it('starts on a full disk, and writes what it has begun once it can', () =>
+    inAnyOrder(async (world) => {
+      world.diskIsFull = true
+      const loop = world.start(configOf(names(5), 2))
+      await world.settleUntil(() => servingNames(world).length === 5)
+      expect(loop.status().journalError).toContain('no space left')
+      expect(world.saved.placement.size).toBe(0)
+      world.diskIsFull = false
+      await settled(world)
+      expect(loop.status().journalError).toBe('')
+      for (const [name, worker] of world.serving()) expect(world.saved.placement.get(name)).toBe(worker.shard)
+    }))
+
   it('refuses a reload whole when the configuration or the disk refuses it', () =>
     inAnyOrder(async (world) => {
       let config = configOf(names(4), 2)
@@ -396,6 +409,7 @@ describe('whatever happens', () => {
     { weight: 1, arbitrary: fc.record({ do: fc.constant('freezeWorker' as const), which: fc.nat(5) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('repeatState' as const), which: fc.nat(5) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('loseState' as const) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('fillDisk' as const), full: fc.boolean() }) },
     {
       weight: 1,
       arbitrary: fc.record({
@@ -459,6 +473,9 @@ describe('whatever happens', () => {
               case 'loseState':
                 world.saved = nothingRemembered
                 break
+              case 'fillDisk':
+                world.diskIsFull = command.full
+                break
               case 'fail':
                 world.faults.set(`s${String(command.which)}`, command.times)
                 break
@@ -471,12 +488,14 @@ describe('whatever happens', () => {
               case 'reload': {
                 const marks = Object.fromEntries(command.services.map((name) => [name, command.version]))
                 config = configOf(command.services, command.shardSize, marks)
-                void loop.reload()
+                loop.reload().catch(() => undefined)
                 break
               }
             }
           }
-          await settled(world)
+          // What a full disk refused is asked for again.
+          world.diskIsFull = false
+          await reloaded(world, loop)
           const { quarantine } = world.saved.culprits
           const wanted = config.services.map(({ name }) => name).filter((name) => !quarantine.has(name))
           expect(servingNames(world)).toEqual(wanted.sort())

@@ -113,6 +113,9 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
   try {
     // Told to end in the middle of adoption, it is done without ever having started.
     await Promise.race([loop.start(), loop.done])
+    const { journalError } = loop.status()
+    if (journalError !== '')
+      output.log.warn(`${journalError}; everything is started all the same, and written as soon as it can be`)
     await loop.done
   } catch (error) {
     // Nothing of the configuration runs; what an earlier supervisor left does, and stays.
