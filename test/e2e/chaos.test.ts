@@ -50,6 +50,8 @@ const isCalm = ({ services }: Status) => services.every(({ ready, reason }) => r
 
 class Chaos {
   readonly excuses: Excuse[] = []
+  /** Of workers that were hit, while the next blows fall. */
+  readonly recoveries: Promise<void>[] = []
   readonly done: string[] = []
   supervisor: SupervisorProcess
 
@@ -80,7 +82,7 @@ class Chaos {
   async killWorker(_ms: number, pick: number): Promise<void> {
     await this.#withWorker(pick, (pid) => {
       tryKill(pid, 'SIGKILL')
-      return Promise.resolve()
+      return Promise.resolve(false)
     })
   }
 
@@ -89,6 +91,7 @@ class Chaos {
       tryKill(pid, 'SIGSTOP')
       await delay(ms)
       tryKill(pid, 'SIGCONT')
+      return true
     })
   }
 
@@ -161,7 +164,8 @@ class Chaos {
     await stack.cli(...(orders[pick % orders.length] ?? []), '--config', stack.configFile)
   }
 
-  async #withWorker(pick: number, act: (pid: number) => Promise<void>): Promise<void> {
+  /** `act` tells whether the worker lives afterwards. */
+  async #withWorker(pick: number, act: (pid: number) => Promise<boolean>): Promise<void> {
     const status = await stack.status().catch(() => undefined)
     const shard = status?.shards[pick % status.shards.length]
     if (!status || !shard?.workerPid) return
@@ -170,9 +174,17 @@ class Chaos {
     const moving = status.moves.filter(({ from, to }) => from === shard.shard || to === shard.shard).map(({ name }) => name)
     const own = status.services.filter((service) => service.shard === shard.shard).map(({ name }) => name)
     const excuse = this.#excuse([...own, ...moving])
-    await act(workerPid)
-    await stack.until((now) => allReady(now), 'all are back', 90_000).catch(() => undefined)
-    excuse.to = Date.now() + AFTERMATH_MS
+    const lives = await act(workerPid)
+    // A supervisor that has not noticed yet says that all is well.
+    const isOver = (now: Status) => isCalm(now) && (lives || now.shards.every((each) => each.workerPid !== workerPid))
+    this.recoveries.push(
+      stack
+        .until(isOver, 'all are back', 90_000)
+        .catch(() => undefined)
+        .then(() => {
+          excuse.to = Date.now() + AFTERMATH_MS
+        }),
+    )
   }
 
   #excuse(services: readonly string[]): Excuse {
@@ -229,6 +241,7 @@ it(
     for (const shard of [1, 2, 3, 4, 5]) await stack.cli('uncordon', String(shard), '--config', stack.configFile)
     const calm = (status: Status) => allReady(status) && status.services.length === 9 && status.moves.length === 0
     await stack.until(calm, 'everything is calm', 120_000)
+    await Promise.all(chaos.recoveries)
     await load.answers(100)
     const { failed, ok } = await load.stop()
     console.log(`${chaos.done.length} blows, ${ok} requests answered, ${failed.length} failed`)
