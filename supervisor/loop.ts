@@ -180,8 +180,9 @@ export class Loop implements Operator {
   }
 
   /**
-   * Makes this configuration the desired one. Rejects, and changes nothing, when the placement cannot be written; but at the start
-   * it is written later, as what died meanwhile could not come back otherwise. The next supervisor would make the same of what runs.
+   * Makes this configuration the desired one. Rejects, and changes nothing, when the placement cannot be written; but beside workers
+   * of an earlier supervisor it is written later, as what died meanwhile could not come back otherwise. The next supervisor would
+   * make the same of what runs.
    */
   async #apply(config: ResolvedConfig): Promise<ReloadResult> {
     refuseOtherDirectories(this.#config, config)
@@ -191,7 +192,8 @@ export class Loop implements Operator {
     const apart = this.#place(config)
     const { placement } = apart
     const write = { ...apart, rebalancing: forgetServices(rebalancing, names) }
-    await this.#remember(write, { orLater: this.#desired.phase === 'adopt' })
+    const hasAdopted = this.#desired.phase === 'adopt' && this.#observed.workers.size > 0
+    await this.#remember(write, { orLater: hasAdopted })
     const before = this.#services
     const changes = changedServices(before, services)
     const result: ReloadResult = {

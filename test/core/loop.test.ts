@@ -177,11 +177,16 @@ describe('the loop', () => {
       expect([world.starts.get('s0'), world.starts.get('s1'), world.starts.get('s2')]).toEqual([1, 2, 1])
     }))
 
-  it('starts on a full disk, and writes what it has begun once it can', () =>
+  it('comes back on a full disk with what died meanwhile, and writes the placement once it can', () =>
     inAnyOrder(async (world) => {
+      world.start(configOf(names(5), 2))
+      await settled(world)
+      world.killSupervisor()
+      world.killWorker([...world.workers.keys()][0] ?? '')
+      world.saved = nothingRemembered
       world.diskIsFull = true
       const loop = world.start(configOf(names(5), 2))
-      await world.settleUntil(() => servingNames(world).length === 5)
+      await world.settleUntil(() => servingNames(world).length === 5 && loop.status().journalError !== '')
       expect(loop.status().journalError).toContain('no space left')
       expect(world.saved.placement.size).toBe(0)
       world.diskIsFull = false
