@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,6 +62,10 @@ func (n *Node) handOver() {
 	ctx, cancel := context.WithTimeout(context.Background(), handoverTimeout)
 	defer cancel()
 	peers, err := n.peersWithSession(ctx)
+	if time.Since(n.startedAt) < sessionTime {
+		// Of who was not called yet, too: it still goes on with the session of the run before.
+		peers = append(peers, slices.DeleteFunc(slices.Clone(n.sessions), func(peer netip.Addr) bool { return slices.Contains(peers, peer) })...)
+	}
 	if err == nil && len(peers) > mostSessions {
 		return
 	}

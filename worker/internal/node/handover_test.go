@@ -40,6 +40,24 @@ func TestNextRunTakesOver(t *testing.T) {
 	}
 }
 
+// A run that ends before it has called anybody leaves them to the next.
+func TestRunAfterTheNextTakesOverToo(t *testing.T) {
+	c, client, process := visited(t, startTailnet(t, tailnet.Options{}))
+	next := start(t, c)
+	if status, err := next.local.Status(t.Context()); err != nil || len(status.Peer) == 0 {
+		t.Fatalf("%v %+v", err, status)
+	}
+	next.Close()
+	n := start(t, c)
+	sessions, ok := n.TookOver()
+	if !ok || len(sessions) != 1 || sessions[0].String() != client {
+		t.Errorf("it took over %v, %v; want the session with %s", sessions, ok, client)
+	}
+	if now := any(n.server.Sys().MagicSock.Get().DiscoPublicKey()); now != process {
+		t.Errorf("peers knew the node by %v, and now by %v", process, now)
+	}
+}
+
 func TestWhatCannotBeTakenOver(t *testing.T) {
 	write := func(text string) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {

@@ -72,8 +72,9 @@ type Node struct {
 
 	lastMap sync.Once
 
-	disco    *discoStore
-	sessions []netip.Addr // of the last run, taken over with its disco key; nil for none
+	startedAt time.Time
+	disco     *discoStore
+	sessions  []netip.Addr // of the last run, taken over with its disco key; nil for none
 }
 
 // StateError says that the node's key file is there but cannot be read.
@@ -153,6 +154,7 @@ func Start(config Config) (*Node, error) {
 		confirmed:  make(chan struct{}),
 		early:      early,
 		clients:    config.Clients,
+		startedAt:  time.Now(),
 		disco:      disco,
 	}
 	if disco.isUsed {
