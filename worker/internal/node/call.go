@@ -8,6 +8,8 @@ import (
 	"tailscale.com/net/packet"
 	"tailscale.com/tailcfg"
 	"tailscale.com/types/key"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
 )
 
 const (
@@ -69,7 +71,7 @@ func (n *Node) expireSession(peer key.NodePublic) {
 	if !ok {
 		return // there is none
 	}
-	if field, ok := unexported(&session, "p"); ok {
+	if field, ok := unexported.Field(&session, "p"); ok {
 		if session, ok := field.Interface().(interface{ ExpireCurrentKeypairs() }); ok {
 			session.ExpireCurrentKeypairs()
 		}

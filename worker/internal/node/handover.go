@@ -16,6 +16,8 @@ import (
 	"tailscale.com/tsnet"
 	"tailscale.com/types/key"
 	"tailscale.com/wgengine/magicsock"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
 )
 
 const (
@@ -62,10 +64,6 @@ func (n *Node) handOver() {
 	ctx, cancel := context.WithTimeout(context.Background(), handoverTimeout)
 	defer cancel()
 	peers, err := n.peersWithSession(ctx)
-	if time.Since(n.startedAt) < sessionTime {
-		// Of who was not called yet, too: it still goes on with the session of the run before.
-		peers = append(peers, slices.DeleteFunc(slices.Clone(n.sessions), func(peer netip.Addr) bool { return slices.Contains(peers, peer) })...)
-	}
 	if err == nil && len(peers) > mostSessions {
 		return
 	}
@@ -81,15 +79,20 @@ func (n *Node) handOver() {
 	}
 }
 
-// peersWithSession are those who may send something that only this process can decrypt.
+// peersWithSession are those who may send something that only this process can decrypt, or the one before: who has not been
+// called since goes on with the session of that one.
 func (n *Node) peersWithSession(ctx context.Context) ([]netip.Addr, error) {
 	status, err := n.local.Status(ctx)
 	if err != nil {
 		return nil, err
 	}
 	peers := []netip.Addr{}
+	if time.Since(n.startedAt) < sessionTime {
+		peers = append(peers, n.sessions...)
+	}
 	for _, peer := range status.Peer {
-		if time.Since(peer.LastHandshake) < sessionTime && len(peer.TailscaleIPs) > 0 {
+		hasSession := time.Since(peer.LastHandshake) < sessionTime && len(peer.TailscaleIPs) > 0
+		if hasSession && !slices.Contains(peers, peer.TailscaleIPs[0]) {
 			peers = append(peers, peer.TailscaleIPs[0])
 		}
 	}
@@ -123,7 +126,7 @@ func (s *discoStore) ReadState(id ipn.StateKey) ([]byte, error) {
 // replaceDiscoKey does what magicsock.Options.ForceDiscoKey is for, which tsnet has no field for: tailscale 1.102 can set the key
 // of a socket later, but only to one that nobody knows (RotateDiscoKey). It is false with a version that is made otherwise.
 func replaceDiscoKey(socket *magicsock.Conn, to key.DiscoPrivate) bool {
-	field, ok := unexported(socket, "discoAtomic")
+	field, ok := unexported.Field(socket, "discoAtomic")
 	if !ok {
 		return false
 	}

@@ -21,13 +21,9 @@ func visited(t *testing.T, network *tailnet.Tailnet) (c Config, client string, p
 	return c, client, process
 }
 
-func TestNextRunTakesOver(t *testing.T) {
-	c, client, process := visited(t, startTailnet(t, tailnet.Options{}))
-	left := filepath.Join(c.Dir, handoverName)
-	if info, err := os.Stat(left); err != nil || info.Mode() != 0o600 {
-		t.Errorf("what is left: %v %v", info, err)
-	}
-	n := start(t, c)
+// checkTookOver tells whether peers take the node for the process, and the node knows of its one client.
+func checkTookOver(t *testing.T, n *Node, client string, process any) {
+	t.Helper()
 	sessions, ok := n.TookOver()
 	if !ok || len(sessions) != 1 || sessions[0].String() != client {
 		t.Errorf("it took over %v, %v; want the session with %s", sessions, ok, client)
@@ -35,6 +31,16 @@ func TestNextRunTakesOver(t *testing.T) {
 	if now := any(n.server.Sys().MagicSock.Get().DiscoPublicKey()); now != process {
 		t.Errorf("peers knew the node by %v, and now by %v", process, now)
 	}
+}
+
+func TestNextRunTakesOver(t *testing.T) {
+	c, client, process := visited(t, startTailnet(t, tailnet.Options{}))
+	left := filepath.Join(c.Dir, handoverName)
+	if info, err := os.Stat(left); err != nil || info.Mode() != 0o600 {
+		t.Errorf("what is left: %v %v", info, err)
+	}
+	n := start(t, c)
+	checkTookOver(t, n, client, process)
 	if _, err := os.Stat(left); !os.IsNotExist(err) {
 		t.Errorf("a run after a crash would take over from before it: %v", err)
 	}
@@ -49,13 +55,7 @@ func TestRunAfterTheNextTakesOverToo(t *testing.T) {
 	}
 	next.Close()
 	n := start(t, c)
-	sessions, ok := n.TookOver()
-	if !ok || len(sessions) != 1 || sessions[0].String() != client {
-		t.Errorf("it took over %v, %v; want the session with %s", sessions, ok, client)
-	}
-	if now := any(n.server.Sys().MagicSock.Get().DiscoPublicKey()); now != process {
-		t.Errorf("peers knew the node by %v, and now by %v", process, now)
-	}
+	checkTookOver(t, n, client, process)
 }
 
 func TestWhatCannotBeTakenOver(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"tailscale.com/tsnet"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
 )
 
 const (
@@ -32,7 +34,7 @@ func forgetConnectionsSoon(server *tsnet.Server) {
 // closeServer ends the server. tailscale 1.102 stops sending first, and resets all connections then: from the 513th on, which
 // includes those that have ended within timeWait, it would wait for ever for somebody to send it.
 func closeServer(server *tsnet.Server) error {
-	if link, ok := unexported(server.Sys().Netstack.Get(), "linkEP"); ok {
+	if link, ok := unexported.Field(server.Sys().Netstack.Get(), "linkEP"); ok {
 		if link, ok := link.Interface().(interface{ Close() }); ok {
 			defer time.AfterFunc(stuckAfter, link.Close).Stop()
 		}

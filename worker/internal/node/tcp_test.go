@@ -10,6 +10,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/tailnet"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
 )
 
 func TestCloseWithManyConnections(t *testing.T) {
@@ -67,7 +68,7 @@ func TestCloseWithManyConnections(t *testing.T) {
 
 func TestConnectionsAreForgottenSoon(t *testing.T) {
 	n := start(t, config(t, startTailnet(t, tailnet.Options{}), "web", ""))
-	stack, ok := unexported(n.server.Sys().Netstack.Get(), "ipstack")
+	stack, ok := unexported.Field(n.server.Sys().Netstack.Get(), "ipstack")
 	if !ok {
 		t.Fatal("tailscale's netstack is made otherwise")
 	}

@@ -3,13 +3,13 @@ package proxy
 import (
 	"context"
 	"net"
-	"reflect"
 	"time"
-	"unsafe"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
 )
 
 const (
@@ -92,11 +92,11 @@ func wireOf(conn net.Conn) wire {
 	if !ok {
 		return wire{}
 	}
-	field := reflect.ValueOf(netstack).Elem().FieldByName("ep")
-	if !field.IsValid() {
+	field, ok := unexported.Field(netstack, "ep")
+	if !ok {
 		return wire{}
 	}
-	endpoint, _ := reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Interface().(tcpip.Endpoint)
+	endpoint, _ := field.Interface().(tcpip.Endpoint)
 	return wire{endpoint}
 }
 

@@ -1,10 +1,11 @@
-package node
+// Package unexported reaches what libraries keep to themselves, where there is no other way.
+package unexported
 
 import "reflect"
 
-// unexported gives a field that tailscale keeps to itself, of the struct that this points to. It is not ok in a version that is
+// Field gives a field of the struct that this points to. It is not ok in a version that is
 // made otherwise; what it is needed for is then left out.
-func unexported(of any, name string) (field reflect.Value, ok bool) {
+func Field(of any, name string) (field reflect.Value, ok bool) {
 	value := reflect.ValueOf(of)
 	if value.Kind() != reflect.Pointer || value.Elem().Kind() != reflect.Struct {
 		return reflect.Value{}, false
