@@ -10,6 +10,8 @@ import (
 	"tailscale.com/types/key"
 	"tailscale.com/wgengine"
 	"tailscale.com/wgengine/magicsock"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/session"
 )
 
 // sessions is what the client has with its peers below TCP, and how to make it anew.
@@ -33,21 +35,28 @@ func (s *sessions) aliveSince(peer key.NodePublic, since time.Time) bool {
 	return ok && session.LastHandshake().After(since)
 }
 
-// restart drops the session with a peer, so that the next packet begins a handshake.
-func (s *sessions) restart(peer key.NodePublic) { s.wireGuard.ResetDevicePeer(peer) }
+// isOlder is true of a session whose last handshake was before then.
+func (s *sessions) isOlder(peer key.NodePublic, than time.Time) bool {
+	session, ok := s.wireGuard.PeerByKey(peer)
+	return ok && !session.LastHandshake().IsZero() && session.LastHandshake().Before(than)
+}
 
-// forgetPath drops what is known of the way to a peer: the UDP address of a process that has died is trusted for some more
-// seconds (trustUDPAddrDuration), and all packets go there. The first ones take the relay then.
+// expire has the next packet begin a handshake.
+func (s *sessions) expire(peer key.NodePublic) { session.Expire(s.wireGuard, peer) }
+
+// forget drops the session, and what is known of the way to a peer: the UDP address of a process that has died is trusted for some
+// more seconds (trustUDPAddrDuration), and all packets go there. The first ones take the relay then.
 //
-// It is removed and added again, as there is no other way to reach one peer's path. The network map may change meanwhile,
-// and must not be overwritten by what it was before: hence the second look.
-func (s *sessions) forgetPath(ctx context.Context, id tailcfg.NodeID) error {
+// The way is removed and added again, as there is no other way to reach one peer's; the session would go on with the one that
+// was removed. The network map may change meanwhile, and must not be overwritten by what it was before: hence the second look.
+func (s *sessions) forget(ctx context.Context, peer key.NodePublic, id tailcfg.NodeID) error {
 	node, err := s.local.PeerByID(ctx, id)
 	for err == nil {
 		s.paths.RemovePeer(id)
 		s.paths.UpsertPeer(node.View())
 		var now *tailcfg.Node
 		if now, err = s.local.PeerByID(ctx, id); err == nil && now.Equal(node) {
+			s.wireGuard.ResetDevicePeer(peer)
 			return nil
 		}
 		node = now

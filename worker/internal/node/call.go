@@ -9,7 +9,7 @@ import (
 	"tailscale.com/tailcfg"
 	"tailscale.com/types/key"
 
-	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/session"
 )
 
 const (
@@ -54,26 +54,9 @@ func (n *Node) renewInSilence(ctx context.Context, peer netip.Addr) {
 		case <-time.After(settleTime):
 		}
 		if n.received(who.Node.Key) == before {
-			n.expireSession(who.Node.Key)
+			session.Expire(n.server.Sys().Engine.Get(), who.Node.Key)
 			n.shakeHands(ctx, peer, who.Node.Key)
 			return
-		}
-	}
-}
-
-// expireSession has the next packet to the peer begin a new session.
-//
-// ResetDevicePeer would do so too. But it locks WireGuard's device until the goroutines of the peer have ended; in tailscale 1.102
-// one of them may wait for the node's other packets to be sent (for instance to tell the peer that it was refused), and these wait
-// for the device: the node would hang for good.
-func (n *Node) expireSession(peer key.NodePublic) {
-	session, ok := n.server.Sys().Engine.Get().PeerByKey(peer)
-	if !ok {
-		return // there is none
-	}
-	if field, ok := unexported.Field(&session, "p"); ok {
-		if session, ok := field.Interface().(interface{ ExpireCurrentKeypairs() }); ok {
-			session.ExpireCurrentKeypairs()
 		}
 	}
 }
