@@ -23,8 +23,7 @@ import { wholeNumber } from './wholeNumber.ts'
 const FULL = {
   sizes: [10, 14, 20, 30, 40, 50, 57, 60],
   largeSizes: [100, 200, 500],
-  // The proxy's cost is what is decided closest to its limit, and its trials are the shortest.
-  repeats: { headline: 3, saturation: 5 },
+  repeats: { headline: 3, saturation: 3 },
   // A machine that is disturbed all the time must not be measured for ever.
   attempts: 3,
   durations: pace({ startTimeoutMs: 240_000, idle: 30_000, load: 10_000 }),
@@ -182,7 +181,9 @@ async function resume(run: Run, directory: string): Promise<number> {
   const before = Run.parse(JSON.parse(await readFile(join(directory, 'results.json'), 'utf8')))
   for (const part of ['machine', 'versions', 'subjects'] as const) {
     if (isDeepStrictEqual(before[part], run[part])) continue
-    throw new Error(`${directory} cannot be completed: its ${part} were ${JSON.stringify(before[part])}`)
+    throw new Error(
+      `${directory} cannot be completed: its ${part} were ${JSON.stringify(before[part])}, and are now ${JSON.stringify(run[part])}`,
+    )
   }
   run.startedAt = before.startedAt
   run.command = before.command
