@@ -29,13 +29,11 @@ import (
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/proxy"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/service"
-	"github.com/arsfeld/tsnsrv-sup/worker/internal/timerslack"
 )
 
 const (
 	orphanAfter  = time.Minute
 	closeTimeout = 2 * time.Second // for the last answers on the control socket
-	slack        = time.Millisecond
 )
 
 // version is set when the binary is built: -ldflags "-X main.version=1.2.3".
@@ -111,10 +109,7 @@ func run(f flags) error {
 	if err != nil {
 		return err
 	}
-	var slackErr error
-	if !off.has(timerSlack) {
-		slackErr = timerslack.Adopt(slack)
-	}
+	attributesErr := adoptAttributes(off)
 	// The supervisor may die, and with it the reader of stdout and stderr and the terminal; this process stays.
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
 	stop := make(chan os.Signal, 1)
@@ -127,8 +122,8 @@ func run(f flags) error {
 	}
 	logger = logger.With("shard", f.shard)
 	slog.SetDefault(logger)
-	if slackErr != nil {
-		logger.Warn("this worker will wake more often than it has to", "error", slackErr)
+	if attributesErr != nil {
+		logger.Warn("this worker will cost more than it has to", "error", attributesErr)
 	}
 
 	node.ForgetEnvironment()

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/reexec"
 )
 
 // askedOf is set in the environment of this test's own program, which then tells of itself instead of testing.
@@ -18,18 +20,26 @@ func TestMain(m *testing.M) {
 	if !ok {
 		os.Exit(m.Run())
 	}
-	before := os.Getpid()
-	slack, err := time.ParseDuration(asked)
-	if err == nil {
-		err = Adopt(slack)
+	if _, ok := reexec.Note(); !ok {
+		runtime.LockOSThread()
+		slack, err := time.ParseDuration(asked)
+		if err != nil {
+			panic(err)
+		}
+		more, err := Set(slack)
+		if err != nil {
+			panic(err)
+		}
+		if more {
+			panic(reexec.Execute(""))
+		}
 	}
 	other := make(chan time.Duration)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: a thread of its own
 		other <- current()
 	}()
-	_, marked := os.LookupEnv(marker)
-	fmt.Println(before, current(), <-other, err, marked, strings.Join(os.Args[1:], " "))
+	fmt.Println(os.Getpid(), current(), <-other, strings.Join(os.Args[1:], " "))
 	os.Exit(0)
 }
 
@@ -44,7 +54,7 @@ func TestAllThreadsHaveIt(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v: %s", err, output)
 		}
-		want := fmt.Sprintf("%d %s <nil> false -one two words", program.Process.Pid, c.want)
+		want := fmt.Sprintf("%d %s -one two words", program.Process.Pid, c.want)
 		if got := strings.TrimSpace(string(output)); got != want {
 			t.Errorf("asked for %s: got %q, want %q", c.asked, got, want)
 		}

@@ -1,0 +1,76 @@
+package cores
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Narrow binds the calling thread to so many of its cores, and tells which it had; it leaves it alone, and tells none, when these
+// are no more.
+//
+// A program that is executed then takes the host for that small (runtime.NumCPU), and goes on to do so after Widen. WireGuard
+// starts three goroutines a core for each node, most of which never run.
+func Narrow(most int) (before []int, err error) {
+	var had unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &had); err != nil {
+		return nil, fmt.Errorf("asking for the cores of this process: %w", err)
+	}
+	if had.Count() <= most {
+		return nil, nil
+	}
+	var few unix.CPUSet
+	for core := 0; len(before) < had.Count(); core++ {
+		if had.IsSet(core) {
+			before = append(before, core)
+		}
+	}
+	for _, core := range before[:most] {
+		few.Set(core)
+	}
+	if err := unix.SchedSetaffinity(0, &few); err != nil {
+		return nil, fmt.Errorf("binding this process to few cores: %w", err)
+	}
+	return before, nil
+}
+
+// Widen lets all threads of the process run on these cores, and on as many at a time as Go chooses for them by itself. With none
+// it changes nothing.
+func Widen(to []int) error {
+	if len(to) == 0 {
+		return nil
+	}
+	var set unix.CPUSet
+	for _, core := range to {
+		set.Set(core)
+	}
+	// Threads that are made meanwhile may have been made by one that was still bound: it is over when there is no new one.
+	for done := map[int]bool{}; ; {
+		threads, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			return fmt.Errorf("listing the threads of this process: %w", err)
+		}
+		before := len(done)
+		for _, thread := range threads {
+			id, err := strconv.Atoi(thread.Name())
+			if err != nil || done[id] {
+				continue
+			}
+			if err := unix.SchedSetaffinity(id, &set); err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("letting thread %d use all cores: %w", id, err)
+			}
+			done[id] = true
+		}
+		if len(done) == before {
+			break
+		}
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.SetDefaultGOMAXPROCS()
+	}
+	return nil
+}
