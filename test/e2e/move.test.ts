@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
 import { createAdminClient } from '../../supervisor/effects/adminClient.ts'
 import { getAnew, startLoad } from './load.ts'
-import { type Requests, type Window, WINDOW_MS, moveWhileWatched, untilBorne } from './moveTrial.ts'
+import { type Requests, TRIALS, type Window, WINDOW_MS, moveWhileWatched, untilBorne } from './moveTrial.ts'
 import { acmeEnvironment, askSecurely, buildPebble } from './pebble.ts'
 import { Stack, allReady, certified, workerPids, serviceNames } from './stack.ts'
 
@@ -45,7 +45,7 @@ describe('a service that moves', () => {
   it.each([
     { control: 'answers at once', flags: [] },
     { control: 'takes 2 s for each network map', flags: ['--hold', '2s'] },
-  ])('keeps its node and loses no request when control $control and nobody else notices', async (test) => {
+  ])('keeps its node and loses no request when control $control and nobody else notices', TRIALS, async (test) => {
     stack = await Stack.create({ upstreams: 4, shardSize: 3, labFlags: test.flags })
     await stack.configure(stack.services(4))
     await stack.startReady()

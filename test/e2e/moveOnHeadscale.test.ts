@@ -4,7 +4,7 @@ import { type Binaries, buildAll } from '../../bench/build.ts'
 import { type StorageHost, openStorageHost } from '../../bench/host/storageHost.ts'
 import { startOperated } from '../../bench/soak/operated.ts'
 import { withWorld } from '../../bench/world/world.ts'
-import { type Trial, WINDOW_MS, moveWhileWatched, untilBorne } from './moveTrial.ts'
+import { TRIALS, type Trial, WINDOW_MS, moveWhileWatched, untilBorne } from './moveTrial.ts'
 
 const SERVICES = 4
 
@@ -20,7 +20,7 @@ describe.runIf(process.getuid?.() === 0)('on Headscale', () => {
 
   afterAll(() => host.close())
 
-  it('a service moves over and over, and its clients and neighbours hardly notice', async () => {
+  it('a service moves over and over, and its clients and neighbours hardly notice', TRIALS, async () => {
     await withWorld(SERVICES, { binaries, host }, async (surroundings, client, join) => {
       const operated = await startOperated(binaries.cli, surroundings)
       try {
@@ -53,5 +53,5 @@ describe.runIf(process.getuid?.() === 0)('on Headscale', () => {
         await operated.stop()
       }
     })
-  }, 300_000)
+  })
 })
