@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { execa } from 'execa'
 import { stringify } from 'yaml'
 import * as z from 'zod'
+import { lastWords } from './lastWords.ts'
 import { type Command, startTool } from './tool.ts'
 
 export interface ControlPlaneOptions {
@@ -37,7 +38,8 @@ export async function startControlPlane({ binaries, directory, address, place }:
   const configFile = join(directory, 'headscale.yaml')
   await writeFile(configFile, stringify(configuration(directory, url, derpMap)))
   const { file, args } = place(binaries.headscale, ['serve', '--config', configFile])
-  const headscale = execa(file, [...args], { reject: false, all: true, stdin: 'ignore', detached: true, maxBuffer: 64 * 1024 })
+  const headscale = execa(file, [...args], { reject: false, all: true, stdin: 'ignore', detached: true, buffer: false })
+  const said = lastWords(headscale.all)
   const stop = async () => {
     headscale.kill('SIGTERM')
     await Promise.all([headscale, relay.stop()])
@@ -45,7 +47,7 @@ export async function startControlPlane({ binaries, directory, address, place }:
   try {
     const ask = (...words: string[]) =>
       execa(binaries.headscale, [...words, '--config', configFile, '--output', 'json'], { reject: false })
-    const ended = headscale.then(({ all, shortMessage }) => `${shortMessage ?? 'it has ended'}\n${all}`)
+    const ended = headscale.then(({ shortMessage }) => `${shortMessage ?? 'it has ended'}\n${said()}`)
     await untilUp(ended, () => ask('users', 'create', 'bench'))
     const created = await ask('preauthkeys', 'create', '--user', '1', '--reusable', '--expiration', '24h')
     if (created.failed) throw new Error(`Headscale makes no auth key: ${created.stderr || created.stdout}`)

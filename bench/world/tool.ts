@@ -2,6 +2,7 @@
 import { createInterface } from 'node:readline'
 import { type Options, execa } from 'execa'
 import * as z from 'zod'
+import { lastWords } from './lastWords.ts'
 
 const Line = z.looseObject({ event: z.string() })
 type Line = z.infer<typeof Line>
@@ -32,8 +33,6 @@ export interface Tool {
 const STOP_TIMEOUT_MS = 10_000
 /** tailscale 1.102 can hang for good while many peers come and go: without an end, the whole run would. */
 const HANG_TIMEOUT_MS = 60_000
-/** How much of what the program said is quoted: the traces of all goroutines fill books. */
-const QUOTED_CHARACTERS = 2000
 
 /** Starts it and waits for its first line; rejects with its own words when it ends before. */
 export async function startTool({ file, args, env, logFile, hangTimeoutMs = HANG_TIMEOUT_MS }: Command): Promise<Tool> {
@@ -41,9 +40,10 @@ export async function startTool({ file, args, env, logFile, hangTimeoutMs = HANG
   const waiting: { line: (line: Line) => void; end: (error: Error) => void }[] = []
   let ended: Error | undefined
   let hung = false
-  const gone = child.then(({ shortMessage, stderr }) => {
+  const said = lastWords(child.stderr)
+  const gone = child.then(({ shortMessage }) => {
     const how = hung ? `${file} hung, and was ended` : (shortMessage ?? `${file} has ended`)
-    ended = new Error(`${how}\n${stderr.slice(-QUOTED_CHARACTERS)}`.trim())
+    ended = new Error(`${how}\n${said()}`.trim())
     for (const { end } of waiting.splice(0)) end(ended)
   })
   createInterface({ input: child.stdout }).on('line', (text) => {
@@ -99,7 +99,8 @@ function processOptions(env: Command['env'], logFile: string | undefined) {
     // A group of its own: Ctrl-C is for the benchmark, which then ends things in their order.
     detached: true,
     forceKillAfterDelay: STOP_TIMEOUT_MS,
-    maxBuffer: 64 * 1024,
+    // It may live for an hour: what it says is read as it comes.
+    buffer: false,
   } as const satisfies Options
 }
 
