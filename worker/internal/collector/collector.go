@@ -158,8 +158,8 @@ type sentinel struct{ _ [32]byte } // too large for the tiny allocator, which wo
 
 func afterEachCollection(act func()) {
 	runtime.AddCleanup(&sentinel{}, func(act func()) {
+		afterEachCollection(act) // first, or a collection that begins meanwhile would be missed
 		act()
-		afterEachCollection(act)
 	}, act)
 }
 
