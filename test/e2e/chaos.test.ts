@@ -8,9 +8,10 @@ import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
-import { afterEach, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, it } from 'vitest'
 import { tryKill } from '../../demo/leftovers.ts'
 import type { Status } from '../../shared/api.ts'
 import { type Failure, startLoad } from './load.ts'
@@ -21,13 +22,21 @@ const SEED = Number(process.env.TSNSRV_CHAOS_SEED ?? 1)
 /** What is broken may be felt so long after it is mended: a client's packet is sent again after 1, 3 and 7 s. */
 const AFTERMATH_MS = 8000
 
+const DAY_MS = 86_400_000
+
 const run = promisify(execFile)
 const names = serviceNames(9)
 
 let stack: Stack
+/** What the stack is broken with. */
+let tools: string
 let disk: string | undefined
+beforeEach(async () => {
+  tools = await mkdtemp(join(tmpdir(), 'tsnsrv-chaos-'))
+})
 afterEach(async () => {
   await stack.end()
+  await rm(tools, { recursive: true })
   if (disk !== undefined) {
     await run('umount', [disk])
     await rm(disk, { recursive: true })
@@ -150,6 +159,14 @@ class Chaos {
     excuse.to = Date.now() + AFTERMATH_MS
   }
 
+  /** The time of day is wrong for a while, by up to a day. How much time has passed is another clock. */
+  async setClock(ms: number, pick: number): Promise<void> {
+    const wallMs = Math.round((pick / 500 - 1) * DAY_MS)
+    await writeFile(clockFile(), JSON.stringify({ wallMs, elapsedMs: 0 }))
+    await delay(ms)
+    await rm(clockFile())
+  }
+
   async order(_ms: number, pick: number): Promise<void> {
     const orders = [
       ['move', names[pick % 9] ?? '', '--to', 'new'],
@@ -208,10 +225,19 @@ const BLOWS = [
   'breakStateFile',
   'pauseControl',
   'fillDisk',
+  'setClock',
   'reload',
   'order',
 ] as const
 type Blow = (typeof BLOWS)[number]
+
+const clockFile = () => join(tools, 'clock.json')
+
+/** Environment of a supervisor whose clock can be set. */
+const settable = () => ({
+  NODE_OPTIONS: `--import ${pathToFileURL(join(import.meta.dirname, 'setClock.mjs')).href}`,
+  CLOCK_FILE: clockFile(),
+})
 
 /** The same numbers for the same seed. */
 function blows(): [Blow, number, number][] {
@@ -222,7 +248,7 @@ function blows(): [Blow, number, number][] {
 it(
   `survives ${String(SECONDS)} s of everything (seed ${String(SEED)})`,
   async () => {
-    stack = await Stack.create({ upstreams: 9, shardSize: 4 })
+    stack = await Stack.create({ upstreams: 9, shardSize: 4, env: settable() })
     if (process.geteuid?.() === 0) {
       // A disk that can be filled without harm.
       disk = await mkdtemp(join(tmpdir(), 'tsnsrv-chaos-'))

@@ -56,15 +56,16 @@ async function stall(count: number): Promise<void> {
   await Promise.all(Array.from({ length: count }, open))
 }
 
+const HOUR_MS = 3_600_000
 const mebibytes = ({ shards }: Status) => (shards[0]?.memoryBytes ?? 0) / MIB
 
 it('is replaced when it has run for an hour: its services go on in a fresh one, with no request lost', async () => {
-  const hourLater = join(directory, 'hour-later')
+  const clockFile = join(directory, 'clock.json')
   stack = await Stack.create({
     upstreams: 3,
     env: {
-      NODE_OPTIONS: `--import ${pathToFileURL(join(import.meta.dirname, 'hourLater.mjs')).href}`,
-      HOUR_LATER: hourLater,
+      NODE_OPTIONS: `--import ${pathToFileURL(join(import.meta.dirname, 'setClock.mjs')).href}`,
+      CLOCK_FILE: clockFile,
     },
   })
   const services = [...stack.services(3), { name: 'big', upstream: await endless() }]
@@ -88,7 +89,7 @@ it('is replaced when it has run for an hour: its services go on in a fresh one, 
   expect(early.shards[0]?.problems[0]).toContain(`Its 4 services take more than memoryLimit, ${String(limit)} MiB`)
   expect(early.rebalancing.decisions).toEqual([])
   const [old] = workerPids(early)
-  writeFileSync(hourLater, '')
+  writeFileSync(clockFile, JSON.stringify({ wallMs: HOUR_MS, elapsedMs: HOUR_MS }))
   const isReplaced = (status: Status) => allReady(status) && status.moves.length === 0 && !workerPids(status).includes(old ?? 0)
   const replaced = await stack.until(isReplaced, 'the worker is replaced')
   expect(replaced.shards).toMatchObject([{ shard: 2, services: 4, problems: [] }])
