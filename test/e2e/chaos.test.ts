@@ -8,12 +8,12 @@ import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { tryKill } from '../../demo/leftovers.ts'
 import type { Status } from '../../shared/api.ts'
+import { clockEnvironment, setClock } from './clock.ts'
 import { type Failure, startLoad } from './load.ts'
 import { type ServiceKeys, Stack, type SupervisorProcess, allReady, serviceNames } from './stack.ts'
 
@@ -162,7 +162,7 @@ class Chaos {
   /** The time of day is wrong for a while, by up to a day. How much time has passed is another clock. */
   async setClock(ms: number, pick: number): Promise<void> {
     const wallMs = Math.round((pick / 500 - 1) * DAY_MS)
-    await writeFile(clockFile(), JSON.stringify({ wallMs, elapsedMs: 0 }))
+    await setClock(clockFile(), { wallMs, elapsedMs: 0 })
     await delay(ms)
     await rm(clockFile())
   }
@@ -233,12 +233,6 @@ type Blow = (typeof BLOWS)[number]
 
 const clockFile = () => join(tools, 'clock.json')
 
-/** Environment of a supervisor whose clock can be set. */
-const settable = () => ({
-  NODE_OPTIONS: `--import ${pathToFileURL(join(import.meta.dirname, 'setClock.mjs')).href}`,
-  CLOCK_FILE: clockFile(),
-})
-
 /** The same numbers for the same seed. */
 function blows(): [Blow, number, number][] {
   const blow = fc.tuple(fc.constantFrom(...BLOWS, 'order' as const), fc.integer({ min: 200, max: 6000 }), fc.nat(1000))
@@ -248,7 +242,7 @@ function blows(): [Blow, number, number][] {
 it(
   `survives ${String(SECONDS)} s of everything (seed ${String(SEED)})`,
   async () => {
-    stack = await Stack.create({ upstreams: 9, shardSize: 4, env: settable() })
+    stack = await Stack.create({ upstreams: 9, shardSize: 4, env: clockEnvironment(clockFile()) })
     if (process.geteuid?.() === 0) {
       // A disk that can be filled without harm.
       disk = await mkdtemp(join(tmpdir(), 'tsnsrv-chaos-'))

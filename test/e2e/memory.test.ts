@@ -1,14 +1,14 @@
 /** A worker that real load has driven above its memory limit, and that is replaced for it. */
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { type IncomingMessage, type Server, createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { serviceURL } from '../../demo/lab.ts'
 import type { Status } from '../../shared/api.ts'
+import { clockEnvironment, setClock } from './clock.ts'
 import { startLoad } from './load.ts'
 import { Stack, allReady, isRunning, workerPids } from './stack.ts'
 
@@ -63,10 +63,7 @@ it('is replaced when it has run for an hour: its services go on in a fresh one, 
   const clockFile = join(directory, 'clock.json')
   stack = await Stack.create({
     upstreams: 3,
-    env: {
-      NODE_OPTIONS: `--import ${pathToFileURL(join(import.meta.dirname, 'setClock.mjs')).href}`,
-      CLOCK_FILE: clockFile,
-    },
+    env: clockEnvironment(clockFile),
   })
   const services = [...stack.services(3), { name: 'big', upstream: await endless() }]
   const configure = (more: Record<string, unknown> = {}) =>
@@ -89,7 +86,7 @@ it('is replaced when it has run for an hour: its services go on in a fresh one, 
   expect(early.shards[0]?.problems[0]).toContain(`Its 4 services take more than memoryLimit, ${String(limit)} MiB`)
   expect(early.rebalancing.decisions).toEqual([])
   const [old] = workerPids(early)
-  writeFileSync(clockFile, JSON.stringify({ wallMs: HOUR_MS, elapsedMs: HOUR_MS }))
+  await setClock(clockFile, { wallMs: HOUR_MS, elapsedMs: HOUR_MS })
   const isReplaced = (status: Status) => allReady(status) && status.moves.length === 0 && !workerPids(status).includes(old ?? 0)
   const replaced = await stack.until(isReplaced, 'the worker is replaced')
   expect(replaced.shards).toMatchObject([{ shard: 2, services: 4, problems: [] }])

@@ -98,16 +98,18 @@ func (w *waiter) awaitOne(ctx context.Context, target string, patience time.Dura
 			return got, nil
 		}
 		stalled := !connected && time.Since(began) >= timeout
-		if !stalled || w.sessions == nil || w.sessions.aliveSince(known.key, began) {
+		if !stalled || w.sessions == nil || w.sessions.lastHandshake(known.key).After(began) {
 			if !pause(ctx, tryAgainAfter) {
 				return got, ctx.Err()
 			}
 			continue
 		}
 		got.Renewals++
-		// ResetDevicePeer can hang (see session.Expire): forget, which needs it, is for what was of an earlier process only.
-		if process != reached && w.sessions.isOlder(known.key, announced) && w.sessions.forget(ctx, known.key, known.id) == nil {
-			reached = process // it fails for a peer that has just gone
+		last := w.sessions.lastHandshake(known.key)
+		isEarlier := !last.IsZero() && last.Before(announced) // with a process of before
+		// forget needs ResetDevicePeer, which can hang (see session.Expire). It fails for a peer that has just gone.
+		if process != reached && isEarlier && w.sessions.forget(ctx, known.key, known.id) == nil {
+			reached = process
 			continue
 		}
 		w.sessions.expire(known.key)

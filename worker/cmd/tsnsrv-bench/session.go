@@ -29,16 +29,9 @@ func sessionsOf(server *tsnet.Server) (*sessions, error) {
 	return &sessions{wireGuard: server.Sys().Engine.Get(), paths: server.Sys().MagicSock.Get(), local: local}, nil
 }
 
-// aliveSince is true of a session whose peer has taken part in a handshake since then.
-func (s *sessions) aliveSince(peer key.NodePublic, since time.Time) bool {
-	session, ok := s.wireGuard.PeerByKey(peer)
-	return ok && session.LastHandshake().After(since)
-}
-
-// isOlder is true of a session whose last handshake was before then.
-func (s *sessions) isOlder(peer key.NodePublic, than time.Time) bool {
-	session, ok := s.wireGuard.PeerByKey(peer)
-	return ok && !session.LastHandshake().IsZero() && session.LastHandshake().Before(than)
+// lastHandshake is zero when there was none.
+func (s *sessions) lastHandshake(peer key.NodePublic) time.Time {
+	return session.LastHandshake(s.wireGuard, peer)
 }
 
 // expire has the next packet begin a handshake.

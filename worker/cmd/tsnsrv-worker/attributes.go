@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"runtime"
 	"time"
@@ -21,13 +20,13 @@ const (
 // adoptAttributes gives the process what all its threads inherit. If anything changes, the program is executed anew, and
 // adoptAttributes does not return before that. With an error the process is as good, and costs more. Call it before anything else.
 func adoptAttributes(off measures) error {
-	if note, ok := reexec.Note(); ok {
-		return widen(note)
+	if before, ok := reexec.Note(); ok {
+		return cores.Widen(before)
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var slower bool
-	var before []int
+	var before string
 	var slackErr, coresErr error
 	if !off.has(timerSlack) {
 		slower, slackErr = timerslack.Set(slack)
@@ -36,18 +35,8 @@ func adoptAttributes(off measures) error {
 		before, coresErr = cores.Narrow(mostCores)
 	}
 	var err error
-	if slower || before != nil {
-		note, _ := json.Marshal(before) // numbers cannot fail
-		err = errors.Join(reexec.Execute(string(note)), cores.Widen(before))
+	if slower || before != "" {
+		err = errors.Join(reexec.Execute(before), cores.Widen(before))
 	}
 	return errors.Join(slackErr, coresErr, err)
-}
-
-// widen gives back the cores that the program was executed without.
-func widen(note string) error {
-	var before []int
-	if err := json.Unmarshal([]byte(note), &before); err != nil {
-		return err
-	}
-	return cores.Widen(before)
 }

@@ -1,6 +1,7 @@
 package cores
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,42 +11,48 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Narrow binds the calling thread to so many of its cores, and tells which it had; it leaves it alone, and tells none, when these
-// are no more.
+// Narrow binds the calling thread to so many of its cores, and tells which it had, for Widen; it leaves it alone, and tells
+// nothing, when these are no more.
 //
 // A program that is executed then takes the host for that small (runtime.NumCPU), and goes on to do so after Widen. WireGuard
 // starts three goroutines a core for each node, most of which never run.
-func Narrow(most int) (before []int, err error) {
+func Narrow(most int) (before string, err error) {
 	var had unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &had); err != nil {
-		return nil, fmt.Errorf("asking for the cores of this process: %w", err)
+		return "", fmt.Errorf("asking for the cores of this process: %w", err)
 	}
 	if had.Count() <= most {
-		return nil, nil
+		return "", nil
 	}
-	var few unix.CPUSet
-	for core := 0; len(before) < had.Count(); core++ {
+	var cores []int
+	for core := 0; len(cores) < had.Count(); core++ {
 		if had.IsSet(core) {
-			before = append(before, core)
+			cores = append(cores, core)
 		}
 	}
-	for _, core := range before[:most] {
+	var few unix.CPUSet
+	for _, core := range cores[:most] {
 		few.Set(core)
 	}
 	if err := unix.SchedSetaffinity(0, &few); err != nil {
-		return nil, fmt.Errorf("binding this process to few cores: %w", err)
+		return "", fmt.Errorf("binding this process to few cores: %w", err)
 	}
-	return before, nil
+	note, err := json.Marshal(cores)
+	return string(note), err
 }
 
-// Widen lets all threads of the process run on these cores, and on as many at a time as Go chooses for them by itself. With none
-// it changes nothing.
-func Widen(to []int) error {
-	if len(to) == 0 {
+// Widen lets all threads of the process run on the cores that Narrow told of, and on as many at a time as Go chooses for them by
+// itself. If it told nothing, nothing changes.
+func Widen(before string) error {
+	if before == "" {
 		return nil
 	}
+	var cores []int
+	if err := json.Unmarshal([]byte(before), &cores); err != nil {
+		return fmt.Errorf("which cores this process had: %w", err)
+	}
 	var set unix.CPUSet
-	for _, core := range to {
+	for _, core := range cores {
 		set.Set(core)
 	}
 	// Threads that are made meanwhile may have been made by one that was still bound: it is over when there is no new one.

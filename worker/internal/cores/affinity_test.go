@@ -1,7 +1,6 @@
 package cores
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -37,17 +36,12 @@ func narrowed(most string) (seen string, err error) {
 			return "", err
 		}
 		before, err := Narrow(most)
-		if err != nil || before == nil {
+		if err != nil || before == "" {
 			return fmt.Sprintf("had no more than %d", most), err
 		}
-		note, _ := json.Marshal(before)
-		return "", reexec.Execute(string(note))
+		return "", reexec.Execute(before)
 	}
-	var before []int
-	if err := json.Unmarshal([]byte(note), &before); err != nil {
-		return "", err
-	}
-	if err := Widen(before); err != nil {
+	if err := Widen(note); err != nil {
 		return "", err
 	}
 	threads, err := os.ReadDir("/proc/self/task")

@@ -159,11 +159,7 @@ func (n *Node) shookHands(peer key.NodePublic, since time.Time) bool {
 
 // lastHandshake tells when there was one, whoever began it; zero when there was none in this run.
 func (n *Node) lastHandshake(peer key.NodePublic) time.Time {
-	session, ok := n.server.Sys().Engine.Get().PeerByKey(peer)
-	if !ok {
-		return time.Time{}
-	}
-	return session.LastHandshake()
+	return session.LastHandshake(n.server.Sys().Engine.Get(), peer)
 }
 
 // received gives how many bytes have come from the peer in this run, by the sessions with it.

@@ -1,12 +1,23 @@
-// Package session ends what WireGuard has agreed on with a peer.
+// Package session looks at, and ends, what WireGuard has agreed on with a peer.
 package session
 
 import (
+	"time"
+
 	"tailscale.com/types/key"
 	"tailscale.com/wgengine"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
 )
+
+// LastHandshake tells when there was one, whoever began it; zero when there was none in this run.
+func LastHandshake(engine wgengine.Engine, peer key.NodePublic) time.Time {
+	session, ok := engine.PeerByKey(peer)
+	if !ok {
+		return time.Time{}
+	}
+	return session.LastHandshake()
+}
 
 // Expire has the next packet to the peer begin a new session at once, however soon after the last handshake. Nothing happens when
 // there is no session.

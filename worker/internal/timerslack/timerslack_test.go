@@ -39,7 +39,8 @@ func TestMain(m *testing.M) {
 		runtime.LockOSThread() // and never unlocked: a thread of its own
 		other <- current()
 	}()
-	fmt.Println(os.Getpid(), current(), <-other, strings.Join(os.Args[1:], " "))
+	_, marked := reexec.Note()
+	fmt.Println(os.Getpid(), current(), <-other, marked, strings.Join(os.Args[1:], " "))
 	os.Exit(0)
 }
 
@@ -54,7 +55,7 @@ func TestAllThreadsHaveIt(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v: %s", err, output)
 		}
-		want := fmt.Sprintf("%d %s -one two words", program.Process.Pid, c.want)
+		want := fmt.Sprintf("%d %s false -one two words", program.Process.Pid, c.want)
 		if got := strings.TrimSpace(string(output)); got != want {
 			t.Errorf("asked for %s: got %q, want %q", c.asked, got, want)
 		}
