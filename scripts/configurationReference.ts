@@ -1,20 +1,23 @@
 /** docs/configuration.md: every key of the configuration, from the schema and from the options that the settings declare. */
 import { Command } from 'commander'
+import { stringify } from 'yaml'
 import * as z from 'zod'
 import { ConfigFile, ServiceConfig, TCPForward } from '../shared/config.ts'
+import { OWN_SETTINGS, WORKER_SETTINGS } from '../supervisor/config/changes.ts'
 import { addSettingsOptions } from '../supervisor/config/settings.ts'
 
-const KEY_TITLES = ['key', 'type', 'default', 'meaning']
+const KEY_TITLES = ['key', 'type', 'default', 'example', 'meaning']
 
 /** What the tables show of a key's JSON Schema. */
 const Property = z.looseObject({
   type: z.string(),
+  /** What a text is, where not any text will do. */
+  title: z.string().optional(),
   description: z.string().default(''),
   default: z.unknown().optional(),
   minimum: z.number().optional(),
   maximum: z.number().optional(),
-  // Only durations have examples; JSON Schema knows them as strings.
-  examples: z.array(z.string()).optional(),
+  examples: z.array(z.unknown()).optional(),
 })
 type Property = z.infer<typeof Property>
 
@@ -28,15 +31,16 @@ export function configurationReference(): string {
 
 <!-- Generated from shared/config.ts and supervisor/config/settings.ts by \`npm run generate\`. Edit those. -->
 
-One YAML file in the format of arsfeld/tsnsrv, with three additions: \`supervisor:\`, \`defaults:\`, and per service \`group:\` and
-\`weight:\`. It is read as yaml.v3 reads it (\`yes\` is true, anchors and merge keys work); unknown and duplicate keys are
-errors. Keys that start with \`x-\` are free for notes and anchors. Relative paths start at the working directory.
+One YAML file in the format of arsfeld/tsnsrv, with \`supervisor:\`, \`defaults:\` and more keys of services than that has. It is
+read as yaml.v3 reads it (\`yes\` is true, anchors and merge keys work); unknown and duplicate keys are errors. Keys that start
+with \`x-\` are free for notes and anchors. Relative paths start at the working directory.
 \`tsnsrv-sup validate FILE\` shows all that is wrong at once. It looks into the files of \`certificateFile\`, \`keyFile\` and
 \`upstreamCAFile\` too: what is wrong there is a note, here and in the log of \`start\`, as it is the trouble of one service.
 
 For completion in an editor, begin the file with \`# yaml-language-server: $schema=shared/generated/config.schema.json\`.
 
-A duration is a Go duration: \`500ms\`, \`5s\`, \`1m30s\`. A bare number is refused.
+A duration is a Go duration: \`500ms\`, \`5s\`, \`1m30s\`. A bare number is refused. A size is in bytes, with a unit: \`512MiB\`,
+\`1.5GiB\`.
 
 ## Top level
 
@@ -51,10 +55,13 @@ Keys of \`supervisor:\`, and \`prometheusAddr\` of the top level. Each has a fla
 environment variable as well: a flag wins over its variable, that over the file, that over the default. On the command line
 and in variables, elements of a list have commas between them.
 
-${table(['key', 'type', 'default', 'flag, variable', 'meaning'], Object.entries(settings).map(settingRow))}
+${table(['key', 'type', 'default', 'example', 'flag, variable', 'meaning'], Object.entries(settings).map(settingRow))}
 
-A reload takes over \`shardSize\`, \`controlURL\` and \`drainTimeout\` at once. \`startConcurrency\`, \`gcPercent\`,
-\`ignoreInterfaces\` and \`logUpload\` reach workers that start from then on; the others need a restart of the supervisor.
+A reload takes them over at once, but
+
+- ${codes(keysOf(WORKER_SETTINGS))} only for workers that start from then on,
+- ${codes(keysOf(OWN_SETTINGS))} when the supervisor is started again,
+- \`stateDir\` and \`runDir\` not at all: it is refused while services run.
 
 ## Services
 
@@ -75,11 +82,15 @@ takes \`tags\`. Without any, \`tsnsrv-sup status\` shows a URL where a person lo
 
 function settingRow([key, property]: [string, Property]): string[] {
   const { flag, variable } = sourceOf(key)
-  return [`\`${key}\``, typeOf(property), defaultOf(property), `\`${flag}\` \`$${variable}\``, property.description]
+  return [...typeRow(key, property), `\`${flag}\` \`$${variable}\``, property.description]
 }
 
 function keyRow([key, property]: [string, Property]): string[] {
-  return [`\`${key}\``, typeOf(property), defaultOf(property), property.description]
+  return [...typeRow(key, property), property.description]
+}
+
+function typeRow(key: string, property: Property): string[] {
+  return [`\`${key}\``, typeOf(property), defaultOf(property), exampleOf(key, property)]
 }
 
 /** Asked of commander, as the table of sources is the settings' own: the variable stands at the end of the description. */
@@ -98,10 +109,10 @@ const inputSchema = (schema: z.ZodType): unknown => z.toJSONSchema(schema, { io:
 
 const propertiesOf = (schema: z.ZodType): Record<string, Property> => Properties.parse(inputSchema(schema)).properties
 
-function typeOf({ type, minimum, maximum, examples }: Property): string {
+function typeOf({ type, title, minimum, maximum }: Property): string {
+  if (title !== undefined) return title
   if (type === 'integer') return `${minimum ?? ''} to ${maximum ?? ''}`
-  if (type === 'string') return examples ? 'duration' : 'text'
-  return { boolean: 'true, false', array: 'list', object: 'map', number: 'number' }[type] ?? type
+  return { string: 'text', boolean: 'true, false', array: 'list', object: 'map', number: 'number' }[type] ?? type
 }
 
 function defaultOf({ default: value }: Property): string {
@@ -109,6 +120,22 @@ function defaultOf({ default: value }: Property): string {
   const text = Array.isArray(value) ? value.join(',') : typeof value === 'string' ? value : JSON.stringify(value)
   return text === '' || text === '{}' ? '' : `\`${text}\``
 }
+
+/** As it stands in the file, behind its key. */
+function exampleOf(key: string, { type, default: value, examples }: Property): string {
+  const example = type === 'boolean' ? !value : examples?.[0]
+  if (example === undefined) throw new Error(`the key ${key} has no example`)
+  return `\`${stringify(example, { collectionStyle: 'flow', flowCollectionPadding: false, lineWidth: 0 }).trim()}\``
+}
+
+/** Keys of the file by what the settings call them, which has the unit of what the file gives with one. */
+const keysOf = (settings: readonly string[]): string[] => settings.map((setting) => setting.replace(/(Ms|Bytes)$/, ''))
+
+const codes = (keys: readonly string[]): string =>
+  keys
+    .map((key) => `\`${key}\``)
+    .join(', ')
+    .replace(/, (?=[^,]+$)/, ' and ')
 
 /** A table in the formatter's own layout: columns padded to their widest cell. */
 function table(titles: string[], rows: string[][]): string {

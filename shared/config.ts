@@ -20,7 +20,7 @@ const Duration = z
     const parsed = parseDuration(text)
     if ('problem' in parsed) context.addIssue({ code: 'custom', message: parsed.problem })
   })
-  .meta({ examples: ['5s', '1m30s'] })
+  .meta({ title: 'duration' })
   .register(traits, { duration: true })
 
 /** A duration that the supervisor itself waits for: its timers cannot hold more than 24 days. */
@@ -34,7 +34,7 @@ const durationWithin = (leastMs: number, mostMs: number, words: string) =>
 const ByteSize = z
   .string()
   .refine((text) => parseByteSize(text) !== null, 'want bytes with a unit, as in 512MiB, or 0')
-  .meta({ examples: ['512MiB', '1.5GiB'] })
+  .meta({ title: 'size' })
 
 const Text = z.string()
 const Strings = z.array(Text)
@@ -89,47 +89,70 @@ export const TCPForward = withNotes(
     listenAddr: z
       .string('listenAddr is required')
       .refine((address) => hasPort(address) && !address.startsWith('['), 'want [host]:port, as in ":22"')
+      .meta({ examples: [':22'] })
       .describe('Where it listens.'),
     upstream: z
       .string('upstream is required')
       .refine(hasPort, 'want host:port, as in "127.0.0.1:22"')
+      .meta({ examples: ['127.0.0.1:22'] })
       .describe('host:port where the bytes go.'),
     proxyProtocol: z.boolean().default(false).describe('Tell the upstream the client by a PROXY protocol v2 header.'),
-    idleTimeout: Duration.default('0s').describe('Ends connections that carry nothing for so long; 0 for never.'),
+    idleTimeout: Duration.meta({ examples: ['1h'] })
+      .default('0s')
+      .describe('Ends connections that carry nothing for so long; 0 for never.'),
   }),
 )
 
 /** Keys that both `defaults:` and a service may have. The defaults are tsnsrv's (its config.go), where it has one. */
 const serviceKeys = {
   upstreamTCPAddr: Text.refine((address) => address === '' || hasPort(address), 'want host:port, as in "127.0.0.1:8080"')
+    .meta({ examples: ['127.0.0.1:8080'] })
     .default('')
     .describe('host:port to dial instead of the host of upstream.'),
   upstreamUnixAddr: Path.refine(
     (path) => new TextEncoder().encode(path).length <= 107,
     'the path of a Unix socket is at most 107 bytes long',
   )
+    .meta({ examples: ['/run/grafana/grafana.sock'] })
     .default('')
     .describe('Unix socket to dial instead of the host of upstream.'),
   ephemeral: z.boolean().default(false).describe('The control server forgets the node when it disconnects.'),
   tags: z
     .array(Tag)
+    .meta({ examples: [['tag:service']] })
     .default([])
     .describe('The node asks for them when it logs in; minted into keys that are made from an OAuth client secret.'),
-  stateDir: Path.default('').describe("The node's own directory; default <state dir>/<service>."),
-  authkeyPath: Path.default('').describe('File with an auth key or an OAuth client secret (tskey-client-...).'),
-  hostname: DNSLabel.default('').describe('Name of the node; default the name of the service.'),
-  controlURL: HttpURL.default('').describe('Control server of this node; default that of supervisor:.'),
-  clientID: Text.default('').describe('Workload identity: the OAuth client that the node logs in as, without a secret.'),
-  audience: Text.default('').describe('Workload identity: audience of the ID token that the node asks its cloud for.'),
+  stateDir: Path.meta({ examples: ['/srv/nodes/grafana'] })
+    .default('')
+    .describe("The node's own directory; default <state dir>/<service>."),
+  authkeyPath: Path.meta({ examples: ['/run/secrets/authkey'] })
+    .default('')
+    .describe('File with an auth key or an OAuth client secret (tskey-client-...).'),
+  hostname: DNSLabel.meta({ examples: ['charts'] })
+    .default('')
+    .describe('Name of the node; default the name of the service.'),
+  controlURL: HttpURL.meta({ examples: ['https://headscale.example.org'] })
+    .default('')
+    .describe('Control server of this node; default that of supervisor:.'),
+  clientID: Text.meta({ examples: ['kAbCdEfCNTRL'] })
+    .default('')
+    .describe('Workload identity: the OAuth client that the node logs in as, without a secret.'),
+  audience: Text.meta({ examples: ['api.tailscale.com/kAbCdEfCNTRL'] })
+    .default('')
+    .describe('Workload identity: audience of the ID token that the node asks its cloud for.'),
   funnel: z.boolean().default(false).describe('Serve the internet too, through Tailscale Funnel.'),
   funnelOnly: z.boolean().default(false).describe('Serve the internet only. Needs funnel.'),
-  listenAddr: Listen.default(':443').describe('Where the service listens on its tailnet addresses.'),
+  listenAddr: Listen.meta({ examples: [':8443'] })
+    .default(':443')
+    .describe('Where the service listens on its tailnet addresses.'),
   plaintext: z.boolean().default(false).describe('Serve http without TLS.'),
   redirectHTTP: z.boolean().default(false).describe('Listen on port 80 as well, and send clients to https.'),
-  certificateFile: Path.default('').describe(
-    "PEM of a certificate to serve instead of the node's own; read again when it changes.",
-  ),
-  keyFile: Path.default('').describe("PEM of certificateFile's key."),
+  certificateFile: Path.meta({ examples: ['/var/lib/acme/example.org/cert.pem'] })
+    .default('')
+    .describe("PEM of a certificate to serve instead of the node's own; read again when it changes."),
+  keyFile: Path.meta({ examples: ['/var/lib/acme/example.org/key.pem'] })
+    .default('')
+    .describe("PEM of certificateFile's key."),
   prefixes: z
     .array(
       Text.regex(
@@ -137,6 +160,7 @@ const serviceKeys = {
         'want [tailnet:|funnel:]/path, without "%", "?" or "#"; "/" stands for everything',
       ),
     )
+    .meta({ examples: [['/api', 'funnel:/hooks']] })
     .default([])
     .describe('What the service answers on, by whole segments; everything else is not found.'),
   stripPrefix: z
@@ -147,63 +171,112 @@ const serviceKeys = {
     ),
   allow: z
     .array(AccessRuleText)
+    .meta({ examples: [['*@example.org', '/admin tag:admin']] })
     .default([])
     .describe('Who may use the service, as [/path ]who: a login, *@domain, tag:x, node:x, cap:x or anyone.'),
   recommendedProxyHeaders: z
     .boolean()
     .default(false)
     .describe('Keep Host; set X-Scheme, X-Real-Ip, X-Forwarded-Server and -Port.'),
-  upstreamHeaders: Headers.default({}).describe('Headers set on every request to the upstream.'),
-  removeUpstreamHeaders: HeaderNames.default([]).describe('Headers taken off every request.'),
-  responseHeaders: Headers.default({}).describe('Headers set on every response.'),
-  removeResponseHeaders: HeaderNames.default([]).describe('Headers taken off every response.'),
+  upstreamHeaders: Headers.meta({ examples: [{ 'X-From': 'tailnet' }] })
+    .default({})
+    .describe('Headers set on every request to the upstream.'),
+  removeUpstreamHeaders: HeaderNames.meta({ examples: [['Cookie']] })
+    .default([])
+    .describe('Headers taken off every request.'),
+  responseHeaders: Headers.meta({ examples: [{ 'Cache-Control': 'no-store' }] })
+    .default({})
+    .describe('Headers set on every response.'),
+  removeResponseHeaders: HeaderNames.meta({ examples: [['Server']] })
+    .default([])
+    .describe('Headers taken off every response.'),
   insecureHTTPS: z.boolean().default(false).describe('Accept any certificate of an https upstream.'),
   upstreamAllowInsecureCiphers: z
     .boolean()
     .default(false)
     .describe('Offer an https upstream the cipher suites that count as insecure, too.'),
-  upstreamCAFile: Path.default('').describe("PEM of the authorities that an https upstream's certificate may be from."),
-  upstreamDialTimeout: Duration.default('10s').describe('How long connecting to the upstream may take; 0 for ever.'),
-  upstreamTLSTimeout: Duration.default('10s').describe('How long the TLS handshake with it may take; 0 for ever.'),
-  upstreamResponseTimeout: Duration.default('0s').describe('How long it may take until its response begins; 0 for ever.'),
-  upstreamIdleTimeout: Duration.default('90s').describe('How long an unused connection to it is kept.'),
-  idleTimeout: Duration.default('5m').describe('How long a connection of a client is kept between requests; 0 for ever.'),
-  bodyReadTimeout: Duration.default('0s').describe('How long a client may pause while it sends a body; 0 for ever.'),
-  maxRequestBodyBytes: whole(0, Number.MAX_SAFE_INTEGER).default(0).describe('Longest body of a request; 0 for any.'),
+  upstreamCAFile: Path.meta({ examples: ['/etc/ssl/home-ca.pem'] })
+    .default('')
+    .describe("PEM of the authorities that an https upstream's certificate may be from."),
+  upstreamDialTimeout: Duration.meta({ examples: ['3s'] })
+    .default('10s')
+    .describe('How long connecting to the upstream may take; 0 for ever.'),
+  upstreamTLSTimeout: Duration.meta({ examples: ['3s'] })
+    .default('10s')
+    .describe('How long the TLS handshake with it may take; 0 for ever.'),
+  upstreamResponseTimeout: Duration.meta({ examples: ['1m'] })
+    .default('0s')
+    .describe('How long it may take until its response begins; 0 for ever.'),
+  upstreamIdleTimeout: Duration.meta({ examples: ['30s'] })
+    .default('90s')
+    .describe('How long an unused connection to it is kept.'),
+  idleTimeout: Duration.meta({ examples: ['1m'] })
+    .default('5m')
+    .describe('How long a connection of a client is kept between requests; 0 for ever.'),
+  bodyReadTimeout: Duration.meta({ examples: ['30s'] })
+    .default('0s')
+    .describe('How long a client may pause while it sends a body; 0 for ever.'),
+  maxRequestBodyBytes: whole(0, Number.MAX_SAFE_INTEGER)
+    .meta({ examples: [104_857_600] })
+    .default(0)
+    .describe('Longest body of a request; 0 for any.'),
   suppressWhois: z.boolean().default(false).describe('Do not look up and send X-Tailscale-* identity headers.'),
-  whoisTimeout: Duration.default('1s').describe('How long the identity lookup may take; 0 means 1s.'),
+  whoisTimeout: Duration.meta({ examples: ['500ms'] })
+    .default('1s')
+    .describe('How long the identity lookup may take; 0 means 1s.'),
   suppressTailnetDialer: z.boolean().default(false).describe("Dial upstreams by the host's network only."),
-  authURL: HttpURL.default('').describe('Ask this server about each request; of the URL, scheme and host count.'),
+  authURL: HttpURL.meta({ examples: ['http://127.0.0.1:9091'] })
+    .default('')
+    .describe('Ask this server about each request; of the URL, scheme and host count.'),
   authPath: Text.regex(/^\/[^\s#\\]*$/, 'want a path that begins with "/", with a query where the server wants one')
+    .meta({ examples: ['/oauth2/auth'] })
     .default('/api/authz/forward-auth')
     .describe('What is asked of the auth server.'),
-  authTimeout: Duration.default('5s').describe('How long its answer may take; 0 means 5s.'),
+  authTimeout: Duration.meta({ examples: ['2s'] })
+    .default('5s')
+    .describe('How long its answer may take; 0 means 5s.'),
   authCopyHeaders: z
     .record(HeaderName, Text)
+    .meta({ examples: [{ 'Remote-User': '' }] })
     .default({})
     .describe('Names of headers that go from its answer to the upstream; the values mean nothing.'),
   authInsecureHTTPS: z.boolean().default(false).describe('Accept any certificate of the auth server.'),
   authBypassForTailnet: z.boolean().default(false).describe('Do not ask about people who come by the tailnet.'),
-  authCacheTTL: Duration.default('0s').describe('How long its yes is believed for the same credentials; 0 for not at all.'),
+  authCacheTTL: Duration.meta({ examples: ['10s'] })
+    .default('0s')
+    .describe('How long its yes is believed for the same credentials; 0 for not at all.'),
   authPassPaths: z
     .array(RequestPath)
+    .meta({ examples: [['/oauth2']] })
     .default([])
     .describe("The auth server's own pages on this service's name, as in /outpost.goauthentik.io or /oauth2."),
   accessLog: z.boolean().default(false).describe('Log each request.'),
   accessLogSampling: z
     .number()
     .refine((share) => share > 0 && share <= 1, 'want a share above 0, at most 1')
+    .meta({ examples: [0.1] })
     .default(1)
     .describe('Share of the requests that are logged; errors and denials always are.'),
   accessLogQuery: z.boolean().default(false).describe('Log the query too, which may carry secrets.'),
-  timeout: Duration.default('1m').describe('How long the node may take to connect to the tailnet.'),
-  readHeaderTimeout: Duration.default('30s').describe('How long a client may take to send its request header; 0 for ever.'),
-  tcp: z.array(TCPForward).default([]).describe('TCP ports beside the proxy, or instead of it.'),
+  timeout: Duration.meta({ examples: ['2m'] })
+    .default('1m')
+    .describe('How long the node may take to connect to the tailnet.'),
+  readHeaderTimeout: Duration.meta({ examples: ['10s'] })
+    .default('30s')
+    .describe('How long a client may take to send its request header; 0 for ever.'),
+  tcp: z
+    .array(TCPForward)
+    .meta({ examples: [[{ listenAddr: ':22', upstream: '127.0.0.1:22' }]] })
+    .default([])
+    .describe('TCP ports beside the proxy, or instead of it.'),
   tsnetVerbose: z.boolean().default(false).describe("Log the node's own messages too."),
-  group: Text.default('').describe('Services of one group share a shard when they fit.'),
+  group: Text.meta({ examples: ['media'] })
+    .default('')
+    .describe('Services of one group share a shard when they fit.'),
   weight: z
     .number()
     .refine((weight) => weight > 0 && weight <= 1_000_000, 'want a number above 0, at most 1000000')
+    .meta({ examples: [5] })
     .default(1)
     .describe('Expected load beside other services; shards are made even by it.'),
 }
@@ -219,8 +292,11 @@ export const ServiceConfig = withNotes(
         /^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?$/,
         'a name is a DNS label: letters, digits and dashes, no dash at either end',
       )
+      .meta({ examples: ['grafana'] })
       .describe('Host name on the tailnet; unique.'),
-    upstream: Text.default('').describe('http or https URL of the service. Required, unless there is tcp:.'),
+    upstream: Text.meta({ examples: ['http://127.0.0.1:3000'] })
+      .default('')
+      .describe('http or https URL of the service. Required, unless there is tcp:.'),
     ...serviceKeys,
   }),
 )
@@ -245,44 +321,46 @@ export const ServiceDefaults = withNotes(
 /** How this supervisor and its workers run. Each has a flag and an environment variable too (supervisor/config/settings.ts). */
 export const SupervisorConfig = withNotes(
   z.strictObject({
-    shardSize: whole(1, 1000).default(20).describe('Most services in one worker process.'),
-    stateDir: Path.default('').describe(
-      'Default: $STATE_DIRECTORY, else $TS_STATE_DIR, else /var/lib/tsnsrv-sup (root) or ~/.local/state/tsnsrv-sup.',
-    ),
-    runDir: Path.default('').describe(
-      'Sockets of supervisor and workers. Default: $RUNTIME_DIRECTORY, else <state dir>/.supervisor/run.',
-    ),
-    controlURL: HttpURL.default('').describe("Control server of all services; default $TS_URL, else Tailscale's own."),
-    workerBinary: Path.default('').describe('Path of tsnsrv-worker; default: the one beside this program.'),
-    startConcurrency: whole(0, 1000).default(0).describe('How many nodes of a shard start at once; 0: all.'),
+    shardSize: whole(1, 1000)
+      .meta({ examples: [10] })
+      .default(20)
+      .describe('Most services in one worker process.'),
+    stateDir: Path.meta({ examples: ['/srv/tsnsrv-sup'] })
+      .default('')
+      .describe('Default: $STATE_DIRECTORY, else $TS_STATE_DIR, else /var/lib/tsnsrv-sup (root) or ~/.local/state/tsnsrv-sup.'),
+    runDir: Path.meta({ examples: ['/run/tsnsrv-sup'] })
+      .default('')
+      .describe('Sockets of supervisor and workers. Default: $RUNTIME_DIRECTORY, else <state dir>/.supervisor/run.'),
+    controlURL: HttpURL.meta({ examples: ['https://headscale.example.org'] })
+      .default('')
+      .describe("Control server of all services; default $TS_URL, else Tailscale's own."),
+    workerBinary: Path.meta({ examples: ['/usr/lib/tsnsrv-sup/tsnsrv-worker'] })
+      .default('')
+      .describe('Path of tsnsrv-worker; default: the one beside this program.'),
+    startConcurrency: whole(0, 1000)
+      .meta({ examples: [5] })
+      .default(0)
+      .describe('How many nodes of a shard start at once; 0: all.'),
     drainTimeout: durationWithin(0, 86_400_000, 'want at most 24h')
+      .meta({ examples: ['30s'] })
       .default('10s')
       .describe('How long open requests may take to end when a service stops.'),
     gcPercent: whole(1, 1000)
+      .meta({ examples: [10] })
       .default(2)
       .describe('Garbage of an idle worker in per cent of its live heap, but at least 16 MiB; relaxed by itself under load.'),
-    ignoreInterfaces: Strings.default([
-      'docker*',
-      'veth*',
-      'br-*',
-      'virbr*',
-      'cni*',
-      'lxc*',
-      'cali*',
-      'flannel*',
-      'podman*',
-      've-*',
-      'vnet*',
-      'tap*',
-    ]).describe(
-      'Shell patterns of interfaces that are no change of network (containers). Never hides the one with the default route.',
-    ),
+    ignoreInterfaces: Strings.meta({ examples: [['docker*', 'wg-*']] })
+      .default(['docker*', 'veth*', 'br-*', 'virbr*', 'cni*', 'lxc*', 'cali*', 'flannel*', 'podman*', 've-*', 'vnet*', 'tap*'])
+      .describe(
+        'Shell patterns of interfaces that are no change of network (containers). Never hides the one with the default route.',
+      ),
     logUpload: z.boolean().default(false).describe("Upload the nodes' logs to Tailscale, as tailscaled does."),
     portMapping: z
       .boolean()
       .default(true)
       .describe('Ask the router to map the UDP ports of the nodes (NAT-PMP, PCP, UPnP): for hosts behind NAT.'),
     sampleInterval: durationWithin(100, 3_600_000, 'want 100ms to 1h')
+      .meta({ examples: ['10s'] })
       .default('5s')
       .describe('How often CPU and memory of the workers are read.'),
     rebalance: z
@@ -290,27 +368,42 @@ export const SupervisorConfig = withNotes(
       .default(true)
       .describe('Move services between shards, open and merge shards, by CPU. Orders like "tsnsrv-sup move" are always taken.'),
     hotPercent: whole(10, 100_000)
+      .meta({ examples: [60] })
       .default(80)
       .describe('A worker above it, in per cent of one core, moving average, gives services to other shards or to a new one.'),
     coldPercent: whole(0, 100_000)
+      .meta({ examples: [20] })
       .default(30)
       .describe('A shard below it is merged into others that have room; 0 never merges. Less than hotPercent.'),
-    minShards: whole(1, 10_000).default(1).describe('At least so many shards, if there are as many services.'),
-    maxShards: whole(0, 10_000).default(0).describe('At most so many shards, if shardSize allows; 0 for no limit.'),
+    minShards: whole(1, 10_000)
+      .meta({ examples: [2] })
+      .default(1)
+      .describe('At least so many shards, if there are as many services.'),
+    maxShards: whole(0, 10_000)
+      .meta({ examples: [8] })
+      .default(0)
+      .describe('At most so many shards, if shardSize allows; 0 for no limit.'),
     moveCooldown: durationWithin(0, 86_400_000, 'want at most 24h')
+      .meta({ examples: ['30m'] })
       .default('10m')
       .describe('How long a service stays in its shard before it is moved again.'),
     settleTime: durationWithin(0, 86_400_000, 'want at most 24h')
+      .meta({ examples: ['2m'] })
       .default('1m')
       .describe('How long a shard is watched after a move, or after its worker has started, before it gives or takes another.'),
-    memoryLimit: ByteSize.default('0').describe(
-      'Most memory of a worker (resident set), as in 512MiB. It collects garbage harder near it, and is replaced above it; 0 for no limit.',
-    ),
+    memoryLimit: ByteSize.meta({ examples: ['512MiB'] })
+      .default('0')
+      .describe(
+        'Most memory of a worker (resident set), as in 512MiB. It collects garbage harder near it, and is replaced above it; 0 for no limit.',
+      ),
     watchConfig: z.boolean().default(false).describe('Reload when the configuration file changes.'),
     certificatesPerWeek: whole(1, 10_000)
+      .meta({ examples: [25] })
       .default(50)
       .describe("How many nodes of a tailnet may get a first certificate within a week: Let's Encrypt's limit."),
-    keyAPIURL: HttpURL.default('').describe('API that mints auth keys; default $TS_BASE_URL, else https://api.tailscale.com.'),
+    keyAPIURL: HttpURL.meta({ examples: ['https://api.example.org'] })
+      .default('')
+      .describe('API that mints auth keys; default $TS_BASE_URL, else https://api.tailscale.com.'),
   }),
 )
 
@@ -321,6 +414,7 @@ export const ConfigFile = withNotes(
       (address) => address === '' || address === 'off' || hasPort(address),
       'want host:port, as in "127.0.0.1:9099", or "off"',
     )
+      .meta({ examples: [':9099'] })
       .default('')
       .describe('host:port of the metrics; default 127.0.0.1:9099, "off" for none.'),
     supervisor: SupervisorConfig.prefault({}),

@@ -3,7 +3,7 @@ import type { ReloadResult } from '../../shared/api.ts'
 import type { ResolvedConfig, ResolvedService } from './parseConfig.ts'
 
 /** Which settings a running worker has taken over for good: a change reaches it at its next start. */
-const WORKER_SETTINGS = [
+export const WORKER_SETTINGS = [
   'startConcurrency',
   'gcPercent',
   'memoryLimitBytes',
@@ -12,7 +12,7 @@ const WORKER_SETTINGS = [
   'portMapping',
 ] as const
 /** Which settings this process has taken over until its end. */
-const OWN_SETTINGS = ['prometheusAddr', 'workerBinary', 'sampleIntervalMs', 'watchConfig', 'keyAPIURL'] as const
+export const OWN_SETTINGS = ['prometheusAddr', 'workerBinary', 'sampleIntervalMs', 'watchConfig', 'keyAPIURL'] as const
 
 type Services = ReadonlyMap<string, ResolvedService>
 
