@@ -47,6 +47,8 @@ export function observe(observed: Observed, event: Event, now: number, policy: P
       return { ...observed, works: countWork(observed.works, worker.services.values(), now) }
     case 'workerLost':
       if (worker.phase === 'unknown' || worker.phase === 'draining') return observed
+      // Its first words were none of the protocol's. It was given nothing yet, and another may do better.
+      if (worker.phase === 'spawning') return putWorker(observed, { ...worker, deadline: now, trouble: event.message })
       return putWorker(observed, {
         ...worker,
         phase: 'unknown',

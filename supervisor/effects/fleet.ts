@@ -20,7 +20,7 @@ import type { ServiceSpec } from '../../shared/protocol.ts'
 import type { Fleet } from '../core/ports.ts'
 import type { Event, ProcessIdentity } from '../core/types.ts'
 import { identify, isAlive, killProcess } from './processIdentity.ts'
-import { type SocketClient, createSocketClient } from './socketClient.ts'
+import { type SocketClient, SocketError, createSocketClient } from './socketClient.ts'
 import { logDirectory } from './stateFile.ts'
 
 export interface FleetOptions {
@@ -96,6 +96,8 @@ export function createFleet(options: FleetOptions): Fleet {
         )
       } catch (error) {
         problem = (error as Error).message
+        // Words, too, if none of the protocol's.
+        stream.heard ||= error instanceof SocketError && error.code === 'BAD_REPLY'
       }
       if (letGo()) return
       if (link.process ? !isAlive(link.process) : link.exit !== '') {

@@ -40,6 +40,16 @@ describe('reconcile', () => {
     expect(actions(wanting({ a: 1 }), begin(nothingObserved, spawn, now, policy))).toEqual([])
   })
 
+  it('ends a new worker at once whose first words are not the protocol', () => {
+    const [spawn] = reconcile(wanting({ a: 1 }), nothingObserved, now).actions
+    if (spawn?.type !== 'spawnWorker') throw new Error('nothing was spawned')
+    const lost: Event = { type: 'workerLost', workerId: spawn.workerId, message: 'gossip' }
+    const spawning = begin(nothingObserved, spawn, now, policy)
+    expect(actions(wanting({ a: 1 }), after([lost], spawning))).toEqual([`killWorker ${spawn.workerId}`])
+    const ready = after([tells(spawn.workerId, 1), lost], spawning)
+    expect(actions(wanting({ a: 1 }), ready)).toEqual([])
+  })
+
   it('starts nothing anywhere while a worker has not said what it runs', () => {
     const observed = after([...runs('one', 1), found('two', 2)])
     expect(actions(wanting({ a: 1, b: 2 }), observed)).toEqual([])

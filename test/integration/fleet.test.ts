@@ -107,10 +107,10 @@ describe('a worker that', () => {
     ['diesAtStart', /exit code 3/],
     ['diesOnPut', /exit code 4/],
     ['neverListens', /killed by SIGKILL/],
-    ['tellsGarbage', /killed by SIGKILL/],
-    ['tellsForever', /killed by SIGKILL/],
-    ['speaksTheFuture', /killed by SIGKILL/],
-    ['isSomebodyElse', /killed by SIGKILL/],
+    ['tellsGarbage', /^did not come up: the worker does not keep the protocol.*killed by SIGKILL$/],
+    ['tellsForever', /^did not come up: a line of .* is longer than .*killed by SIGKILL$/],
+    ['speaksTheFuture', /^did not come up: .* speaks protocol 99.*killed by SIGKILL$/],
+    ['isSomebodyElse', /^did not come up: .* is shard-9-other.*killed by SIGKILL$/],
   ])('%s is replaced again and again, with growing pauses, and the reason is told', async (kind, reason) => {
     const here = await play('a')
     const loop = await here.start(kind)
