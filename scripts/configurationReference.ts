@@ -29,7 +29,7 @@ export function configurationReference(): string {
   const settings = { ...propertiesOf(supervisor.unwrap()), prometheusAddr: Property.parse(inputSchema(prometheusAddr)) }
   return `# Configuration
 
-<!-- Generated from shared/config.ts and supervisor/config/settings.ts by \`npm run generate\`. Edit those. -->
+<!-- Generated from shared/config.ts and from settings.ts and changes.ts of supervisor/config by \`npm run generate\`. Edit those. -->
 
 One YAML file in the format of arsfeld/tsnsrv, with \`supervisor:\`, \`defaults:\` and more keys of services than that has. It is
 read as yaml.v3 reads it (\`yes\` is true, anchors and merge keys work); unknown and duplicate keys are errors. Keys that start
@@ -59,8 +59,8 @@ ${table(['key', 'type', 'default', 'example', 'flag, variable', 'meaning'], Obje
 
 A reload takes them over at once, but
 
-- ${codes(keysOf(WORKER_SETTINGS))} only for workers that start from then on,
-- ${codes(keysOf(OWN_SETTINGS))} when the supervisor is started again,
+- ${keysOf(WORKER_SETTINGS)} only for workers that start from then on,
+- ${keysOf(OWN_SETTINGS)} when the supervisor is started again,
 - \`stateDir\` and \`runDir\` not at all: it is refused while services run.
 
 ## Services
@@ -128,12 +128,10 @@ function exampleOf(key: string, { type, default: value, examples }: Property): s
   return `\`${stringify(example, { collectionStyle: 'flow', flowCollectionPadding: false, lineWidth: 0 }).trim()}\``
 }
 
-/** Keys of the file by what the settings call them, which has the unit of what the file gives with one. */
-const keysOf = (settings: readonly string[]): string[] => settings.map((setting) => setting.replace(/(Ms|Bytes)$/, ''))
-
-const codes = (keys: readonly string[]): string =>
-  keys
-    .map((key) => `\`${key}\``)
+/** The keys of settings as a list in words: settings say the unit where the file gives it with the value. */
+const keysOf = (settings: readonly string[]): string =>
+  settings
+    .map((setting) => `\`${setting.replace(/(Ms|Bytes)$/, '')}\``)
     .join(', ')
     .replace(/, (?=[^,]+$)/, ' and ')
 

@@ -1,6 +1,6 @@
 /**
- * The configuration file: every key of arsfeld/tsnsrv's YAML (its schema to the letter), plus `supervisor:`, `defaults:`,
- * and per service `group:` and `weight:`. Types and constraints that concern one value live here; rules between keys live
+ * The configuration file: every key of arsfeld/tsnsrv's YAML (its schema to the letter), plus `supervisor:`, `defaults:`
+ * and more keys of services. Types and constraints that concern one value live here; rules between keys live
  * in supervisor/config. JSON Schema for editors is generated from this file (`npm run generate`).
  */
 import * as z from 'zod'
@@ -8,11 +8,8 @@ import { readAccessRule } from './accessRule.ts'
 import { parseByteSize } from './byteSize.ts'
 import { parseDuration } from './duration.ts'
 
-/** What the reader of the file must know of a schema and zod does not: see supervisor/config/readAs.ts. */
-export const traits = z.registry<{
-  /** The text is a Go duration, so that a bare number deserves an answer of its own. */
-  duration?: true
-}>()
+/** The title of a text that is a Go duration, so that a bare number deserves an answer of its own: see supervisor/config/scalar.ts. */
+export const DURATION_TITLE = 'duration'
 
 const Duration = z
   .string()
@@ -20,8 +17,7 @@ const Duration = z
     const parsed = parseDuration(text)
     if ('problem' in parsed) context.addIssue({ code: 'custom', message: parsed.problem })
   })
-  .meta({ title: 'duration' })
-  .register(traits, { duration: true })
+  .meta({ title: DURATION_TITLE })
 
 /** A duration that the supervisor itself waits for: its timers cannot hold more than 24 days. */
 const durationWithin = (leastMs: number, mostMs: number, words: string) =>
