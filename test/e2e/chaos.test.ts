@@ -4,7 +4,7 @@
  * left behind. TSNSRV_CHAOS_SECONDS and TSNSRV_CHAOS_SEED ask for a longer or for the same one again.
  */
 import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -15,7 +15,7 @@ import { tryKill } from '../../demo/leftovers.ts'
 import type { Status } from '../../shared/api.ts'
 import { clockEnvironment, setClock } from './clock.ts'
 import { type Failure, startLoad } from './load.ts'
-import { type ServiceKeys, Stack, type SupervisorProcess, allReady, serviceNames } from './stack.ts'
+import { type ServiceKeys, Stack, type SupervisorProcess, allReady, binaries, serviceNames } from './stack.ts'
 
 const SECONDS = Number(process.env.TSNSRV_CHAOS_SECONDS ?? 60)
 const SEED = Number(process.env.TSNSRV_CHAOS_SEED ?? 1)
@@ -46,7 +46,7 @@ afterEach(async () => {
 
 /** Services that may fail for a while, as something was done to them. */
 interface Excuse {
-  readonly services: readonly string[]
+  readonly services: Set<string>
   readonly from: number
   to: number
 }
@@ -56,6 +56,13 @@ const describeFailure = ({ service, problem, from, to }: Failure) => `${clock(fr
 
 /** All are ready, or shut away. */
 const isCalm = ({ services }: Status) => services.every(({ ready, reason }) => ready || reason === 'Quarantined')
+
+/** The services of a worker, and those on their way to it or from it. */
+function namesOf(workerPid: number, { shards, services, moves }: Status): string[] {
+  const { shard } = shards.find((each) => each.workerPid === workerPid) ?? {}
+  const moving = moves.filter(({ from, to }) => from === shard || to === shard)
+  return [...services.filter((service) => service.shard === shard), ...moving].map(({ name }) => name)
+}
 
 class Chaos {
   readonly excuses: Excuse[] = []
@@ -101,6 +108,17 @@ class Chaos {
       await delay(ms)
       tryKill(pid, 'SIGCONT')
       return true
+    })
+  }
+
+  /** Each worker that is started meanwhile speaks garbage; so does the one that follows this worker. */
+  async speakGarbage(ms: number, pick: number): Promise<void> {
+    await this.#withWorker(pick, async (pid) => {
+      await writeFile(garbageFile(), '')
+      tryKill(pid, 'SIGKILL')
+      await delay(ms)
+      await rm(garbageFile())
+      return false
     })
   }
 
@@ -187,13 +205,13 @@ class Chaos {
     const shard = status?.shards[pick % status.shards.length]
     if (!status || !shard?.workerPid) return
     const { workerPid } = shard
-    // Where a service is going, it is hit as well.
-    const moving = status.moves.filter(({ from, to }) => from === shard.shard || to === shard.shard).map(({ name }) => name)
-    const own = status.services.filter((service) => service.shard === shard.shard).map(({ name }) => name)
-    const excuse = this.#excuse([...own, ...moving])
+    const excuse = this.#excuse(namesOf(workerPid, status))
     const lives = await act(workerPid)
-    // A supervisor that has not noticed yet says that all is well.
-    const isOver = (now: Status) => isCalm(now) && (lives || now.shards.every((each) => each.workerPid !== workerPid))
+    const isOver = (now: Status) => {
+      // Until the supervisor has noticed, it may send more there.
+      for (const name of namesOf(workerPid, now)) excuse.services.add(name)
+      return isCalm(now) && (lives || now.shards.every((each) => each.workerPid !== workerPid))
+    }
     this.recoveries.push(
       stack
         .until(isOver, 'all are back', 90_000)
@@ -205,21 +223,20 @@ class Chaos {
   }
 
   #excuse(services: readonly string[]): Excuse {
-    const excuse = { services, from: Date.now(), to: Number.POSITIVE_INFINITY }
+    const excuse = { services: new Set(services), from: Date.now(), to: Number.POSITIVE_INFINITY }
     this.excuses.push(excuse)
     return excuse
   }
 
   isExcused(failure: Failure): boolean {
-    return this.excuses.some(
-      ({ services, from, to }) => services.includes(failure.service) && failure.from < to && failure.to > from,
-    )
+    return this.excuses.some(({ services, from, to }) => services.has(failure.service) && failure.from < to && failure.to > from)
   }
 }
 
 const BLOWS = [
   'killWorker',
   'stopWorker',
+  'speakGarbage',
   'killSupervisor',
   'stopSupervisor',
   'breakStateFile',
@@ -232,6 +249,17 @@ const BLOWS = [
 type Blow = (typeof BLOWS)[number]
 
 const clockFile = () => join(tools, 'clock.json')
+const garbageFile = () => join(tools, 'garbage')
+
+/** A worker binary that is the real one, or one that speaks garbage while `garbageFile` is there. */
+async function garbageWorker(): Promise<string> {
+  const path = join(tools, 'tsnsrv-worker')
+  const garbage = join(import.meta.dirname, '..', 'integration', 'workers', 'tellsGarbage.mjs')
+  const choice = `if [ -e '${garbageFile()}' ]; then exec '${garbage}' "$@"; else exec '${binaries.worker}' "$@"; fi`
+  await writeFile(path, `#!/bin/sh\n${choice}\n`)
+  await chmod(path, 0o755)
+  return path
+}
 
 /** The same numbers for the same seed. */
 function blows(): [Blow, number, number][] {
@@ -242,7 +270,8 @@ function blows(): [Blow, number, number][] {
 it(
   `survives ${String(SECONDS)} s of everything (seed ${String(SEED)})`,
   async () => {
-    stack = await Stack.create({ upstreams: 9, shardSize: 4, env: clockEnvironment(clockFile()) })
+    const env = { ...clockEnvironment(clockFile()), TSNSRV_SUP_WORKER_BINARY: await garbageWorker() }
+    stack = await Stack.create({ upstreams: 9, shardSize: 4, env })
     if (process.geteuid?.() === 0) {
       // A disk that can be filled without harm.
       disk = await mkdtemp(join(tmpdir(), 'tsnsrv-chaos-'))

@@ -13,7 +13,8 @@ import type { ServiceView, Status } from '../../shared/api.ts'
 import { createAdminClient } from '../../supervisor/effects/adminClient.ts'
 
 const root = join(import.meta.dirname, '..', '..')
-const binaries = {
+/** What `npm run build` makes. */
+export const binaries = {
   cli: join(root, 'dist', 'supervisor', 'cli', 'main.js'),
   worker: join(root, 'bin', 'tsnsrv-worker'),
   lab: join(root, 'bin', 'tsnsrv-lab'),
