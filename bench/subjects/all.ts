@@ -50,6 +50,7 @@ const ABLATIONS: readonly Omit<Variant, 'group'>[] = [
     'interface-filter': "containers' interfaces count as the host's",
     'shared-subscription': 'each node has its own subscription to news of interfaces and routes',
     'one-core': 'each worker uses all cores, and not one more only when those that it has are full',
+    'delayed-ack': 'TCP acknowledges each request at once, by a packet of its own',
     'timer-slack': 'the kernel wakes a worker for each timer by itself',
     'gc-tuning': "Go's own garbage collection target (GOGC=100)",
   }).map(([measure, about]) => ({
@@ -75,7 +76,7 @@ const ABLATIONS: readonly Omit<Variant, 'group'>[] = [
 ]
 
 /** The measures that have to do with what a request costs. */
-const OF_REQUESTS = new Set(['no-one-core', 'no-timer-slack', 'no-gc-tuning', 'pinned'])
+const OF_REQUESTS = new Set(['no-one-core', 'no-delayed-ack', 'no-timer-slack', 'no-gc-tuning', 'pinned'])
 
 /** So many services that each size of a shard makes a difference. */
 const SIZING_SERVICES = 100

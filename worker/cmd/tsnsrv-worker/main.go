@@ -136,6 +136,9 @@ func run(f flags) error {
 	if len(off) > 0 {
 		logger.Warn("measures that save CPU and memory are off, for measurement", "off", off)
 	}
+	if off.has(delayedAck) {
+		node.AcknowledgeAtOnce()
+	}
 	if !off.has(oneCore) {
 		cores.FollowLoad()
 	}

@@ -15,6 +15,7 @@ const (
 	sharedSubscription = "shared-subscription" // each node listens to the kernel's news of routes and addresses
 	oneCore            = "one-core"            // all cores from the start, whatever the load
 	coreCount          = "core-count"          // WireGuard starts goroutines for each core of the host
+	delayedAck         = "delayed-ack"         // TCP acknowledges at once, by packets of its own
 	timerSlack         = "timer-slack"         // the kernel wakes the process for each timer by itself
 	gcTuning           = "gc-tuning"           // GOGC stays what the environment says; -gc-percent and -memory-limit are not heeded
 )
@@ -23,7 +24,7 @@ const (
 type measures []string
 
 func parseMeasures(text string) (measures, error) {
-	known := measures{interfaceTable, interfaceFilter, sharedSubscription, oneCore, coreCount, timerSlack, gcTuning}
+	known := measures{interfaceTable, interfaceFilter, sharedSubscription, oneCore, coreCount, delayedAck, timerSlack, gcTuning}
 	list := measures(splitList(text))
 	for _, each := range list {
 		if !known.has(each) {

@@ -8,11 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"go4.org/mem"
-	"tailscale.com/ipn"
 	"tailscale.com/tsnet"
 	"tailscale.com/types/key"
 	"tailscale.com/wgengine/magicsock"
@@ -99,28 +97,15 @@ func (n *Node) peersWithSession(ctx context.Context) ([]netip.Addr, error) {
 	return peers, nil
 }
 
-// discoStore is the store of a node that is given its disco key before it uses one: the backend reads its store when the sockets
-// are there and nothing has been sent.
-type discoStore struct {
-	ipn.StateStore
-	server *tsnet.Server
+// disco is the key by which a node is known to its peers.
+type disco struct {
 	key    []byte
-	once   sync.Once
-	isUsed bool // peers know the node by the key; settled when the server has started
+	isUsed bool // peers know the node by it; settled when the server has started
 }
 
-// giveDiscoKey has the server use this key from its start on, in place of one of its own.
-func giveDiscoKey(server *tsnet.Server, raw []byte) *discoStore {
-	store := &discoStore{StateStore: server.Store, server: server, key: raw}
-	server.Store = store
-	return store
-}
-
-func (s *discoStore) ReadState(id ipn.StateKey) ([]byte, error) {
-	s.once.Do(func() {
-		s.isUsed = replaceDiscoKey(s.server.Sys().MagicSock.Get(), key.DiscoPrivateFromRaw32(mem.B(s.key)))
-	})
-	return s.StateStore.ReadState(id)
+// give has the server use this key from its start on, in place of one of its own.
+func (d *disco) give(server *tsnet.Server) {
+	d.isUsed = replaceDiscoKey(server.Sys().MagicSock.Get(), key.DiscoPrivateFromRaw32(mem.B(d.key)))
 }
 
 // replaceDiscoKey does what magicsock.Options.ForceDiscoKey is for, which tsnet has no field for: tailscale 1.102 can set the key

@@ -73,7 +73,7 @@ type Node struct {
 	lastMap sync.Once
 
 	startedAt time.Time
-	disco     *discoStore
+	disco     *disco
 	sessions  []netip.Addr // of the last run, taken over with its disco key; nil for none
 }
 
@@ -119,14 +119,14 @@ func Start(config Config) (*Node, error) {
 	if !ok || !lent { // without the map it would know none of the peers that it has to call
 		left = handover{DiscoKey: newDiscoKey()}
 	}
-	disco := giveDiscoKey(server, left.DiscoKey)
+	disco := &disco{key: left.DiscoKey}
+	prepare(server, disco.give, forgetConnectionsSoon, delayAcknowledgements)
 	early := holdEarly(server)
 	client, err := launch(server, keys, keptMap, lent)
 	if err != nil {
 		early.end()
 		return nil, err
 	}
-	forgetConnectionsSoon(server)
 	// The default transport could not be told to let go of its connections, and tsnet waits 5 s for each that was opened and
 	// not used.
 	calls := &http.Transport{DialContext: client.Dial}

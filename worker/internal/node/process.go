@@ -27,3 +27,9 @@ func DisableLogUpload() {
 // DisablePortMapping keeps all nodes of this process from asking the router for port mappings (NAT-PMP, PCP, UPnP). It
 // matters to a host behind NAT only, whose peers then reach it by hole punching or a relay.
 func DisablePortMapping() { envknob.Setenv("TS_DISABLE_PORTMAPPER", "true") }
+
+var acknowledgeAtOnce bool
+
+// AcknowledgeAtOnce has the nodes of this process acknowledge what they receive at once, by packets of their own. Call it before
+// the first node starts.
+func AcknowledgeAtOnce() { acknowledgeAtOnce = true }

@@ -5,8 +5,12 @@ import (
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"tailscale.com/net/packet"
+	"tailscale.com/net/tstun"
 	"tailscale.com/tsnet"
+	"tailscale.com/wgengine/filter"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/delayedack"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
 )
 
@@ -28,6 +32,22 @@ func forgetConnectionsSoon(server *tsnet.Server) {
 	if ok {
 		option := tcpip.TCPTimeWaitTimeoutOption(timeWait)
 		_ = stack.SetTransportProtocolOption(tcp.ProtocolNumber, &option) // fails for unknown options only
+	}
+}
+
+// delayAcknowledgements has the node's TCP send them with answers where it can. tailscale looks at what netstack sends in one place
+// only, which it has for a connector that tsnet does not have.
+func delayAcknowledgements(server *tsnet.Server) {
+	if acknowledgeAtOnce {
+		return
+	}
+	device := server.Sys().Tun.Get()
+	delayed := delayedack.New(device.InjectOutbound)
+	device.PreFilterPacketOutboundToWireGuardAppConnectorIntercept = func(p *packet.Parsed, _ *tstun.Wrapper) filter.Response {
+		if delayed.Outbound(p) {
+			return filter.Accept
+		}
+		return filter.DropSilently
 	}
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"io"
 	"net"
 	"sync"
 	"testing"
@@ -8,6 +9,8 @@ import (
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"tailscale.com/net/packet"
+	"tailscale.com/types/ipproto"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/tailnet"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
@@ -81,5 +84,95 @@ func TestConnectionsAreForgottenSoon(t *testing.T) {
 	}
 	if time.Duration(option) != timeWait {
 		t.Errorf("they are remembered for %v", time.Duration(option))
+	}
+}
+
+// heard counts what a node hears of TCP, and of that what does nothing but acknowledge.
+type heard struct {
+	mu         sync.Mutex
+	all, empty int
+}
+
+func (h *heard) counts() (all, empty int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.all, h.empty
+}
+
+func listenIn(n *Node) *heard {
+	h := &heard{}
+	n.server.Sys().Tun.Get().InstallCaptureHook(func(path packet.CapturePath, _ time.Time, b []byte, _ packet.CaptureMeta) {
+		var p packet.Parsed
+		p.Decode(b)
+		if path != packet.FromPeer || p.IPProto != ipproto.TCP {
+			return
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.all++
+		if p.TCPFlags == packet.TCPAck && len(p.Payload()) == 0 {
+			h.empty++
+		}
+	})
+	return h
+}
+
+// conversation is a connection between two nodes, seen from both ends, and what the client hears of it.
+func conversation(t *testing.T) (served, dialed net.Conn, h *heard) {
+	t.Helper()
+	network := startTailnet(t, tailnet.Options{})
+	n, client := start(t, config(t, network, "web", "")), start(t, config(t, network, "client", ""))
+	address := await(t, n, Running).Addresses[0]
+	await(t, client, Running)
+	listener, err := n.Listen(":80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		defer close(accepted)
+		if connection, err := listener.Accept(); err == nil {
+			accepted <- connection
+		}
+	}()
+	if dialed, err = client.Dial(t.Context(), "tcp", address+":80"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dialed.Close() })
+	if served = <-accepted; served == nil {
+		t.Fatal("nothing was accepted")
+	}
+	t.Cleanup(func() { served.Close() })
+	return served, dialed, listenIn(client)
+}
+
+func TestAnswersCarryAcknowledgements(t *testing.T) {
+	served, dialed, h := conversation(t)
+	go func() { _, _ = io.Copy(served, served) }() // until it is closed
+	const requests = 200
+	word := []byte("word")
+	for range requests {
+		if _, err := dialed.Write(word); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(dialed, word); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// One is sent late now and then, on a machine that has other things to do.
+	if all, empty := h.counts(); all < requests || empty > requests/4 {
+		t.Errorf("of %d packets for %d requests, %d only acknowledge", all, requests, empty)
+	}
+}
+
+// Without an answer the client would send again, and then give up.
+func TestAcknowledgesWithoutAnswer(t *testing.T) {
+	_, dialed, h := conversation(t)
+	for range 3 {
+		_, before := h.counts()
+		if _, err := dialed.Write([]byte("word")); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it is acknowledged", func() bool { _, now := h.counts(); return now > before })
 	}
 }
