@@ -127,6 +127,7 @@ func Start(config Config) (*Node, error) {
 		early.end()
 		return nil, err
 	}
+	steadyNetInfo(server)
 	// The default transport could not be told to let go of its connections, and tsnet waits 5 s for each that was opened and
 	// not used.
 	calls := &http.Transport{DialContext: client.Dial}

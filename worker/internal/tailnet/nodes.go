@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"tailscale.com/tailcfg"
 )
 
 // Node is one node as the control server knows it.
@@ -41,6 +43,16 @@ func (t *Tailnet) Nodes() []Node {
 		return cmp.Or(cmp.Compare(a.Hostname, b.Hostname), onlineFirst(a, b))
 	})
 	return list
+}
+
+// NetInfo is what the node with this host name has told of its network last; invalid if nothing.
+func (t *Tailnet) NetInfo(hostname string) tailcfg.NetInfoView {
+	for _, known := range t.control.AllNodes() {
+		if known.Hostinfo.Hostname() == hostname {
+			return known.Hostinfo.NetInfo()
+		}
+	}
+	return tailcfg.NetInfoView{}
 }
 
 // CompleteLogin authenticates the node that was given this login URL, as if a person had done so.
