@@ -48,6 +48,7 @@ function pace({ startTimeoutMs, idle, load }: { startTimeoutMs: number; idle: nu
     // After its last packet a node keeps paths warm for 45 s, and looks for its public address once more up to 26 s later
     // (magicsock's sessionActiveTimeout and periodicReSTUNTimer).
     coolDownMs: 72_000,
+    uplinkTimeoutMs: 300_000,
     windowMs: { idle, light: load, moderate: load, saturated: load, connecting: load / 2 },
   }
 }

@@ -22,6 +22,8 @@ export interface Durations {
   readonly quietTimeoutMs: number
   /** From the last request to the idle window, for a subject that becomes quiet. */
   readonly coolDownMs: number
+  /** How long it is waited for after that, at most, until the nodes receive next to nothing. */
+  readonly uplinkTimeoutMs: number
   readonly windowMs: Readonly<Record<LoadName, number>>
 }
 
@@ -92,8 +94,10 @@ async function runPhases(
       // What is never quiet looks for its public address at each change of the host's interfaces, and so has nothing to cool down from.
       if (load === 'idle' && (becomesQuiet(subject.info) || trial.start.quietSeconds !== null)) {
         enter('cooling down')
-        const coolAtMs = began.atMs + 1000 * trial.start.answeredSeconds + bench.durations.coolDownMs
-        await delay(Math.max(0, coolAtMs - Date.now()), undefined, { signal: bench.signal })
+        const { coolDownMs, quietMs } = bench.durations
+        const answeredAtMs = began.atMs + 1000 * trial.start.answeredSeconds
+        await delay(Math.max(0, answeredAtMs + coolDownMs - quietMs - Date.now()), undefined, { signal: bench.signal })
+        await untilUplinkIsQuiet(surroundings.services.length, bench)
       }
       enter(load)
       trial.windows[load] = await observeLoad(load, running, surroundings.services, client, bench)
@@ -106,6 +110,24 @@ async function runPhases(
     trial.restart = await observeStart(running, began, surroundings.services, client, bench)
   })
 }
+
+/**
+ * Waits until control has nothing more to tell the nodes of each other: with hundreds of services that takes minutes after the
+ * client's map has last changed, and is no part of being idle. What is measured when it never ends has the bytes beside it.
+ */
+async function untilUplinkIsQuiet(services: number, { host, durations, signal }: Bench): Promise<void> {
+  const most = services * QUIET_BYTES_PER_SERVICE
+  const deadline = Date.now() + durations.uplinkTimeoutMs
+  for (let before = await host.uplinkBytes(); Date.now() < deadline; ) {
+    await delay(durations.quietMs, undefined, { signal })
+    const now = await host.uplinkBytes()
+    if (now.receivedBytes - before.receivedBytes <= most) return
+    before = now
+  }
+}
+
+/** Received within `quietMs`; an idle node receives about 13 bytes a second. */
+const QUIET_BYTES_PER_SERVICE = 500
 
 /** The moment at which a subject was started. */
 interface Began {
