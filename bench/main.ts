@@ -1,6 +1,5 @@
 /** `npm run bench`: what N services cost with us, beside what they cost with others, in one run and one report. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { Command, InvalidArgumentError } from 'commander'
@@ -8,17 +7,18 @@ import { execa } from 'execa'
 import pc from 'picocolors'
 import * as z from 'zod'
 import { disturbance, isDisturbed, nextTrial, settle } from './attempts.ts'
-import { type Binaries, buildAll, unpack } from './build.ts'
+import { type Binaries, buildAll } from './build.ts'
 import { withStorageHost } from './host/storageHost.ts'
 import { describeMachine, readVersions } from './measure/machine.ts'
+import { type Peers, peerOption, withPeers } from './peers.ts'
 import { type ExpectedStart, type Planned, estimateMs, planTrials } from './plan.ts'
 import { renderConsole } from './report/renderConsole.ts'
 import { writeReport } from './report/writeReport.ts'
 import { LOADS, LoadName, Run, type Start, type Trial } from './results.ts'
-import { PEERS, allSubjects } from './subjects/all.ts'
+import { allSubjects, subjectOf } from './subjects/all.ts'
 import { type Subject, becomesQuiet } from './subjects/subject.ts'
 import { type Durations, runTrial } from './trial.ts'
-import { wholeNumber } from './wholeNumber.ts'
+import { list, wholeNumber } from './commandLine.ts'
 
 const FULL = {
   sizes: [10, 14, 20, 30, 40, 50, 57, 60],
@@ -60,7 +60,7 @@ interface Options {
   readonly loads?: LoadName[]
   readonly repeats?: number
   readonly attempts?: number
-  readonly peer: Readonly<Record<string, string>>
+  readonly peer: Peers
   readonly output?: string
   readonly resume?: string
   readonly dryRun?: true
@@ -74,7 +74,7 @@ const options = new Command('npm run bench --')
   .option('--loads <loads>', `comma-separated: ${LOADS.join(', ')}`, list(load))
   .option('--repeats <count>', 'of each trial at the headline and at saturation', wholeNumber)
   .option('--attempts <count>', 'at a trial, while stolen CPU time disturbs it (default: 3; with --quick: 1)', wholeNumber)
-  .option('--peer <name=path>', 'a peer to compare with: tsnsrv=FILE, tsbridge=FILE; .xz is unpacked', peer, {})
+  .addOption(peerOption())
   .option('--output <directory>', 'where the report goes (default: bench/reports/<date>)')
   .option('--resume <directory>', 'go on with a run that was interrupted: the same options, and its report is completed')
   .option('--dry-run', 'say what would be done, and how long it would take')
@@ -93,11 +93,8 @@ try {
 }
 
 async function main(): Promise<number> {
-  const scratch = await mkdtemp(join(tmpdir(), 'tsnsrv-bench-'))
-  try {
-    const binaries = await buildAll(say)
-    const peers: Record<string, string> = {}
-    for (const [name, path] of Object.entries(options.peer)) peers[name] = await unpack(path, scratch)
+  const binaries = await buildAll(say)
+  return withPeers(options.peer, async (peers) => {
     const versions: Run['versions'] = { ...(await readVersions()), headscale: await headscaleVersion(binaries) }
     const subjects = chosen(allSubjects(binaries, versions['tsnsrv-sup'] ?? '', peers))
     const trials = planTrials({
@@ -110,11 +107,8 @@ async function main(): Promise<number> {
       loads: options.loads ?? LOADS,
     })
     showPlan(subjects, trials)
-    if (options.dryRun) return 0
-    return await measure(binaries, versions, subjects, trials)
-  } finally {
-    await rm(scratch, { recursive: true, force: true })
-  }
+    return options.dryRun ? 0 : measure(binaries, versions, subjects, trials)
+  })
 }
 
 /** Runs the trials and writes the report after each, so that a run that is cut short is not lost. */
@@ -220,15 +214,8 @@ function upAfter({ readySeconds, answeredSeconds }: Start): string {
 }
 
 function chosen(all: readonly Subject[]): readonly Subject[] {
-  const { quick, subjects: keys } = options
-  if (!keys) return quick ? all.filter(({ info: { key } }) => QUICK.subjects.includes(key)) : all
-  return keys.map((key) => {
-    const subject = all.find(({ info }) => info.key === key)
-    if (subject) return subject
-    throw new Error(
-      `there is no subject "${key}"; there are ${all.map(({ info }) => info.key).join(', ')}, and --peer adds others`,
-    )
-  })
+  const keys = options.subjects ?? (options.quick ? QUICK.subjects : undefined)
+  return keys ? keys.map((key) => subjectOf(all, key)) : all
 }
 
 function showPlan(subjects: readonly Subject[], trials: readonly Planned[]): void {
@@ -257,23 +244,8 @@ function status(line: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${pc.dim(line)}`)
 }
 
-function list<T>(read: (text: string) => T): (text: string) => T[] {
-  return (text) => text.split(',').map(read)
-}
-
 function load(text: string): LoadName {
   const known = LoadName.safeParse(text)
   if (known.success) return known.data
   throw new InvalidArgumentError(`"${text}" is none of ${LOADS.join(', ')}`)
-}
-
-function peer(text: string, before: Readonly<Record<string, string>>): Record<string, string> {
-  const [, name = '', path = ''] = /^([^=]+)=(.+)$/.exec(text) ?? []
-  if (!(name in PEERS))
-    throw new InvalidArgumentError(
-      `want ${Object.keys(PEERS)
-        .map((known) => `${known}=FILE`)
-        .join(' or ')}`,
-    )
-  return { ...before, [name]: path }
 }

@@ -7,7 +7,7 @@ import { Command } from 'commander'
 import type { RebalancePolicy } from '../../supervisor/core/rebalance.ts'
 import { compare, playVariant } from './compare.ts'
 import { type Ablation, renderGoals, type Simulation, writeSimulation } from './report.ts'
-import { wholeNumber } from '../wholeNumber.ts'
+import { wholeNumber } from '../commandLine.ts'
 
 const SIZES = [20, 57, 200, 1000, 5000]
 const ABLATED_SIZES = [57, 1000]

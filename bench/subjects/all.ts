@@ -118,3 +118,10 @@ export function allSubjects(binaries: Binaries, version: string, peers: Readonly
     ...SIZING.map((each) => ours(binaries, version, { ...each, group: 'sizing' })),
   ]
 }
+
+/** The one with this key. Throws what there is instead. */
+export function subjectOf(all: readonly Subject[], key: string): Subject {
+  const subject = all.find(({ info }) => info.key === key)
+  if (subject) return subject
+  throw new Error(`there is no subject "${key}"; there are ${all.map(({ info }) => info.key).join(', ')}, and --peer adds others`)
+}

@@ -4,9 +4,6 @@ import type { Scope } from '../plan.ts'
 import type { Subject as SubjectInfo } from '../results.ts'
 import { HTTPS_SCOPE, SATURATED, type Subject, runningProcesses, startProcess } from './subject.ts'
 
-const METRICS_ADDRESS = '127.0.0.1:9300'
-const METRICS_URL = `http://${METRICS_ADDRESS}/metrics`
-
 type Kind = 'bare' | 'bare-https' | 'limit'
 
 const KINDS: Readonly<Record<Kind, Omit<SubjectInfo, 'key' | 'version'>>> = {
@@ -41,17 +38,21 @@ export function bare(binary: string, kind: Kind = 'bare'): Subject {
     scope: SCOPES[kind],
     https: kind === 'bare-https',
     start(surroundings) {
-      const { directory, services, controlURL, upstream, authKey, certificate, place } = surroundings
+      const { directory, services, controlURL, upstream, authKey, certificate, metricsPort, place } = surroundings
+      const metricsAddress = `127.0.0.1:${metricsPort}`
       const command = place(binary, [
         'nodes',
-        ...['-count', String(services.length), '-state-dir', join(directory, 'state')],
-        ...['-control-url', controlURL, '-upstream', upstream, '-metrics-addr', METRICS_ADDRESS],
+        ...['-names', services.join(','), '-state-dir', join(directory, 'state')],
+        ...['-control-url', controlURL, '-upstream', upstream, '-metrics-addr', metricsAddress],
         ...(kind === 'limit' ? ['-answer'] : []),
         ...(kind === 'bare-https' ? ['-certificate-file', certificate.certificateFile, '-key-file', certificate.keyFile] : []),
       ])
       const process = startProcess(surroundings, 'nodes', { ...command, env: { TSNSRV_BENCH_AUTH_KEY: authKey } })
       return Promise.resolve(
-        runningProcesses(surroundings, [process], { metrics: [METRICS_URL], ready: { line: /"event":"ready"/, once: true } }),
+        runningProcesses(surroundings, [process], {
+          metrics: [`http://${metricsAddress}/metrics`],
+          ready: { line: /"event":"ready"/, once: true },
+        }),
       )
     },
   }

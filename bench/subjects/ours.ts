@@ -7,9 +7,6 @@ import type { Built } from '../../scripts/build.ts'
 import type { Subject as SubjectInfo } from '../results.ts'
 import { type Subject, listening, runningProcesses, startProcess, writePrivate } from './subject.ts'
 
-const METRICS_ADDRESS = '127.0.0.1:9300'
-const METRICS_URL = `http://${METRICS_ADDRESS}/metrics`
-
 export interface Variant extends Pick<SubjectInfo, 'key' | 'title' | 'about' | 'group'>, Pick<Subject, 'scope' | 'https'> {
   /** Flags of `tsnsrv-sup start`, beside the file. */
   readonly flags?: readonly string[]
@@ -29,18 +26,19 @@ export function ours(
     ...(scope && { scope }),
     https,
     async start(surroundings) {
-      const { directory, services, upstream, controlURL, authKey, certificate, place } = surroundings
+      const { directory, services, upstream, controlURL, authKey, certificate, metricsPort, place } = surroundings
+      const metricsAddress = `127.0.0.1:${metricsPort}`
       const config = {
-        prometheusAddr: METRICS_ADDRESS,
+        prometheusAddr: metricsAddress,
         supervisor: { controlURL, stateDir: join(directory, 'state'), runDir: join(directory, 'run') },
         defaults: { ...listening(https, certificate), authkeyPath: await writePrivate(join(directory, 'auth-key'), authKey) },
         services: services.map((name) => ({ name, upstream })),
       }
       const file = await writePrivate(join(directory, 'services.yaml'), stringify(config))
-      const binary = pinned ? ['--worker-binary', await writePinningWorker(directory, worker)] : []
-      const command = { ...place(cli, ['start', '--config', file, ...flags, ...binary]), env }
+      const binary = pinned ? await writePinningWorker(directory, worker) : worker
+      const command = { ...place(cli, ['start', '--config', file, '--worker-binary', binary, ...flags]), env }
       return runningProcesses(surroundings, [startProcess(surroundings, 'supervisor', command)], {
-        metrics: [METRICS_URL],
+        metrics: [`http://${metricsAddress}/metrics`],
         ready: { line: /"msg":"service ready"/ },
       })
     },

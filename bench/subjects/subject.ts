@@ -14,7 +14,7 @@ import type { Command } from '../world/tool.ts'
 export interface Surroundings {
   /** The subject's own; what is in it survives from a start to the next. */
   readonly directory: string
-  /** Names on the tailnet, svc0 to svc<n-1>. */
+  /** Names on the tailnet. */
   readonly services: readonly string[]
   readonly controlURL: string
   readonly authKey: string
@@ -22,6 +22,8 @@ export interface Surroundings {
   readonly certificate: Certificate
   /** http URL of what all services publish. */
   readonly upstream: string
+  /** For metrics, on loopback; a subject of several processes takes the ones after it as well. */
+  readonly metricsPort: number
   /** Brings a program into the network of the storage host. */
   readonly place: (file: string, args: readonly string[]) => Command
 }

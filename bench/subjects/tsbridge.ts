@@ -2,9 +2,6 @@
 import { join } from 'node:path'
 import { type Subject, type Surroundings, runningProcesses, startProcess, writePrivate } from './subject.ts'
 
-const METRICS_ADDRESS = '127.0.0.1:9300'
-const METRICS_URL = `http://${METRICS_ADDRESS}/metrics`
-
 export function tsbridge(binary: string): Subject {
   return {
     // One start of 57 services takes it more than two minutes.
@@ -17,11 +14,11 @@ export function tsbridge(binary: string): Subject {
       version: 'tsbridge 605f25b (tsnet 1.100)',
     },
     async start(surroundings) {
-      const { directory, authKey, place } = surroundings
+      const { directory, authKey, metricsPort, place } = surroundings
       const file = await writePrivate(join(directory, 'tsbridge.toml'), configuration(surroundings))
       const command = { ...place(binary, ['-config', file]), env: { TSBRIDGE_LAB_KEY: authKey } }
       return runningProcesses(surroundings, [startProcess(surroundings, 'tsbridge', command)], {
-        metrics: [METRICS_URL],
+        metrics: [`http://127.0.0.1:${metricsPort}/metrics`],
         ready: { line: /msg="started service"/ },
       })
     },
@@ -29,7 +26,7 @@ export function tsbridge(binary: string): Subject {
 }
 
 /** TOML; JSON's strings are strings of TOML too. */
-function configuration({ directory, services, controlURL, upstream }: Surroundings): string {
+function configuration({ directory, services, controlURL, upstream, metricsPort }: Surroundings): string {
   const text = (value: string) => JSON.stringify(value)
   const head = [
     '[tailscale]',
@@ -37,7 +34,7 @@ function configuration({ directory, services, controlURL, upstream }: Surroundin
     `control_url = ${text(controlURL)}`,
     `state_dir = ${text(join(directory, 'state'))}`,
     '[global]',
-    `metrics_addr = ${text(METRICS_ADDRESS)}`,
+    `metrics_addr = ${text(`127.0.0.1:${metricsPort}`)}`,
   ]
   const blocks = services.flatMap((name) => [
     '[[services]]',

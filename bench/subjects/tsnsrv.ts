@@ -4,7 +4,6 @@ import { stringify } from 'yaml'
 import type { Subject as SubjectInfo } from '../results.ts'
 import { type Subject, type Surroundings, listening, runningProcesses, startProcess, writePrivate } from './subject.ts'
 
-const FIRST_METRICS_PORT = 9300
 /** It says nothing later than that it has logged in: "Starting" or "Running", which is a little before it serves. */
 const READY = /AuthLoop: state is \w+; done/
 
@@ -23,7 +22,7 @@ export function tsnsrv(
       const processes = await Promise.all(
         parts.map((services, i) => startOne(binary, surroundings, { services, index: i, https })),
       )
-      const metrics = parts.map((_, i) => `http://127.0.0.1:${FIRST_METRICS_PORT + i}/metrics`)
+      const metrics = parts.map((_, i) => `http://127.0.0.1:${surroundings.metricsPort + i}/metrics`)
       return runningProcesses(surroundings, processes, { metrics, ready: { line: READY } })
     },
   }
@@ -36,9 +35,9 @@ interface Part {
 }
 
 async function startOne(binary: string, surroundings: Surroundings, { services, index, https }: Part) {
-  const { directory, upstream, controlURL, authKey, certificate, place } = surroundings
+  const { directory, upstream, controlURL, authKey, certificate, metricsPort, place } = surroundings
   const config = {
-    prometheusAddr: `127.0.0.1:${FIRST_METRICS_PORT + index}`,
+    prometheusAddr: `127.0.0.1:${metricsPort + index}`,
     services: services.map((name) => ({
       name,
       upstream,

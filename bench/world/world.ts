@@ -61,6 +61,7 @@ export async function withWorld(
         authKey: control.authKey,
         certificate: binaries.certificate,
         upstream: z.string().parse(upstream.ready.url),
+        metricsPort: 9300,
         place: inHost,
       },
       client,

@@ -29,6 +29,7 @@ async function start(subject: Subject): Promise<readonly number[]> {
     authKey: 'key-of-the-lab',
     certificate: { certificateFile: '/cert.pem', keyFile: '/key.pem' },
     upstream: 'http://127.0.0.1:8000',
+    metricsPort: 9300,
     place: (file, args) => ({ file, args }),
   })
   return running.roots()

@@ -23,7 +23,7 @@ func TestUpstream(t *testing.T) {
 func TestBadUse(t *testing.T) {
 	for _, args := range [][]string{
 		{}, {"nonsense"}, {"relay"}, {"relay", "-derp-map", "x", "stray"}, {"upstream", "-bytes", "-1"}, {"client"},
-		{"nodes", "-count", "0", "-state-dir", "d", "-control-url", "http://127.0.0.1:1", "-answer"},
+		{"nodes", "-names", "", "-state-dir", "d", "-control-url", "http://127.0.0.1:1", "-answer"},
 		{"nodes", "-state-dir", "d", "-control-url", "http://127.0.0.1:1", "-upstream", "nowhere"},
 	} {
 		p := startProgram(t, args...)
@@ -47,7 +47,7 @@ func TestNodesThatPublishAnUpstream(t *testing.T) {
 	tn := startTailnet(t)
 	upstream := startProgram(t, "upstream")
 	stateDir := t.TempDir()
-	args := []string{"nodes", "-count", "2", "-state-dir", stateDir, "-control-url", tn.ControlURL(), "-upstream", upstream.ready().URL}
+	args := []string{"nodes", "-names", "svc0,svc1", "-state-dir", stateDir, "-control-url", tn.ControlURL(), "-upstream", upstream.ready().URL}
 	nodes := startProgram(t, args...)
 	if metrics := get(t, nodes.ready().MetricsURL+"/metrics"); !regexp.MustCompile(`(?m)^go_goroutines \d+$`).MatchString(metrics) {
 		t.Errorf("no go_goroutines in\n%s", metrics)
@@ -97,6 +97,6 @@ func TestNodesThatPublishAnUpstream(t *testing.T) {
 
 func TestNodesThatAnswer(t *testing.T) {
 	tn := startTailnet(t)
-	startProgram(t, "nodes", "-answer", "-prefix", "limit", "-concurrency", "1", "-state-dir", t.TempDir(), "-control-url", tn.ControlURL()).ready()
+	startProgram(t, "nodes", "-answer", "-names", "limit0", "-concurrency", "1", "-state-dir", t.TempDir(), "-control-url", tn.ControlURL()).ready()
 	startClient(t, tn.ControlURL()).await("limit0")
 }

@@ -37,7 +37,7 @@ func TestServiceThatAnswersAnError(t *testing.T) {
 func TestNodesWithACertificateAnswerByHTTPS(t *testing.T) {
 	tn := startTailnet(t)
 	certificate, key := writeCertificate(t)
-	nodes := startProgram(t, "nodes", "-answer", "-state-dir", t.TempDir(), "-control-url", tn.ControlURL(),
+	nodes := startProgram(t, "nodes", "-answer", "-names", "svc0", "-state-dir", t.TempDir(), "-control-url", tn.ControlURL(),
 		"-certificate-file", certificate, "-key-file", key)
 	nodes.ready()
 	client := startClient(t, tn.ControlURL(), "-https")

@@ -10,6 +10,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"tailscale.com/tsnet"
@@ -22,8 +23,7 @@ const answeredBytes = 512
 // nodes runs services without any measure of ours, as the floor that others are compared with: plain tsnet nodes, each with
 // the standard library's reverse proxy.
 func nodes(ctx context.Context, c *console) error {
-	count := c.flags.Int("count", 1, "how many nodes")
-	prefix := c.flags.String("prefix", "svc", "their host names are this and a number from 0")
+	names := c.flags.String("names", "", "host names of the nodes, with commas in between")
 	stateDir := c.flags.String("state-dir", "", "`directory` in which each node has its own")
 	controlURL := c.flags.String("control-url", "", "`URL` of the control server")
 	upstreamURL := c.flags.String("upstream", "", "`URL` that all of them publish")
@@ -38,8 +38,8 @@ func nodes(ctx context.Context, c *console) error {
 		return err
 	}
 	switch {
-	case *count < 1:
-		return fmt.Errorf("-count is %d: want 1 or more", *count)
+	case *names == "":
+		return errors.New("-names is needed")
 	case *stateDir == "" || *controlURL == "":
 		return errors.New("-state-dir and -control-url are needed")
 	}
@@ -63,12 +63,11 @@ func nodes(ctx context.Context, c *console) error {
 	}
 	defer stopMetrics()
 
-	servers := make([]*tsnet.Server, *count)
-	for i := range servers {
-		name := fmt.Sprintf("%s%d", *prefix, i)
-		servers[i] = &tsnet.Server{
+	var servers []*tsnet.Server
+	for name := range strings.SplitSeq(*names, ",") {
+		servers = append(servers, &tsnet.Server{
 			Hostname: name, Dir: filepath.Join(*stateDir, name), ControlURL: *controlURL, AuthKey: authKey, UserLogf: logger.Discard,
-		}
+		})
 	}
 	// What a failed start leaves ends with the process.
 	if err := startAll(ctx, servers, *concurrency, listen, handler); err != nil {
