@@ -15,7 +15,7 @@ const durations: Durations = {
   quietMs: 3000,
   quietTimeoutMs: 20_000,
   coolDownMs: 60_000,
-  uplinkTimeoutMs: 60_000,
+  uplinkTimeoutMs: 6000,
   windowMs: { idle: 16_000, light: 0, moderate: 0, saturated: 5000, connecting: 0 },
 }
 
