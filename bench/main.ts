@@ -214,8 +214,10 @@ function upAfter({ readySeconds, answeredSeconds }: Start): string {
 }
 
 function chosen(all: readonly Subject[]): readonly Subject[] {
-  const keys = options.subjects ?? (options.quick ? QUICK.subjects : undefined)
-  return keys ? keys.map((key) => subjectOf(all, key)) : all
+  const { quick, subjects } = options
+  if (subjects) return subjects.map((key) => subjectOf(all, key))
+  // Of peers, those that were given.
+  return quick ? all.filter(({ info: { key } }) => QUICK.subjects.includes(key)) : all
 }
 
 function showPlan(subjects: readonly Subject[], trials: readonly Planned[]): void {
