@@ -1,5 +1,6 @@
 /** What turns of equal length say of contenders that took them side by side. Pure. */
-import { quantileSorted } from 'simple-statistics'
+import { quantile } from 'simple-statistics'
+import { pairedRatios } from '../report/statistics.ts'
 
 /** What one contender did in its turn. */
 export interface Turn {
@@ -28,8 +29,7 @@ export interface Comparison {
 export function compare(turns: ReadonlyMap<string, readonly Turn[]>): Comparison[] {
   const [base = []] = turns.values()
   return [...turns].map(([title, own]) => {
-    const ratios = (of: (turn: Turn) => number) =>
-      quartiles(own.flatMap((turn, round) => (base[round] ? [of(turn) / of(base[round])] : [])))
+    const ratios = (of: (turn: Turn) => number) => quartiles(pairedRatios(byRound(own, of), byRound(base, of)))
     return {
       title,
       cpuPerThousand: quartiles(own.map(cpuPerThousand)),
@@ -39,13 +39,16 @@ export function compare(turns: ReadonlyMap<string, readonly Turn[]>): Comparison
   })
 }
 
+function byRound(turns: readonly Turn[], of: (turn: Turn) => number): Map<number, number> {
+  return new Map(turns.map((turn, round) => [round, of(turn)]))
+}
+
 function cpuPerThousand({ cpuSeconds, requests }: Turn): number {
   return (1e6 * cpuSeconds) / requests
 }
 
 /** Throws when there is nothing to sum up. */
 function quartiles(numbers: readonly number[]): Quartiles {
-  const sorted = numbers.toSorted((a, b) => a - b)
-  const at = (share: number) => quantileSorted(sorted, share)
-  return { lower: at(0.25), median: at(0.5), upper: at(0.75) }
+  const [lower = 0, median = 0, upper = 0] = quantile([...numbers], [0.25, 0.5, 0.75])
+  return { lower, median, upper }
 }
