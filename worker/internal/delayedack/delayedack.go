@@ -67,7 +67,6 @@ func (f *Filter) Outbound(p *packet.Parsed) bool {
 		return true
 	}
 	acknowledged := header.TCP(p.Transport()).AckNumber()
-	now := time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.slots == nil {
@@ -86,10 +85,10 @@ func (f *Filter) Outbound(p *packet.Parsed) bool {
 	news := acknowledged - c.acknowledged
 	c.acknowledged = acknowledged
 	if p.TCPFlags != packet.TCPAck || len(p.Payload()) > 0 {
-		c.slow = c.slow && now.Sub(c.at) >= delay
+		c.slow = c.slow && time.Since(c.at) >= delay
 		return true
 	}
-	c.at = now
+	c.at = time.Now()
 	// Who acknowledges nothing new has something else to say: that a packet is missing, that there is room again, or that it is alive.
 	if news == 0 || news > mostBytes || len(p.Buffer()) > mostHeaders || wasHeld || c.slow {
 		return true
