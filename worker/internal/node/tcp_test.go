@@ -16,15 +16,22 @@ import (
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
 )
 
-func TestCloseWithManyConnections(t *testing.T) {
+// listening is a node that listens on port 80 of an address, and a client that has come up on the same tailnet.
+func listening(t *testing.T) (n, client *Node, listener net.Listener, address string) {
+	t.Helper()
 	network := startTailnet(t, tailnet.Options{})
-	n, client := start(t, config(t, network, "web", "")), start(t, config(t, network, "client", ""))
-	address := await(t, n, Running).Addresses[0]
+	n, client = start(t, config(t, network, "web", "")), start(t, config(t, network, "client", ""))
+	address = await(t, n, Running).Addresses[0]
 	await(t, client, Running)
 	listener, err := n.Listen(":80")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return n, client, listener, address
+}
+
+func TestCloseWithManyConnections(t *testing.T) {
+	n, client, listener, address := listening(t)
 	const many = 600 // resets of 512 fit into the queue of what is to be sent
 	accepted := make(chan net.Conn, many)
 	go func() {
@@ -120,14 +127,7 @@ func listenIn(n *Node) *heard {
 // conversation is a connection between two nodes, seen from both ends, and what the client hears of it.
 func conversation(t *testing.T) (served, dialed net.Conn, h *heard) {
 	t.Helper()
-	network := startTailnet(t, tailnet.Options{})
-	n, client := start(t, config(t, network, "web", "")), start(t, config(t, network, "client", ""))
-	address := await(t, n, Running).Addresses[0]
-	await(t, client, Running)
-	listener, err := n.Listen(":80")
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, client, listener, address := listening(t)
 	accepted := make(chan net.Conn, 1)
 	go func() {
 		defer close(accepted)
@@ -135,7 +135,8 @@ func conversation(t *testing.T) (served, dialed net.Conn, h *heard) {
 			accepted <- connection
 		}
 	}()
-	if dialed, err = client.Dial(t.Context(), "tcp", address+":80"); err != nil {
+	dialed, err := client.Dial(t.Context(), "tcp", address+":80")
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { dialed.Close() })
