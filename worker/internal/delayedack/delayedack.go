@@ -29,8 +29,10 @@ const (
 	// slots bounds the memory of a node, to about 10 KiB. Of the connections of a slot, one has its acknowledgements delayed.
 	slots = 64
 
-	// mostHeaders are those of IPv6 and TCP, and timestamps. Who adds more to an acknowledgement tells of what is missing (SACK).
-	mostHeaders = header.IPv6MinimumSize + header.TCPMinimumSize + 12
+	// plainHeader is TCP's, with timestamps. Who adds more to an acknowledgement tells of what is missing (SACK).
+	plainHeader = header.TCPMinimumSize + 12
+
+	mostHeaders = header.IPv6MinimumSize + plainHeader
 )
 
 // Filter looks at what a node's TCP sends.
@@ -66,7 +68,8 @@ func (f *Filter) Outbound(p *packet.Parsed) bool {
 	if p.IPProto != ipproto.TCP || p.TCPFlags&packet.TCPAck == 0 {
 		return true
 	}
-	acknowledged := header.TCP(p.Transport()).AckNumber()
+	segment := header.TCP(p.Transport())
+	acknowledged := segment.AckNumber()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.slots == nil {
@@ -90,7 +93,8 @@ func (f *Filter) Outbound(p *packet.Parsed) bool {
 	}
 	c.at = time.Now()
 	// Who acknowledges nothing new has something else to say: that a packet is missing, that there is room again, or that it is alive.
-	if news == 0 || news > mostBytes || len(p.Buffer()) > mostHeaders || wasHeld || c.slow {
+	isPlain := segment.DataOffset() <= plainHeader && len(p.Buffer()) <= mostHeaders
+	if news == 0 || news > mostBytes || !isPlain || wasHeld || c.slow {
 		return true
 	}
 	c.length = copy(c.held[:], p.Buffer())

@@ -151,6 +151,7 @@ func TestWhatIsNotDelayed(t *testing.T) {
 	for what, each := range map[string]segment{
 		"nothing new (a packet is missing, or there is room)": {ack: 1000, options: 12},
 		"packets that came out of order":                      {ack: 1200, options: 24, from: six[0], to: six[1]},
+		"packets that came out of order, IPv4":                {ack: 1200, options: 24},
 		"more than a packet":                                  {ack: 1000 + mostBytes + 1},
 		"the end":                                             {ack: 1200, flags: header.TCPFlagFin},
 		"a reset":                                             {ack: 1200, flags: header.TCPFlagRst},
