@@ -8,7 +8,9 @@ import pc from 'picocolors'
 import * as z from 'zod'
 import { disturbance, isDisturbed, nextTrial, settle } from './attempts.ts'
 import { type Binaries, buildAll } from './build.ts'
+import { list, wholeNumber } from './commandLine.ts'
 import { withStorageHost } from './host/storageHost.ts'
+import { FULL_LOAD_SERVICES } from './loads.ts'
 import { describeMachine, readVersions } from './measure/machine.ts'
 import { type Peers, peerOption, withPeers } from './peers.ts'
 import { type ExpectedStart, type Planned, estimateMs, planTrials } from './plan.ts'
@@ -18,7 +20,6 @@ import { LOADS, LoadName, Run, type Start, type Trial } from './results.ts'
 import { allSubjects, subjectOf } from './subjects/all.ts'
 import { type Subject, becomesQuiet } from './subjects/subject.ts'
 import { type Durations, runTrial } from './trial.ts'
-import { list, wholeNumber } from './commandLine.ts'
 
 const FULL = {
   sizes: [10, 14, 20, 30, 40, 50, 57, 60],
@@ -37,8 +38,6 @@ const QUICK = {
   attempts: 1,
   durations: pace({ startTimeoutMs: 120_000, idle: 16_000, load: 5000 }),
 }
-/** As in the published comparison. */
-const SATURATED_SERVICES = 12
 
 function pace({ startTimeoutMs, idle, load }: { startTimeoutMs: number; idle: number; load: number }): Durations {
   return {
@@ -101,7 +100,7 @@ async function main(): Promise<number> {
       subjects: subjects.map(({ info: { key }, scope }) => ({ key, ...(scope && { scope }) })),
       sizes,
       headline,
-      saturation: Math.min(SATURATED_SERVICES, headline),
+      saturation: Math.min(FULL_LOAD_SERVICES, headline),
       largeSizes: options.sizes ? [] : preset.largeSizes,
       repeats: options.repeats ? { headline: options.repeats, saturation: options.repeats } : preset.repeats,
       loads: options.loads ?? LOADS,

@@ -1,5 +1,6 @@
 /** One trial: one subject with so many services, on a fresh control plane, through all its phases. */
 import { setTimeout as delay } from 'node:timers/promises'
+import { SHAPES, targetsOf } from './loads.ts'
 import { readMachineTime, stolenShare } from './measure/machineTime.ts'
 import type { MachineTime } from './measure/procfs.ts'
 import { watchPeakRss } from './measure/peakRss.ts'
@@ -7,7 +8,7 @@ import { sampleTree } from './measure/processTree.ts'
 import { measureWindow } from './measure/window.ts'
 import type { LoadName, Start, Trial, Window } from './results.ts'
 import { type Running, type Subject, type Surroundings, becomesQuiet } from './subjects/subject.ts'
-import type { Client, Load } from './world/client.ts'
+import type { Client } from './world/client.ts'
 import { type World, withWorld } from './world/world.ts'
 
 /** How long everything may take and is measured for. */
@@ -91,13 +92,15 @@ async function runPhases(
     enter('starting')
     trial.start = await observeStart(running, began, surroundings.services, client, bench)
     for (const load of loads) {
+      const becameQuiet = trial.start.quietSeconds !== null
       // What is never quiet looks for its public address at each change of the host's interfaces, and so has nothing to cool down from.
-      if (load === 'idle' && (becomesQuiet(subject.info) || trial.start.quietSeconds !== null)) {
+      if (load === 'idle' && (becomesQuiet(subject.info) || becameQuiet)) {
         enter('cooling down')
         const { coolDownMs, quietMs } = bench.durations
         const answeredAtMs = began.atMs + 1000 * trial.start.answeredSeconds
         await delay(Math.max(0, answeredAtMs + coolDownMs - quietMs - Date.now()), undefined, { signal: bench.signal })
-        await untilUplinkIsQuiet(surroundings.services.length, bench)
+        // A map that stood still by chance, as that of a peer which is overloaded, tells nothing of what is still to come.
+        if (becomesQuiet(subject.info) && becameQuiet) await untilUplinkIsQuiet(surroundings.services.length, bench)
       }
       enter(load)
       trial.windows[load] = await observeLoad(load, running, surroundings.services, client, bench)
@@ -200,18 +203,4 @@ function observeLoad(
       return null
     },
   )
-}
-
-const SHAPES: Readonly<Record<LoadName, Load | null>> = {
-  idle: null,
-  light: { mode: 'rate', perSecondEach: 5, connections: 1 },
-  moderate: { mode: 'rate', perSecondEach: 10, connections: 2 },
-  saturated: { mode: 'closed', connections: 32, fresh: false },
-  connecting: { mode: 'closed', connections: 32, fresh: true },
-}
-
-/** Light load goes to a tenth of the services, spread over all shards; full load to at most twelve, as in the published comparison. */
-function targetsOf(load: LoadName, services: readonly string[]): readonly string[] {
-  if (load === 'light') return services.filter((_, i) => i % 10 === 0)
-  return SHAPES[load]?.mode === 'closed' ? services.slice(0, 12) : services
 }

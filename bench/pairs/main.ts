@@ -11,6 +11,7 @@ import pc from 'picocolors'
 import { type Binaries, buildAll } from '../build.ts'
 import { list, wholeNumber } from '../commandLine.ts'
 import { type StorageHost, withStorageHost } from '../host/storageHost.ts'
+import { FULL_LOAD_SERVICES, SHAPES } from '../loads.ts'
 import { sampleTree } from '../measure/processTree.ts'
 import { type Peers, peerOption, withPeers } from '../peers.ts'
 import { allSubjects, subjectOf } from '../subjects/all.ts'
@@ -20,9 +21,6 @@ import type { Client } from '../world/client.ts'
 import { withWorld } from '../world/world.ts'
 import { type Quartiles, type Turn, compare } from './compare.ts'
 
-/** Of each contender; all fit into one worker. */
-const SERVICES = 12
-const CONNECTIONS = 32
 const TURN_MS = 2000
 const START_TIMEOUT_MS = 120_000
 /** Between one contender's port for metrics and the next one's. */
@@ -83,12 +81,12 @@ function contenders(binaries: Binaries, known: readonly Subject[]): Subject[] {
 async function takeTurns(subjects: Subject[], binaries: Binaries, host: StorageHost, signal: AbortSignal) {
   const turns = new Map(subjects.map(({ info }) => [info.title, [] as Turn[]]))
   const started: { title: string; running: Running; services: readonly string[] }[] = []
-  await withWorld(SERVICES * subjects.length, { binaries, host }, async (surroundings, client) => {
+  await withWorld(FULL_LOAD_SERVICES * subjects.length, { binaries, host }, async (surroundings, client) => {
     try {
       for (const [i, subject] of subjects.entries()) {
         const directory = join(surroundings.directory, String(i))
         await mkdir(directory, { mode: 0o700 })
-        const services = surroundings.services.slice(i * SERVICES, (i + 1) * SERVICES)
+        const services = surroundings.services.slice(i * FULL_LOAD_SERVICES, (i + 1) * FULL_LOAD_SERVICES)
         const metricsPort = surroundings.metricsPort + i * PORTS
         const running = await subject.start({ ...surroundings, directory, services, metricsPort })
         started.push({ title: subject.info.title, running, services })
@@ -114,8 +112,7 @@ async function takeTurns(subjects: Subject[], binaries: Binaries, host: StorageH
 async function takeTurn(running: Running, services: readonly string[], client: Client): Promise<Turn> {
   const look = () => sampleTree(running.roots()).cpuSeconds
   let before = look()
-  const load = { mode: 'closed', connections: CONNECTIONS, fresh: false } as const
-  const { total, failed } = await client.load(services, load, TURN_MS, () => {
+  const { total, failed } = await client.load(services, SHAPES.saturated, TURN_MS, () => {
     before = look()
   })
   if (failed > 0) throw new Error(`${failed} of ${total} requests failed`)
