@@ -3,13 +3,13 @@
 
 const composition = '^supervisor/cli/commands/start\\.ts$'
 
-/** A rule about one folder below supervisor/: of its siblings it may import these only. */
+/** A rule about one folder or file below supervisor/: of its siblings it may import these only. */
 const mayImport = (name, from, siblings, comment) => ({
   name,
   comment,
   severity: 'error',
   from,
-  to: { path: '^supervisor/', pathNot: siblings.map((sibling) => `^supervisor/${sibling}/`) },
+  to: { path: '^supervisor/', pathNot: siblings.map((sibling) => `^supervisor/${sibling}(/|\\.ts$)`) },
 })
 
 module.exports = {
@@ -61,7 +61,12 @@ module.exports = {
       ['cli', 'effects', 'core', 'config'],
       'Only start.ts puts effects, api and the loop together.',
     ),
-    mayImport('loop-uses-ports', { path: '^supervisor/loop\\.ts$' }, ['core', 'config'], 'The loop is given its effects.'),
+    mayImport(
+      'loop-uses-ports',
+      { path: '^supervisor/(loop|execute)\\.ts$' },
+      ['core', 'config', 'execute'],
+      'The loop is given its effects.',
+    ),
     {
       name: 'only-start-runs-the-loop',
       comment: 'There is one owner of state, and one place that makes it.',

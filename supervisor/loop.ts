@@ -29,7 +29,6 @@ import { reconcile } from './core/reconcile.ts'
 import type { Situation } from './core/situation.ts'
 import { type Transition, transitions } from './core/transitions.ts'
 import {
-  type Action,
   type Desired,
   type DesiredService,
   type Event,
@@ -40,6 +39,7 @@ import {
   nothingObserved,
 } from './core/types.ts'
 import { viewPhase, viewQuarantined, viewServices, viewShards } from './core/view.ts'
+import { type ExecutionPorts, execute } from './execute.ts'
 
 /** What the loop needs from outside. */
 export interface LoopPorts {
@@ -52,8 +52,7 @@ export interface LoopPorts {
   readonly readConfig: (request: PlanRequest) => Promise<ResolvedConfig>
   /** Writes what has to outlive this supervisor; rejects when it cannot, and then nothing has changed. */
   readonly save: (state: Remembered) => Promise<void>
-  /** The auth key of a service; undefined when it has none and a person has to log the node in. Rejects with the reason. */
-  readonly authKey: (service: ResolvedService, options: { fresh: boolean }) => Promise<string | undefined>
+  readonly authKey: ExecutionPorts['authKey']
   readonly hasCredential: (service: ResolvedService) => boolean
   /** Version of the worker binary that is installed now. */
   readonly workerVersion: () => Promise<string>
@@ -84,6 +83,7 @@ export class Loop implements Operator {
   readonly #identity: Identity
   readonly #patience: Patience
   readonly #fleet: Fleet
+  readonly #execution: ExecutionPorts
   #startedAt: number
   /** When the clock was last looked at, and by how much it has been set since the start. */
   #clock: { now: number; elapsed: number; steps: number }
@@ -135,9 +135,18 @@ export class Loop implements Operator {
     this.done = new Promise((resolve) => {
       this.#settle = resolve
     })
-    this.#fleet = ports.createFleet((event) => {
+    const post = (event: Event) => {
       this.post(event)
-    })
+    }
+    this.#fleet = ports.createFleet(post)
+    this.#execution = {
+      fleet: this.#fleet,
+      authKey: ports.authKey,
+      service: (name) => this.#services.get(name),
+      drainMs: () => this.#policy().drainMs,
+      rememberOrders: () => this.#remember({ certificateOrders: this.#observed.certificateOrders }),
+      post,
+    }
   }
 
   /** Takes in what an effect tells. The answer to it comes in the next tick, together with all that was told meanwhile. */
@@ -511,7 +520,7 @@ export class Loop implements Operator {
     for (const action of actions) {
       // Marked as begun before the first await.
       this.#become(begin(this.#observed, action, now, this.#policy()))
-      this.#execute(action)
+      execute(action, this.#execution)
     }
     // What has begun has deadlines of its own.
     if (actions.length > 0) this.#requestTick()
@@ -526,74 +535,6 @@ export class Loop implements Operator {
     this.#fleet.close()
     this.#settle()
   }
-
-  #execute(action: Action): void {
-    switch (action.type) {
-      case 'spawnWorker':
-        this.#fleet.spawn(action.workerId, action.shard)
-        return
-      case 'killWorker':
-        this.#fleet.kill(action.workerId)
-        return
-      case 'shutdownWorker':
-        // A worker that does not take the call is killed at its deadline.
-        this.#fleet.shutdown(action.workerId, this.#policy().drainMs).catch(() => undefined)
-        return
-      case 'putService':
-        void this.#call(action, () => this.#put(action))
-        return
-      case 'deleteService':
-        void this.#call(action, () => this.#delete(action))
-        return
-      case 'orderCertificate':
-        void this.#call(action, () => this.#orderCertificate(action))
-        return
-    }
-  }
-
-  async #call(action: { workerId: string; name: string }, call: () => Promise<void>): Promise<void> {
-    const { workerId, name } = action
-    try {
-      await call()
-      this.post({ type: 'callDone', workerId, name })
-    } catch (error) {
-      const reason = error instanceof CredentialProblem ? 'CredentialUnavailable' : 'WaitingForWorker'
-      this.post({ type: 'callFailed', workerId, name, reason, message: (error as Error).message })
-    }
-  }
-
-  async #delete({ workerId, name }: Extract<Action, { type: 'deleteService' }>): Promise<void> {
-    const had = await this.#fleet.delete(workerId, name, this.#policy().drainMs)
-    // Whatever has been told of it was told before: while this call was open, no other was made.
-    if (!had) this.post({ type: 'serviceRemoved', workerId, name, revision: Number.MAX_SAFE_INTEGER })
-  }
-
-  async #orderCertificate({ workerId, name }: Extract<Action, { type: 'orderCertificate' }>): Promise<void> {
-    // Written before it is made: a supervisor that dies in between counts one too many, and not one too few.
-    await this.#remember({ certificateOrders: this.#observed.certificateOrders })
-    const service = this.#services.get(name)
-    if (!service) return
-    const status = await this.#fleet.put(workerId, { ...service.spec, orderCertificate: true })
-    this.post({ type: 'serviceChanged', workerId, service: status })
-  }
-
-  async #put(action: Extract<Action, { type: 'putService' }>): Promise<void> {
-    const service = this.#services.get(action.name)
-    // Removed from the configuration since the action was decided: the next tick knows.
-    if (!service) return
-    const authKey = await this.#ports.authKey(service, { fresh: action.freshKey }).catch((error: unknown) => {
-      throw new CredentialProblem((error as Error).message)
-    })
-    const status = await this.#fleet.put(action.workerId, {
-      ...service.spec,
-      ...(authKey === undefined ? {} : { authKey }),
-      ...(action.retry ? { retry: true } : {}),
-      ...(action.standby ? { standby: true } : {}),
-    })
-    this.post({ type: 'serviceChanged', workerId: action.workerId, service: status })
-  }
 }
-
-class CredentialProblem extends Error {}
 
 const isEmpty = (change: Partial<Remembered>) => Object.keys(change).length === 0
