@@ -1,27 +1,27 @@
 /**
  * `npm run bench:pairs`: what a measure is worth under full load, or how another worker compares. All contenders are up beside
- * each other and are asked in turn, for two seconds each, again and again. A machine's good and bad minutes are everyone's then,
- * and the pairs tell of a few per cent, where trials that are minutes apart differ by a third.
+ * each other and are asked in turn, for some seconds each, again and again. A machine's good and bad minutes are everyone's then,
+ * and the pairs tell of a few per cent, where trials that are minutes apart differ by a third. Not for what is busy while idle.
  */
 import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { Command } from 'commander'
-import { markdownTable } from 'markdown-table'
 import pc from 'picocolors'
 import { type Binaries, buildAll } from '../build.ts'
 import { list, wholeNumber } from '../commandLine.ts'
 import { type StorageHost, withStorageHost } from '../host/storageHost.ts'
 import { FULL_LOAD_SERVICES, SHAPES } from '../loads.ts'
+import { describeMachine, readVersions } from '../measure/machine.ts'
 import { sampleTree } from '../measure/processTree.ts'
-import { type Peers, peerOption, withPeers } from '../peers.ts'
+import type { Subject as SubjectInfo } from '../results.ts'
 import { allSubjects, subjectOf } from '../subjects/all.ts'
 import { ours } from '../subjects/ours.ts'
 import type { Running, Subject } from '../subjects/subject.ts'
 import type { Client } from '../world/client.ts'
 import { withWorld } from '../world/world.ts'
-import { type Quartiles, type Turn, compare } from './compare.ts'
+import type { Turn } from './compare.ts'
+import { type Pairs, renderPairs, writePairs } from './report.ts'
 
-const TURN_MS = 2000
 const START_TIMEOUT_MS = 120_000
 /** Between one contender's port for metrics and the next one's. */
 const PORTS = 100
@@ -29,16 +29,18 @@ const PORTS = 100
 interface Options {
   readonly subjects: readonly string[]
   readonly worker: readonly string[]
-  readonly peer: Peers
   readonly rounds: number
+  readonly seconds: number
+  readonly output?: string
 }
 
 const options = new Command('npm run bench:pairs --')
   .description('Compares subjects of the benchmark under full load and side by side. Needs root, for network namespaces.')
   .option('--subjects <keys>', 'comma-separated, beside ours; see npm run bench -- --dry-run', list(String), [])
   .option('--worker <files>', 'comma-separated worker binaries to compare ours with', list(String), [])
-  .addOption(peerOption())
   .option('--rounds <count>', 'how often each has its turn', wholeNumber, 20)
+  .option('--seconds <count>', 'how long a turn takes', wholeNumber, 2)
+  .option('--output <directory>', 'where the report goes (default: bench/reports/pairs-<date>)')
   .parse()
   .opts<Options>()
 
@@ -50,37 +52,47 @@ try {
 }
 
 async function main(): Promise<void> {
+  const begun = new Date().toISOString()
+  const directory = resolve(options.output ?? join('bench', 'reports', `pairs-${begun.slice(0, 10)}`))
   const binaries = await buildAll(console.error)
-  const turns = await withPeers(options.peer, (peers) => {
-    const subjects = contenders(binaries, allSubjects(binaries, '', peers))
-    return withStorageHost((host, signal) => takeTurns(subjects, binaries, host, signal))
-  })
-  const rows = compare(turns).map(({ title, cpuPerThousand, cpuRatio, requestsRatio }) => [
-    title,
-    describe(cpuPerThousand, 0),
-    describe(cpuRatio, 2),
-    describe(requestsRatio, 2),
-  ])
-  const head = ['median (middle half)', 'ms of CPU per 1,000 requests', 'times the CPU per request', 'times the requests']
-  console.log(`\n${markdownTable([head, ...rows])}`)
+  const versions = await readVersions()
+  const subjects = contenders(binaries, versions['tsnsrv-sup'] ?? '')
+  const pairs = await withStorageHost(
+    async (host, signal): Promise<Pairs> => ({
+      format: 1,
+      startedAt: begun,
+      command: ['npm run bench:pairs --', ...process.argv.slice(2)].join(' '),
+      machine: describeMachine(),
+      versions,
+      host: host.describe(),
+      turnSeconds: options.seconds,
+      contenders: await takeTurns(subjects, binaries, host, signal),
+    }),
+  )
+  await writePairs(pairs, directory)
+  console.log(`\n${renderPairs(pairs)}\n\nThe report: ${join(directory, 'report.md')}`)
 }
 
-function contenders(binaries: Binaries, known: readonly Subject[]): Subject[] {
-  const all = known.filter(({ https }) => !https) // one client asks all of them, by http
-  const variant = (title: string, worker: string) =>
-    ours({ ...binaries, worker }, '', { key: title, title, about: '', group: 'ours' })
+function contenders(binaries: Binaries, version: string): Subject[] {
+  // No peers: what their nodes take while they wait for their turn would be missing everywhere.
+  const all = allSubjects(binaries, version, {}).filter(({ https }) => !https) // one client asks all of them, by http
+  const variant = (title: string, worker: string, about: string) =>
+    ours({ ...binaries, worker }, version, { key: title, title, about, group: 'ours' })
   return [
     subjectOf(all, 'ours'),
-    // What differs between two that are the same is chance.
-    variant('the same again', binaries.worker),
-    ...options.worker.map((file) => variant(file, resolve(file))),
+    variant('the same again', binaries.worker, 'The first one a second time: what differs between the two is chance.'),
+    ...options.worker.map((file) => variant(file, resolve(file), 'Ours with this worker binary.')),
     ...options.subjects.map((key) => subjectOf(all, key)),
   ]
 }
 
-async function takeTurns(subjects: Subject[], binaries: Binaries, host: StorageHost, signal: AbortSignal) {
-  const turns = new Map(subjects.map(({ info }) => [info.title, [] as Turn[]]))
-  const started: { title: string; running: Running; services: readonly string[] }[] = []
+async function takeTurns(
+  subjects: readonly Subject[],
+  binaries: Binaries,
+  host: StorageHost,
+  signal: AbortSignal,
+): Promise<Pairs['contenders']> {
+  const started: { info: SubjectInfo; running: Running; services: readonly string[]; turns: Turn[] }[] = []
   await withWorld(FULL_LOAD_SERVICES * subjects.length, { binaries, host }, async (surroundings, client) => {
     try {
       for (const [i, subject] of subjects.entries()) {
@@ -89,16 +101,16 @@ async function takeTurns(subjects: Subject[], binaries: Binaries, host: StorageH
         const services = surroundings.services.slice(i * FULL_LOAD_SERVICES, (i + 1) * FULL_LOAD_SERVICES)
         const metricsPort = surroundings.metricsPort + i * PORTS
         const running = await subject.start({ ...surroundings, directory, services, metricsPort })
-        started.push({ title: subject.info.title, running, services })
+        started.push({ info: subject.info, running, services, turns: [] })
         await client.untilAllAnswer(services, START_TIMEOUT_MS)
       }
       // The first round is for connections, paths and collectors to settle.
       for (let round = 0; round <= options.rounds; round++) {
         // Whoever comes first in one round comes last in the next.
-        for (const { title, running, services } of round % 2 === 0 ? started : started.toReversed()) {
+        for (const { running, services, turns } of round % 2 === 0 ? started : started.toReversed()) {
           signal.throwIfAborted()
           const turn = await takeTurn(running, services, client)
-          if (round > 0) turns.get(title)?.push(turn)
+          if (round > 0) turns.push(turn)
         }
         console.error(`round ${round} of ${options.rounds}`)
       }
@@ -106,19 +118,15 @@ async function takeTurns(subjects: Subject[], binaries: Binaries, host: StorageH
       for (const { running } of started) await running.stop()
     }
   })
-  return turns
+  return started.map(({ info: { title, version, about }, turns }) => ({ title, version, about, turns }))
 }
 
 async function takeTurn(running: Running, services: readonly string[], client: Client): Promise<Turn> {
   const look = () => sampleTree(running.roots()).cpuSeconds
   let before = look()
-  const { total, failed } = await client.load(services, SHAPES.saturated, TURN_MS, () => {
+  const { total, failed, perSecond, p99Ms } = await client.load(services, SHAPES.saturated, options.seconds * 1000, () => {
     before = look()
   })
   if (failed > 0) throw new Error(`${failed} of ${total} requests failed`)
-  return { cpuSeconds: look() - before, requests: total }
-}
-
-function describe({ lower, median, upper }: Quartiles, digits: number): string {
-  return `${median.toFixed(digits)} (${lower.toFixed(digits)} to ${upper.toFixed(digits)})`
+  return { cpuSeconds: look() - before, requests: { total, perSecond, p99Ms } }
 }

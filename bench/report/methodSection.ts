@@ -1,6 +1,7 @@
 /** How it was measured: enough to doubt it, and to do it again. */
 import { DISTURBED_SHARE, disturbance, isDisturbed } from '../attempts.ts'
 import { LOADS, type Run, type Trial } from '../results.ts'
+import { formatMachine, formatVersions } from './environment.ts'
 import { compared, reached, samples, sizesOf, trialsOf } from './figures.ts'
 import { formatDuration, formatNumber, formatPercent, formatQuantity } from './format.ts'
 import { cpu, type Metric, type Phase, pss, ready } from './metrics.ts'
@@ -40,17 +41,9 @@ const COUNTED = [
 
 function machineRows({ machine, versions, host }: Run): string[][] {
   return [
-    [
-      'machine',
-      `${machine.cpu}, ${machine.cores} cores, ${formatNumber(machine.memoryBytes / 2 ** 30)} GiB, Linux ${machine.kernel}`,
-    ],
+    ['machine', formatMachine(machine)],
     ['host of the services', host],
-    [
-      'versions',
-      Object.entries(versions)
-        .map(([name, version]) => `${name} ${version}`)
-        .join(', '),
-    ],
+    ['versions', formatVersions(versions)],
   ]
 }
 

@@ -1,5 +1,6 @@
 /** The soak in words: what grew, what happened, and how it was measured. */
 import { timeline } from '../report/charts.ts'
+import { formatMachine, formatVersions } from '../report/environment.ts'
 import { formatNumber, formatQuantity } from '../report/format.ts'
 import { type Chart, image, renderSection, table } from '../report/section.ts'
 import { writeFiles } from '../report/writeReport.ts'
@@ -47,9 +48,7 @@ function renderMarkdown(soak: Soak, chart: Chart): string {
     renderSection({
       title: 'How it was measured',
       blocks: [
-        `${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}; ${Object.entries(versions)
-          .map(([name, version]) => `${name} ${version}`)
-          .join(', ')}. ${host}`,
+        `${formatMachine(machine)}; ${formatVersions(versions)}. ${host}`,
         `Repeat with \`npm run bench:soak -- --minutes ${Math.round(minutes)}\`.`,
       ],
       charts: [],
