@@ -14,6 +14,7 @@ import (
 	"tailscale.com/tsnet"
 	"tailscale.com/types/logger"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/cores"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/interfaces"
 )
 
@@ -67,6 +68,7 @@ func client(ctx context.Context, c *console) error {
 	if *stateDir == "" || *controlURL == "" {
 		return errors.New("-state-dir and -control-url are needed")
 	}
+	cores.FollowLoad() // it shares the host's cores with what is measured
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// Read from now on, so that stdin's end is seen while the node starts.

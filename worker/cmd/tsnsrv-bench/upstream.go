@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/cores"
 )
 
 // upstream is what the services publish: it answers each request with the same few bytes.
@@ -20,6 +22,7 @@ func upstream(ctx context.Context, c *console) error {
 	if *bodyBytes < 0 {
 		return fmt.Errorf("-bytes is %d: want 0 or more", *bodyBytes)
 	}
+	cores.FollowLoad() // it shares the host's cores with what is measured
 	url, stop, err := serve(*address, answer(*bodyBytes))
 	if err != nil {
 		return err
