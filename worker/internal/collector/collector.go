@@ -29,22 +29,22 @@ const (
 	// quietAfter is how long there must have been no collection for a process to be no longer busy.
 	quietAfter = 15 * time.Second
 
+	// settling is how long a node makes garbage that is of its start and no sign of load: it joins, and hears of all others. What
+	// it keeps comes into being meanwhile, and would lie scattered over a heap that is allowed to grow.
+	settling = 5 * time.Second
+
 	// What collecting costs, as a share of one core over the time between two cycles.
 	relaxAbove   = 0.02
 	tightenBelow = 0.005
 	idleBelow    = 0.002
-
-	// relaxAfter keeps short bursts, above all the start of the nodes, from growing the heap for good.
-	relaxAfter = 5 * time.Second
 )
 
-// NextPercent decides the GC percentage for the next cycle: doubled while collecting has been expensive for a while, halved
-// when it costs little, back to base when the process is idle. cost is the CPU time of the collector divided by the wall
-// time since the last cycle; expensiveFor is how long it has been above relaxAbove without a break. The gap between the
-// thresholds keeps it from swinging: doubling halves the cost, which is still well above tightenBelow.
-func NextPercent(current, base int, cost float64, expensiveFor time.Duration) int {
+// NextPercent decides the GC percentage for the next cycle: doubled while collecting is expensive, halved when it costs little,
+// back to base when the process is idle. cost is the CPU time of the collector divided by the wall time since the last cycle. The
+// gap between the thresholds keeps it from swinging: doubling halves the cost, which is still well above tightenBelow.
+func NextPercent(current, base int, cost float64) int {
 	switch {
-	case cost > relaxAbove && expensiveFor >= relaxAfter:
+	case cost > relaxAbove:
 		current *= 2
 	case cost < idleBelow:
 		current = base
@@ -67,12 +67,13 @@ type tuner struct {
 	mu        sync.Mutex
 	quiet     *time.Timer // nil until Tune; runs while isBusy
 	cycle     cycle
-	automatic uint64 // cycles that nobody asked for, when it last looked
-	isBusy    bool   // it has collected twice within quietAfter
-	starting  int    // nodes whose buffers are still to come
-	newNodes  int    // nodes whose buffers no collection has seen, those that are starting included
-	set       int    // what debug.SetGCPercent was last told
-	limit     uint64 // of the resident set; 0 for none
+	automatic uint64    // cycles that nobody asked for, when it last looked
+	isBusy    bool      // it has collected twice within quietAfter, or started a node
+	starting  int       // nodes whose buffers are still to come
+	settled   time.Time // when the nodes that have started will have
+	newNodes  int       // nodes whose buffers no collection has seen, those that are starting included
+	set       int       // what debug.SetGCPercent was last told
+	limit     uint64    // of the resident set; 0 for none
 }
 
 var process tuner
@@ -110,6 +111,11 @@ func (t *tuner) nodeStarting() (started func()) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.starting--
+		t.settled = time.Now().Add(settling)
+		if t.quiet != nil {
+			t.isBusy = true
+			t.quiet.Reset(quietAfter)
+		}
 	}
 }
 
@@ -121,7 +127,7 @@ func (t *tuner) collected(now time.Time) {
 	if automatic := automaticCycles(); automatic != t.automatic {
 		t.automatic = automatic
 		t.isBusy = t.isBusy || now.Sub(t.cycle.at) < quietAfter
-		t.cycle.adapt(now, spentCollecting())
+		t.cycle.adapt(now, spentCollecting(), t.starting == 0 && now.After(t.settled))
 	}
 	if t.isBusy {
 		t.quiet.Reset(quietAfter)
@@ -165,25 +171,17 @@ func afterEachCollection(act func()) {
 
 // cycle is the state between two collections.
 type cycle struct {
-	base, percent  int
-	at             time.Time
-	spent          time.Duration
-	expensiveSince time.Time // zero: the last cycle was not
+	base, percent int
+	at            time.Time
+	spent         time.Duration
 }
 
-// adapt takes the decision for the time since the last cycle.
-func (c *cycle) adapt(now time.Time, spent time.Duration) {
+// adapt takes the decision for the time since the last cycle; mayRelax is whether its cost is one of load.
+func (c *cycle) adapt(now time.Time, spent time.Duration, mayRelax bool) {
 	cost := float64(spent-c.spent) / float64(max(now.Sub(c.at), time.Microsecond))
-	if cost <= relaxAbove {
-		c.expensiveSince = time.Time{}
-	} else if c.expensiveSince.IsZero() {
-		c.expensiveSince = c.at
+	if next := NextPercent(c.percent, c.base, cost); mayRelax || next < c.percent {
+		c.percent = next
 	}
-	var expensiveFor time.Duration
-	if !c.expensiveSince.IsZero() {
-		expensiveFor = now.Sub(c.expensiveSince)
-	}
-	c.percent = NextPercent(c.percent, c.base, cost, expensiveFor)
 	c.at, c.spent = now, spent
 }
 

@@ -12,19 +12,17 @@ func TestNextPercent(t *testing.T) {
 		what          string
 		current, base int
 		cost          float64
-		expensiveFor  time.Duration
 		want          int
 	}{
-		{"busy: doubled", 10, 10, 0.15, relaxAfter, 20},
-		{"busy: at most 100", 80, 10, 0.15, time.Hour, 100},
-		{"a burst: left alone", 10, 10, 0.15, relaxAfter - 1, 10},
-		{"between the thresholds: left alone", 40, 10, 0.01, 0, 40},
-		{"cheap: halved", 40, 10, 0.004, 0, 20},
-		{"cheap: not below base", 12, 10, 0.004, 0, 10},
-		{"idle: back to base at once", 100, 10, 0.0001, 0, 10},
-		{"a base above 100 is kept", 200, 200, 0.5, time.Hour, 200},
+		{"busy: doubled", 10, 10, 0.15, 20},
+		{"busy: at most 100", 80, 10, 0.15, 100},
+		{"between the thresholds: left alone", 40, 10, 0.01, 40},
+		{"cheap: halved", 40, 10, 0.004, 20},
+		{"cheap: not below base", 12, 10, 0.004, 10},
+		{"idle: back to base at once", 100, 10, 0.0001, 10},
+		{"a base above 100 is kept", 200, 200, 0.5, 200},
 	} {
-		if got := NextPercent(c.current, c.base, c.cost, c.expensiveFor); got != c.want {
+		if got := NextPercent(c.current, c.base, c.cost); got != c.want {
 			t.Errorf("%s: got %d, want %d", c.what, got, c.want)
 		}
 	}
@@ -35,9 +33,9 @@ func TestNextPercentSettles(t *testing.T) {
 	for _, load := range []float64{0.001, 0.03, 0.1, 0.4, 1.5, 10} { // cost at 10 %
 		percent := 10
 		for range 10 {
-			percent = NextPercent(percent, 10, load*10/float64(percent), time.Hour)
+			percent = NextPercent(percent, 10, load*10/float64(percent))
 		}
-		if again := NextPercent(percent, 10, load*10/float64(percent), time.Hour); again != percent {
+		if again := NextPercent(percent, 10, load*10/float64(percent)); again != percent {
 			t.Errorf("load %v swings between %d and %d", load, percent, again)
 		}
 	}
@@ -45,24 +43,23 @@ func TestNextPercentSettles(t *testing.T) {
 
 // A life: the burst of a start, a long load, and quiet again.
 func TestAdaptFollowsTheLoad(t *testing.T) {
-	defer debug.SetGCPercent(debug.SetGCPercent(100))
 	start := time.Now()
 	c := &cycle{base: 10, percent: 10, at: start}
 	for _, step := range []struct {
 		at, spent time.Duration
+		settled   bool
 		want      int
 	}{
-		{1 * time.Second, 500 * time.Millisecond, 10}, // starting: expensive, but only just
-		{3 * time.Second, 1500 * time.Millisecond, 10},
-		{60 * time.Second, 1600 * time.Millisecond, 10}, // quiet
-		{61 * time.Second, 1800 * time.Millisecond, 10}, // load begins
-		{64 * time.Second, 2400 * time.Millisecond, 10},
-		{67 * time.Second, 3000 * time.Millisecond, 20},
-		{70 * time.Second, 3300 * time.Millisecond, 40},
-		{80 * time.Second, 3500 * time.Millisecond, 40}, // cheap enough now
-		{200 * time.Second, 3510 * time.Millisecond, 10},
+		{1 * time.Second, 500 * time.Millisecond, false, 10}, // starting: expensive, and no load
+		{3 * time.Second, 1500 * time.Millisecond, false, 10},
+		{60 * time.Second, 1600 * time.Millisecond, true, 10}, // quiet
+		{61 * time.Second, 1800 * time.Millisecond, true, 20}, // load begins
+		{62 * time.Second, 1900 * time.Millisecond, true, 40},
+		{64 * time.Second, 2100 * time.Millisecond, false, 40}, // a service moves here
+		{74 * time.Second, 2200 * time.Millisecond, true, 40},  // cheap enough now
+		{200 * time.Second, 2210 * time.Millisecond, false, 10},
 	} {
-		if c.adapt(start.Add(step.at), step.spent); c.percent != step.want {
+		if c.adapt(start.Add(step.at), step.spent, step.settled); c.percent != step.want {
 			t.Errorf("after %v: %d, want %d", step.at, c.percent, step.want)
 		}
 	}
@@ -145,6 +142,9 @@ func TestBuffersOfStartingNodesAreNotCollectedFor(t *testing.T) {
 	started[3]()
 	if tuner.collected(time.Now()); tuner.newNodes != 0 {
 		t.Errorf("%d nodes are new for ever", tuner.newNodes)
+	}
+	if !tuner.isBusy || time.Until(tuner.settled) <= 0 {
+		t.Error("what the start of a node has left is not given back, or taken for a sign of load")
 	}
 }
 
