@@ -48,6 +48,7 @@ function pace({ startTimeoutMs, idle, load }: { startTimeoutMs: number; idle: nu
     // (magicsock's sessionActiveTimeout and periodicReSTUNTimer).
     coolDownMs: 72_000,
     uplinkTimeoutMs: 300_000,
+    warmUpMs: load / 2,
     windowMs: { idle, light: load, moderate: load, saturated: load, connecting: load / 2 },
   }
 }

@@ -1,4 +1,5 @@
 /** Which trials a run consists of, and in which order. Pure. */
+import { isWarmedUp } from './loads.ts'
 import type { LoadName } from './results.ts'
 
 /** One trial to come: see TrialPlan. */
@@ -120,6 +121,7 @@ export interface Pace {
   readonly coolDownMs: number
   readonly quietMs: number
   readonly quietTimeoutMs: number
+  readonly warmUpMs: number
   readonly windowMs: Readonly<Record<LoadName, number>>
 }
 
@@ -138,7 +140,7 @@ export function estimateMs(trials: readonly Planned[], pace: Pace, startOf: (tri
       const { answeredMs, becomesQuiet } = startOf(trial)
       const quietMs = becomesQuiet ? pace.quietMs : pace.quietTimeoutMs
       const settledMs = becomesQuiet && trial.loads.includes('idle') ? pace.coolDownMs : quietMs
-      const windowsMs = sum(trial.loads.map((load) => pace.windowMs[load]))
+      const windowsMs = sum(trial.loads.map((load) => (isWarmedUp(load) ? pace.warmUpMs : 0) + pace.windowMs[load]))
       return PREPARING_MS + answeredMs + settledMs + windowsMs + (trial.restart ? answeredMs + quietMs : 0)
     }),
   )

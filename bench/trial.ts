@@ -1,6 +1,6 @@
 /** One trial: one subject with so many services, on a fresh control plane, through all its phases. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { SHAPES, targetsOf } from './loads.ts'
+import { SHAPES, isWarmedUp, targetsOf } from './loads.ts'
 import { readMachineTime, stolenShare } from './measure/machineTime.ts'
 import type { MachineTime } from './measure/procfs.ts'
 import { watchPeakRss } from './measure/peakRss.ts'
@@ -25,6 +25,8 @@ export interface Durations {
   readonly coolDownMs: number
   /** How long it is waited for after that, at most, until the nodes receive next to nothing. */
   readonly uplinkTimeoutMs: number
+  /** Of a load that is warmed up, before its window. */
+  readonly warmUpMs: number
   readonly windowMs: Readonly<Record<LoadName, number>>
 }
 
@@ -184,22 +186,24 @@ async function observeStart(
   }
 }
 
-function observeLoad(
+async function observeLoad(
   load: LoadName,
   running: Running,
   services: readonly string[],
   client: Client,
-  bench: Bench,
+  { durations, host, signal }: Bench,
 ): Promise<Window> {
-  const durationMs = bench.durations.windowMs[load]
+  const durationMs = durations.windowMs[load]
+  const shape = SHAPES[load]
+  const targets = targetsOf(load, services)
+  if (shape !== null && isWarmedUp(load)) await client.load(targets, shape, durations.warmUpMs)
   const subject = { roots: () => Promise.resolve(running.roots()), goroutines: () => running.goroutines() }
   return measureWindow(
     subject,
-    () => bench.host.uplinkBytes(),
+    () => host.uplinkBytes(),
     async (begun) => {
-      const shape = SHAPES[load]
-      if (shape !== null) return client.load(targetsOf(load, services), shape, durationMs, begun)
-      await delay(durationMs, undefined, { signal: bench.signal })
+      if (shape !== null) return client.load(targets, shape, durationMs, begun)
+      await delay(durationMs, undefined, { signal })
       return null
     },
   )

@@ -104,6 +104,7 @@ describe('estimateMs', () => {
     coolDownMs: 50_000,
     quietMs: 5000,
     quietTimeoutMs: 20_000,
+    warmUpMs: 3000,
     windowMs: { idle: 30_000, light: 10_000, moderate: 10_000, saturated: 10_000, connecting: 10_000 },
   }
   const soon = () => ({ answeredMs: 7000, becomesQuiet: true })
@@ -114,6 +115,7 @@ describe('estimateMs', () => {
   it('adds up what a trial waits for', () => {
     expect(estimateMs([trial!], pace, soon)).toBe(preparing + 7000 + 50_000 + 40_000)
     expect(estimateMs([{ ...trial!, loads: ['light'] }], pace, soon)).toBe(preparing + 7000 + 5000 + 10_000)
+    expect(estimateMs([{ ...trial!, loads: ['saturated'] }], pace, soon)).toBe(preparing + 7000 + 5000 + 3000 + 10_000)
   })
 
   it('knows that some network maps are never quiet, and then nothing cools down', () => {

@@ -16,6 +16,7 @@ const durations: Durations = {
   quietTimeoutMs: 20_000,
   coolDownMs: 60_000,
   uplinkTimeoutMs: 6000,
+  warmUpMs: 1000,
   windowMs: { idle: 16_000, light: 0, moderate: 0, saturated: 5000, connecting: 0 },
 }
 
