@@ -27,18 +27,16 @@ export async function writePairs(pairs: Pairs, directory: string): Promise<void>
   ])
 }
 
-/** What a terminal shows at the end. */
+/** What a terminal shows at the end: a table for each measure. */
 export function renderPairs({ contenders }: Pairs): string {
-  const [cpu, rate, p99] = (['cpuPerThousand', 'perSecond', 'p99Ms'] as const).map((measure) =>
-    table(...columns(measure, contenders)),
-  )
-  return [cpu, rate, p99].join('\n\n')
-}
-
-function columns(measure: Measure, contenders: Pairs['contenders']): [head: string[], rows: string[][]] {
   const compared = compare(new Map(contenders.map(({ title, turns }) => [title, turns])))
-  const rows = compared.map((each) => [each.title, formatQuartiles(each[measure].found), formatQuartiles(each[measure].times)])
-  return [['', UNITS[measure], `times that of ${contenders[0]?.title ?? ''}`], rows]
+  const tables = (['cpuPerThousand', 'perSecond', 'p99Ms'] as const).map((measure) =>
+    table(
+      ['', UNITS[measure], `times that of ${contenders[0]?.title ?? ''}`],
+      compared.map((each) => [each.title, formatQuartiles(each[measure].found), formatQuartiles(each[measure].times)]),
+    ),
+  )
+  return tables.join('\n\n')
 }
 
 function formatQuartiles({ lower, median, upper }: Quartiles): string {
