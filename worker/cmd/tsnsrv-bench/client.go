@@ -15,6 +15,7 @@ import (
 	"tailscale.com/types/logger"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/cores"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/delayedack"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/interfaces"
 )
 
@@ -98,6 +99,9 @@ func client(ctx context.Context, c *console) error {
 	}
 	defer server.Close()
 	defer table.Attach(server.Sys().NetMon.Get())()
+	// As the TCP of the systems that people have does, unlike the one in tsnet: without it, who is asked has to decrypt a packet more
+	// for each answer.
+	delayedack.Install(server.Sys().Tun.Get())
 	sessions, err := sessionsOf(server)
 	if err != nil {
 		return err

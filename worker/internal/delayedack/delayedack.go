@@ -15,7 +15,9 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"tailscale.com/net/packet"
+	"tailscale.com/net/tstun"
 	"tailscale.com/types/ipproto"
+	"tailscale.com/wgengine/filter"
 )
 
 const (
@@ -55,6 +57,18 @@ type connection struct {
 
 	held   [mostHeaders]byte
 	length int // of what is held; 0 for nothing
+}
+
+// Install has the node behind this device use a filter; before it opens or takes any connection. tailscale looks at what a node's
+// TCP sends in one place only, which it has for a connector that tsnet does not have.
+func Install(device *tstun.Wrapper) {
+	delayed := New(device.InjectOutbound)
+	device.PreFilterPacketOutboundToWireGuardAppConnectorIntercept = func(p *packet.Parsed, _ *tstun.Wrapper) filter.Response {
+		if delayed.Outbound(p) {
+			return filter.Accept
+		}
+		return filter.DropSilently
+	}
 }
 
 // New makes the filter of one node. What nothing has carried in time goes to send, which may hand it to Outbound again. Nothing

@@ -5,10 +5,7 @@ import (
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
-	"tailscale.com/net/packet"
-	"tailscale.com/net/tstun"
 	"tailscale.com/tsnet"
-	"tailscale.com/wgengine/filter"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/delayedack"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
@@ -35,19 +32,10 @@ func forgetConnectionsSoon(server *tsnet.Server) {
 	}
 }
 
-// delayAcknowledgements has the node's TCP send them with answers where it can. tailscale looks at what netstack sends in one place
-// only, which it has for a connector that tsnet does not have.
+// delayAcknowledgements has the node's TCP send them with answers where it can.
 func delayAcknowledgements(server *tsnet.Server) {
-	if acknowledgeAtOnce {
-		return
-	}
-	device := server.Sys().Tun.Get()
-	delayed := delayedack.New(device.InjectOutbound)
-	device.PreFilterPacketOutboundToWireGuardAppConnectorIntercept = func(p *packet.Parsed, _ *tstun.Wrapper) filter.Response {
-		if delayed.Outbound(p) {
-			return filter.Accept
-		}
-		return filter.DropSilently
+	if !acknowledgeAtOnce {
+		delayedack.Install(server.Sys().Tun.Get())
 	}
 }
 
