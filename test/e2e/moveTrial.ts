@@ -36,13 +36,14 @@ const ATTEMPTS = 3
 /** TSNSRV_JUDGE_MOVES=1 holds moves to what they may cost on a machine that does nothing else; otherwise, to what nobody may miss. */
 const STRICT = process.env.TSNSRV_JUDGE_MOVES === '1'
 const SLOWEST_MS = STRICT ? 200 : 3000
-// A move keeps two cores, with control and clients on them, busy for about 0.1 s. Strictly it is judged at a pace at which the
-// hundredth request of a neighbour tells of moves in general and not of how many fit into a window.
-const PACE = STRICT ? { windowMs: 60_000, mostMoves: 8, restMs: 5500 } : { windowMs: 12_000, mostMoves: 4, restMs: 1500 }
+// A move keeps two cores, with control and clients on them, busy for about 0.1 s. Strictly it is judged at the pace of an autopilot
+// that spends its whole budget (20 moves in ten minutes); else at one at which more than one in a hundred of a neighbour's requests
+// falls into a move.
+const PACE = STRICT ? { windowMs: 120_000, mostMoves: 4, restMs: 25_000 } : { windowMs: 12_000, mostMoves: 4, restMs: 1500 }
 // A request takes a few milliseconds. A machine that lets one wait for longer than this without any move is busy with others.
 const CALM_MS = 50
-// Of what is a few milliseconds, a tenth is less than what differs from one window to the next.
-const P99_FLOOR_MS = STRICT ? 1 : 500
+// Of what is a few milliseconds, a tenth may be less than what differs from one window to the next.
+const P99_FLOOR_MS = STRICT ? 0.2 : 500
 
 /** How long clients are watched at a time. */
 export const WINDOW_MS = PACE.windowMs
