@@ -79,14 +79,15 @@ func TestNodeIsUpAgainAfterACrash(t *testing.T) {
 	c := config(t, network, "web", "")
 	n := start(t, c)
 	before := await(t, n, Running)
-	eventually(t, "the map is kept", func() bool {
-		_, err := os.Stat(sealOf(c)) // written last
-		return err == nil
-	})
 	crashed := c
-	eventually(t, "a copy without the traces of a write", func() bool {
+	eventually(t, "a copy that no write has crossed", func() bool {
 		crashed.Dir = t.TempDir()
-		return os.CopyFS(crashed.Dir, os.DirFS(c.Dir)) == nil
+		if os.CopyFS(crashed.Dir, os.DirFS(c.Dir)) != nil {
+			return false
+		}
+		m := keptMapOf(t, crashed)
+		login, err := m.login()
+		return err == nil && m.check(login) == nil
 	})
 	n.Close()
 	network.Pause()
@@ -105,15 +106,19 @@ func TestACrashWhileTheBackendReadsLosesNothing(t *testing.T) {
 	await(t, start(t, c), Running)
 }
 
-// lends tells whether the next start would get the kept map, and checks that it would get none otherwise.
-func lends(t *testing.T, config Config) bool {
+func keptMapOf(t *testing.T, config Config) *keptMap {
 	t.Helper()
 	keys, err := store.New(logger.Discard, filepath.Join(config.Dir, "tailscaled.state"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newKeptMap(config, keys)
-	lent, err := m.lend()
+	return newKeptMap(config, keys)
+}
+
+// lends tells whether the next start would get the kept map, and checks that it would get none otherwise.
+func lends(t *testing.T, config Config) bool {
+	t.Helper()
+	lent, err := keptMapOf(t, config).lend()
 	if err != nil {
 		t.Fatal(err)
 	}
