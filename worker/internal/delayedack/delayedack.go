@@ -37,8 +37,8 @@ const (
 	mostHeaders = header.IPv6MinimumSize + plainHeader
 )
 
-// Filter looks at what a node's TCP sends.
-type Filter struct {
+// delayer looks at what a node's TCP sends.
+type delayer struct {
 	send func([]byte) error
 	seed maphash.Seed
 
@@ -59,37 +59,37 @@ type connection struct {
 	length int // of what is held; 0 for nothing
 }
 
-// Install has the node behind this device use a filter; before it opens or takes any connection. tailscale looks at what a node's
-// TCP sends in one place only, which it has for a connector that tsnet does not have.
+// Install has the node behind this device delay its acknowledgements; before it opens or takes any connection. tailscale looks at
+// what a node's TCP sends in one place only, which it has for a connector that tsnet does not have.
 func Install(device *tstun.Wrapper) {
-	delayed := New(device.InjectOutbound)
+	delayed := newDelayer(device.InjectOutbound)
 	device.PreFilterPacketOutboundToWireGuardAppConnectorIntercept = func(p *packet.Parsed, _ *tstun.Wrapper) filter.Response {
-		if delayed.Outbound(p) {
+		if delayed.outbound(p) {
 			return filter.Accept
 		}
 		return filter.DropSilently
 	}
 }
 
-// New makes the filter of one node. What nothing has carried in time goes to send, which may hand it to Outbound again. Nothing
-// has to be closed: what is held is sent within milliseconds.
-func New(send func(packet []byte) error) *Filter {
-	return &Filter{send: send, seed: maphash.MakeSeed()}
+// newDelayer makes the delayer of one node. What nothing has carried in time goes to send, which may hand it to outbound again.
+// Nothing has to be closed: what is held is sent within milliseconds.
+func newDelayer(send func(packet []byte) error) *delayer {
+	return &delayer{send: send, seed: maphash.MakeSeed()}
 }
 
-// Outbound says whether this packet is to be sent now. Of one that is not, a later one says the same, or it comes again by send.
-func (f *Filter) Outbound(p *packet.Parsed) bool {
+// outbound says whether this packet is to be sent now. Of one that is not, a later one says the same, or it comes again by send.
+func (d *delayer) outbound(p *packet.Parsed) bool {
 	if p.IPProto != ipproto.TCP || p.TCPFlags&packet.TCPAck == 0 {
 		return true
 	}
 	segment := header.TCP(p.Transport())
 	acknowledged := segment.AckNumber()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.slots == nil {
-		f.slots = new([slots]connection)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.slots == nil {
+		d.slots = new([slots]connection)
 	}
-	c := &f.slots[maphash.Comparable(f.seed, [2]netip.AddrPort{p.Src, p.Dst})%slots]
+	c := &d.slots[maphash.Comparable(d.seed, [2]netip.AddrPort{p.Src, p.Dst})%slots]
 	if c.source != p.Src || c.destination != p.Dst {
 		if c.length == 0 {
 			*c = connection{source: p.Src, destination: p.Dst, acknowledged: acknowledged}
@@ -112,37 +112,37 @@ func (f *Filter) Outbound(p *packet.Parsed) bool {
 		return true
 	}
 	c.length = copy(c.held[:], p.Buffer())
-	f.arm(delay)
+	d.arm(delay)
 	return false
 }
 
 // arm has the timer run, if it does not already. The caller holds the lock.
-func (f *Filter) arm(after time.Duration) {
-	if f.armed {
+func (d *delayer) arm(after time.Duration) {
+	if d.armed {
 		return
 	}
-	f.armed = true
-	if f.timer == nil {
-		f.timer = time.AfterFunc(after, f.sendLate)
+	d.armed = true
+	if d.timer == nil {
+		d.timer = time.AfterFunc(after, d.sendLate)
 	} else {
-		f.timer.Reset(after)
+		d.timer.Reset(after)
 	}
 }
 
-func (f *Filter) sendLate() {
-	for _, late := range f.takeLate(time.Now()) {
-		_ = f.send(late) // fails for a node that has ended
+func (d *delayer) sendLate() {
+	for _, late := range d.takeLate(time.Now()) {
+		_ = d.send(late) // fails for a node that has ended
 	}
 }
 
 // takeLate gives what has been held for long enough, and has the timer run for the rest.
-func (f *Filter) takeLate(now time.Time) (late [][]byte) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.armed = false
+func (d *delayer) takeLate(now time.Time) (late [][]byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.armed = false
 	var next time.Duration
-	for i := range f.slots {
-		c := &f.slots[i]
+	for i := range d.slots {
+		c := &d.slots[i]
 		if c.length == 0 {
 			continue
 		}
@@ -154,7 +154,7 @@ func (f *Filter) takeLate(now time.Time) (late [][]byte) {
 		}
 	}
 	if next > 0 {
-		f.arm(next)
+		d.arm(next)
 	}
 	return late
 }
