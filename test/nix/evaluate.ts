@@ -6,12 +6,15 @@ const root = join(import.meta.dirname, '../..')
 /** The lib/ folder of nixpkgs. */
 const libPath = resolve(process.env.NIXPKGS_LIB ?? join(root, '../shared/nix/nixpkgs-lib/lib'))
 
-/** Why Nix expressions cannot be evaluated here; undefined when they can. */
+/** Why Nix expressions cannot be evaluated here; undefined when they can. Throws when NIXPKGS_LIB names something else. */
 export async function whyNoNix(): Promise<string | undefined> {
   const { failed } = await execa('nix-instantiate', ['--version'], { reject: false })
   if (failed) return 'nix-instantiate is missing (apt install nix-bin)'
-  if (!existsSync(libPath)) return "nixpkgs' lib is missing: set NIXPKGS_LIB to the lib folder of a nixpkgs checkout"
-  return undefined
+  if (existsSync(join(libPath, 'default.nix'))) return undefined
+  if (process.env.NIXPKGS_LIB !== undefined) {
+    throw new Error(`NIXPKGS_LIB names ${libPath}, which has no default.nix: set it to the lib folder of a nixpkgs checkout`)
+  }
+  return "nixpkgs' lib is missing: set NIXPKGS_LIB to the lib folder of a nixpkgs checkout"
 }
 
 /**
