@@ -7,6 +7,7 @@ import * as z from 'zod'
 import { readAccessRule } from './accessRule.ts'
 import { parseByteSize } from './byteSize.ts'
 import { parseDuration } from './duration.ts'
+import { parseRate } from './rate.ts'
 
 /** The title of a text that is a Go duration, so that a bare number deserves an answer of its own: see supervisor/config/scalar.ts. */
 export const DURATION_TITLE = 'duration'
@@ -77,6 +78,19 @@ const AccessRuleText = Text.superRefine((text, context) => {
   const read = readAccessRule(text)
   if ('problem' in read) context.addIssue({ code: 'custom', message: read.problem })
 })
+/** Protocols of HTTP itself are left out: what is said inside of them would pass no rule of the proxy. */
+const UpgradeToken = Text.regex(
+  /^[\w!#$%&'*+.^`|~-]+(\/[\w!#$%&'*+.^`|~-]+)?$/,
+  'want the name of a protocol, as in websocket',
+).refine(
+  (name) => !/^(h2c?|http|tls)(\/|$)/i.test(name),
+  'a client could speak HTTP or TLS with the upstream past every rule; only other protocols can be allowed',
+)
+const Hostname = Text.regex(
+  /^(\*\.)?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i,
+  'want a host name without port, as in "photos.example.org" or "*.example.org"',
+)
+const Rate = Text.refine((text) => parseRate(text) !== null, 'want requests per second, minute or hour, as in 50/s, or 0')
 const DNSLabel = Text.regex(/^([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)?$/, 'want a DNS label: letters, digits and dashes')
 
 /** One entry of `tcp:`. */
@@ -127,6 +141,14 @@ const serviceKeys = {
   hostname: DNSLabel.meta({ examples: ['charts'] })
     .default('')
     .describe('Name of the node; default the name of the service.'),
+  hostnames: z
+    .array(Hostname)
+    .meta({ examples: [['photos.example.org', '*.apps.example.org']] })
+    .default([])
+    .describe(
+      'More names that the service answers for, beside its name and addresses on the tailnet and the names in certificateFile. ' +
+        'A request for any other name is answered 421.',
+    ),
   controlURL: HttpURL.meta({ examples: ['https://headscale.example.org'] })
     .default('')
     .describe('Control server of this node; default that of supervisor:.'),
@@ -174,6 +196,11 @@ const serviceKeys = {
     .boolean()
     .default(false)
     .describe('Keep Host; set X-Scheme, X-Real-Ip, X-Forwarded-Server and -Port.'),
+  upgrades: z
+    .array(UpgradeToken)
+    .meta({ examples: [['websocket', 'tcp']] })
+    .default(['websocket'])
+    .describe('Protocols that a client may switch a connection to. Any other Upgrade is ignored, and h2c cannot be allowed.'),
   upstreamHeaders: Headers.meta({ examples: [{ 'X-From': 'tailnet' }] })
     .default({})
     .describe('Headers set on every request to the upstream.'),
@@ -210,8 +237,39 @@ const serviceKeys = {
     .default('5m')
     .describe('How long a connection of a client is kept between requests; 0 for ever.'),
   bodyReadTimeout: Duration.meta({ examples: ['30s'] })
-    .default('0s')
+    .default('1m')
     .describe('How long a client may pause while it sends a body; 0 for ever.'),
+  sendTimeout: Duration.meta({ examples: ['30s'] })
+    .default('1m')
+    .describe('How long a client may take in nothing of a response that waits for it; 0 for ever.'),
+  maxHeaderBytes: whole(4096, 1_048_576)
+    .meta({ examples: [131_072] })
+    .default(65_536)
+    .describe('Longest header of a request; above it the answer is 431.'),
+  maxConnections: whole(0, 1_000_000)
+    .meta({ examples: [500] })
+    .default(2048)
+    .describe('Most connections of clients at once, WebSockets and tcp among them; 0 for any number.'),
+  maxConnectionsPerClient: whole(0, 1_000_000)
+    .meta({ examples: [64] })
+    .default(256)
+    .describe('Most of them from one address (IPv6 from the internet: one /64); 0 for any number.'),
+  maxRequests: whole(0, 1_000_000)
+    .meta({ examples: [200] })
+    .default(1024)
+    .describe('Most requests at once, WebSockets among them; above it the answer is 503. 0 for any number.'),
+  maxRequestsPerClient: whole(0, 1_000_000)
+    .meta({ examples: [50] })
+    .default(256)
+    .describe('Most of them from one address; above it the answer is 429. 0 for any number.'),
+  rateLimit: Rate.meta({ examples: ['50/s'] })
+    .default('0')
+    .describe(
+      'Most requests of one address on the tailnet, with a burst of ten seconds; above it the answer is 429. 0 for any number.',
+    ),
+  funnelRateLimit: Rate.meta({ examples: ['10/s'] })
+    .default('50/s')
+    .describe('The same for each address on the internet (IPv6: each /64), through funnel.'),
   maxRequestBodyBytes: whole(0, Number.MAX_SAFE_INTEGER)
     .meta({ examples: [104_857_600] })
     .default(0)

@@ -17,17 +17,21 @@
  */
 import * as z from 'zod'
 
-/** Raised by a breaking change. Version 2 brought TLS, funnel, forward auth, prefixes and access rules; 3 standby. */
-export const PROTOCOL_VERSION = 3
+/**
+ * Raised by a breaking change. Version 2 brought TLS, funnel, forward auth, prefixes and access rules; 3 standby; 4 the names
+ * that a service answers for, limits for clients, and access rules for tcp listeners.
+ */
+export const PROTOCOL_VERSION = 4
 
 /** Workers from this version on can stand by for a service that another worker still has. */
 export const STANDBY_PROTOCOL_VERSION = 3
 
 /**
- * Workers of this version on are adopted; older ones are ended, and their services started anew. It stays one behind, unless
- * an older worker would ignore a field that protects somebody, and so fail open: version 1 knows no forward auth.
+ * Workers of this version on are adopted; older ones are ended, and their services started anew. It stays one behind. A worker
+ * of version 3 knows none of version 4's protections; it is adopted, as ending it would interrupt services, and keeps what it
+ * has until "upgrade-workers" replaces it.
  */
-export const OLDEST_PROTOCOL_VERSION = 2
+export const OLDEST_PROTOCOL_VERSION = 3
 
 const Name = z
   .string()
@@ -72,6 +76,7 @@ export const ListenSpec = z
     certificateFile: z.string().describe("PEM, read again when it changes; empty for the node's own certificate."),
     keyFile: z.string().describe('PEM; empty if certificateFile is.'),
     readHeaderTimeoutMs: DurationMs.describe('How long a client may take to send its request header; 0 for ever.'),
+    maxHeaderBytes: z.number().int().min(0).describe('Longest header of a request; 0 for tcp.'),
     idleTimeoutMs: DurationMs.describe('Connections without a request (tcp: without a byte either way) end; 0 for never.'),
     dialAddress: z.string().describe('tcp: host:port where the bytes go; empty otherwise.'),
     useTailnetDialer: z.boolean().describe('tcp: dial through the node, so that dialAddress may be a tailnet name.'),
@@ -140,6 +145,10 @@ export const ProxySpec = z
     upstreamIdleTimeoutMs: DurationMs.describe('How long an unused connection to the upstream is kept.'),
     bodyReadTimeoutMs: DurationMs.describe('How long a client may pause while it sends a body.'),
     maxRequestBodyBytes: z.number().int().min(0).describe('0 for no limit. Above it the answer is 413.'),
+    hostnames: z
+      .array(z.string())
+      .describe('Names that the service answers for beside its own, in lower case; "*." at the front stands for any labels.'),
+    upgrades: z.array(z.string()).describe('Protocols that a client may switch to, in lower case; any other Upgrade is ignored.'),
     recommendedProxyHeaders: z.boolean().describe('Keep Host and set X-Scheme, X-Real-Ip, X-Forwarded-Server, X-Forwarded-Port.'),
     upstreamHeaders: z.record(z.string(), z.string()).describe('Headers set on every request to the upstream.'),
     removeUpstreamHeaders: z.array(z.string()).describe('Headers taken off every request.'),
@@ -155,6 +164,22 @@ export const ProxySpec = z
   })
   .meta({ id: 'ProxySpec' })
 
+/**
+ * What the clients of one service may use at once; 0 for no limit. A client is an IP address, or a /64 where it is one of
+ * IPv6 from the internet. A change takes effect in place.
+ */
+export const LimitsSpec = z
+  .object({
+    maxConnections: z.number().int().min(0).describe('Of all clients, over all listeners. More are closed at once.'),
+    maxConnectionsPerClient: z.number().int().min(0),
+    maxRequests: z.number().int().min(0).describe('In flight, of all clients; WebSockets count until they end. More get 503.'),
+    maxRequestsPerClient: z.number().int().min(0).describe('More get 429.'),
+    rateLimit: z.number().min(0).describe('Requests per second of one client on the tailnet, with a burst of ten seconds.'),
+    funnelRateLimit: z.number().min(0).describe('The same for a client on the internet.'),
+    sendTimeoutMs: DurationMs.describe('A client that takes in nothing of what waits for it for so long is cut off.'),
+  })
+  .meta({ id: 'LimitsSpec' })
+
 /** The body of PUT /v1/services/{name}. */
 export const ServiceSpec = z
   .object({
@@ -162,10 +187,14 @@ export const ServiceSpec = z
     specHash: z
       .string()
       .min(1)
-      .describe('Hash of node, listeners and proxy, given back in the status: tells whether what runs is what is desired.'),
+      .describe(
+        'Hash of node, listeners, proxy, limits and tcpAllow, given back in the status: tells whether what runs is what is desired.',
+      ),
     node: NodeSpec,
     listeners: z.array(ListenSpec).min(1),
     proxy: ProxySpec.optional().describe('What the listeners that speak HTTP serve; absent when all are tcp.'),
+    limits: LimitsSpec,
+    tcpAllow: z.array(AccessRule).describe('Whom tcp listeners let in: rules for the whole service. Empty: everybody.'),
     authKey: z
       .string()
       .optional()
@@ -293,6 +322,7 @@ export type NodeSpec = z.infer<typeof NodeSpec>
 export type ListenSpec = z.infer<typeof ListenSpec>
 export type PrefixSpec = z.infer<typeof PrefixSpec>
 export type AccessRule = z.infer<typeof AccessRule>
+export type LimitsSpec = z.infer<typeof LimitsSpec>
 export type ProxySpec = z.infer<typeof ProxySpec>
 export type ServiceSpec = z.infer<typeof ServiceSpec>
 export type ServicePhase = z.infer<typeof ServicePhase>

@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
 import { readAccessRule } from '../../shared/accessRule.ts'
 import type { ServiceConfig } from '../../shared/config.ts'
-import type { AccessRule, ListenSpec, NodeSpec, PrefixSpec, ProxySpec, ServiceSpec } from '../../shared/protocol.ts'
+import type { AccessRule, LimitsSpec, ListenSpec, NodeSpec, PrefixSpec, ProxySpec, ServiceSpec } from '../../shared/protocol.ts'
+import { parseRate } from '../../shared/rate.ts'
 import { durationMs, type Settings } from './settings.ts'
 import { withoutUserInfo } from './upstreamURL.ts'
 
@@ -44,8 +45,12 @@ export function resolveService(keys: ServiceConfig, stateDir: string, settings: 
   }
   const listeners = resolveListeners(keys, cwd)
   const proxy = upstream === '' ? undefined : resolveProxy(keys, upstream, cwd)
+  const limits = resolveLimits(keys)
+  const rules = resolveRules(keys)
+  const tcpAllow = keys.tcp.length === 0 ? [] : rules.filter(({ path }) => path === '/')
   const { weight, group, tags, ephemeral } = keys
-  const spec = { name, specHash: hashOf({ node, listeners, proxy }), node, listeners, ...(proxy && { proxy }) }
+  const specHash = hashOf([node, listeners, proxy, [limits, tcpAllow]])
+  const spec = { name, specHash, node, listeners, ...(proxy && { proxy }), limits, tcpAllow }
   const shown = upstream || keys.tcp.map(({ upstream: target }) => `tcp://${target}`).join(' ')
   return { name, weight, group, upstream: shown, credentialPath: keys.authkeyPath, tags, ephemeral, spec }
 }
@@ -57,6 +62,7 @@ export function resolveListeners(keys: ServiceConfig, cwd: string): ListenSpec[]
     certificateFile: '',
     keyFile: '',
     readHeaderTimeoutMs: durationMs(keys.readHeaderTimeout),
+    maxHeaderBytes: keys.maxHeaderBytes,
     idleTimeoutMs: durationMs(keys.idleTimeout),
     dialAddress: '',
     useTailnetDialer: false,
@@ -78,6 +84,7 @@ export function resolveListeners(keys: ServiceConfig, cwd: string): ListenSpec[]
       address: listenAddr,
       scheme: 'tcp',
       readHeaderTimeoutMs: 0,
+      maxHeaderBytes: 0,
       idleTimeoutMs: durationMs(idleTimeout),
       dialAddress: upstream,
       useTailnetDialer: !keys.suppressTailnetDialer,
@@ -104,6 +111,8 @@ function resolveProxy(keys: ServiceConfig, upstream: string, cwd: string): Proxy
     upstreamIdleTimeoutMs: durationMs(keys.upstreamIdleTimeout),
     bodyReadTimeoutMs: durationMs(keys.bodyReadTimeout),
     maxRequestBodyBytes: keys.maxRequestBodyBytes,
+    hostnames: keys.hostnames.map((name) => name.toLowerCase()),
+    upgrades: keys.upgrades.map((protocol) => protocol.toLowerCase()),
     recommendedProxyHeaders: keys.recommendedProxyHeaders,
     upstreamHeaders: sortedByName(keys.upstreamHeaders),
     removeUpstreamHeaders: keys.removeUpstreamHeaders,
@@ -113,13 +122,29 @@ function resolveProxy(keys: ServiceConfig, upstream: string, cwd: string): Proxy
     whoisTimeoutMs: durationMs(keys.whoisTimeout) || 1000,
     prefixes: keys.prefixes.map(resolvePrefix),
     stripPrefix: keys.stripPrefix,
-    allow: keys.allow.flatMap((text): AccessRule[] => {
-      const read = readAccessRule(text)
-      return 'rule' in read ? [read.rule] : []
-    }),
+    allow: resolveRules(keys),
     ...(forwardAuth && { forwardAuth }),
     ...(keys.accessLog && { accessLog: { sampling: keys.accessLogSampling, query: keys.accessLogQuery } }),
   }
+}
+
+function resolveLimits(keys: ServiceConfig): LimitsSpec {
+  return {
+    maxConnections: keys.maxConnections,
+    maxConnectionsPerClient: keys.maxConnectionsPerClient,
+    maxRequests: keys.maxRequests,
+    maxRequestsPerClient: keys.maxRequestsPerClient,
+    rateLimit: parseRate(keys.rateLimit) ?? 0,
+    funnelRateLimit: parseRate(keys.funnelRateLimit) ?? 0,
+    sendTimeoutMs: durationMs(keys.sendTimeout),
+  }
+}
+
+function resolveRules(keys: ServiceConfig): AccessRule[] {
+  return keys.allow.flatMap((text) => {
+    const read = readAccessRule(text)
+    return 'rule' in read ? [read.rule] : []
+  })
 }
 
 /** As in tsnsrv, scheme and host are those of authURL, and the rest is authPath. */
@@ -154,11 +179,11 @@ function sortedByName(headers: Readonly<Record<string, string>>): Record<string,
 }
 
 /** A hash for each part, so that two can be told apart by what has changed. The objects above are always built in one order. */
-function hashOf({ node, listeners, proxy }: Pick<ServiceSpec, 'node' | 'listeners' | 'proxy'>): string {
+function hashOf(parts: readonly unknown[]): string {
   const short = (part: unknown) =>
     createHash('sha256')
       .update(JSON.stringify(part ?? null))
       .digest('hex')
       .slice(0, 12)
-  return [node, listeners, proxy].map(short).join('-')
+  return parts.map(short).join('-')
 }

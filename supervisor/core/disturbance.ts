@@ -5,12 +5,12 @@
 import type { Disturbance } from '../../shared/api.ts'
 import type { ListenSpec, ServiceSpec } from '../../shared/protocol.ts'
 
-type Spec = Pick<ServiceSpec, 'node' | 'listeners' | 'proxy'>
+type Spec = Pick<ServiceSpec, 'node' | 'listeners' | 'proxy' | 'limits' | 'tcpAllow'>
 
 /** How much a change disturbs, and the names of what it changes, which hold no secret as values may. */
 export interface SpecChange {
   readonly disturbs: Disturbance
-  /** Keys of node and proxy, and listeners as in "https :443". */
+  /** Keys of node, proxy and limits, and listeners as in "https :443". */
   readonly fields: string[]
 }
 
@@ -18,7 +18,12 @@ export interface SpecChange {
 export function changeOfSpec(before: Spec, after: Spec): SpecChange | null {
   const node = changedKeys(before.node, after.node)
   const listeners = changedListeners(before.listeners, after.listeners)
-  const fields = [...node, ...listeners, ...changedKeys(before.proxy, after.proxy)]
+  const inPlace = [
+    ...changedKeys(before.proxy, after.proxy),
+    ...changedKeys(before.limits, after.limits),
+    ...changedKeys({ tcpAllow: before.tcpAllow }, { tcpAllow: after.tcpAllow }),
+  ]
+  const fields = [...node, ...listeners, ...inPlace]
   if (fields.length === 0) return null
   if (node.length > 0) return { disturbs: isAnother(before, node) ? 'identity' : 'node', fields }
   return { disturbs: listeners.length > 0 ? 'listener' : 'proxy', fields }

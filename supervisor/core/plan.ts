@@ -5,7 +5,7 @@ import { type SpecChange, changeOfSpec } from './disturbance.ts'
 import { compare } from './placement.ts'
 import type { Remembered } from './types.ts'
 
-type Spec = Pick<ServiceSpec, 'node' | 'listeners' | 'proxy'>
+type Spec = Pick<ServiceSpec, 'node' | 'listeners' | 'proxy' | 'limits' | 'tcpAllow'>
 
 /** A service as the configuration wants it. */
 export interface PlannedService {

@@ -116,7 +116,7 @@ class Shards {
   #spawn(shard: number): void {
     const id = `worker ${String(this.#workers++)}`
     const names = [...this.remembered.placement].filter(([, place]) => place === shard).map(([name]) => name)
-    const hello = { protocolVersion: 2, workerId: id, shard, pid: 7, startTicks: 1, bootId: 'b', version: 'v' }
+    const hello = { protocolVersion: 3, workerId: id, shard, pid: 7, startTicks: 1, bootId: 'b', version: 'v' }
     const services = names.map((name) => serviceStatus(name, 'ready'))
     this.#tell({ type: 'workerFound', workerId: id, shard, process: null })
     this.#tell({ type: 'workerState', workerId: id, state: { hello, revision: 1, services } })

@@ -16,7 +16,7 @@ const stat = readFileSync('/proc/self/stat', 'utf8')
 export const directory = values.dir
 
 export const hello = {
-  protocolVersion: 2,
+  protocolVersion: 3,
   workerId: values.id,
   shard: Number(values.shard),
   pid: process.pid,

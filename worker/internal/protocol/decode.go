@@ -14,7 +14,7 @@ import (
 )
 
 // Version is PROTOCOL_VERSION of shared/protocol.ts.
-const Version = 3
+const Version = 4
 
 // Decode reads one JSON value of shape T and refuses what zod refuses on the other side: besides the generated checks, a
 // null in the place of any field, and (for a ServiceSpec) what Validate refuses. Unknown fields are ignored.

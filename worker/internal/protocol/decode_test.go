@@ -63,15 +63,16 @@ func TestContractFixtures(t *testing.T) {
 }
 
 const (
-	validListener = `{"address":":80","scheme":"http","certificateFile":"","keyFile":"","readHeaderTimeoutMs":0,"idleTimeoutMs":0,
+	validListener = `{"address":":80","scheme":"http","certificateFile":"","keyFile":"","readHeaderTimeoutMs":0,"maxHeaderBytes":0,"idleTimeoutMs":0,
 "dialAddress":"","useTailnetDialer":false,"dialTimeoutMs":0,"proxyProtocol":false}`
 	validSpec = `{"name":"web","specHash":"h","node":{"stateDir":"/s/web","hostname":"web","controlURL":"","ephemeral":false,
 "connectTimeoutMs":1000,"verbose":false,"tags":[],"clientID":"","audience":""},"listeners":[` + validListener + `],
 "proxy":{"upstream":"http://127.0.0.1:8080","dialAddress":"","dialUnixPath":"","useTailnetDialer":false,"insecureHTTPS":false,
 "allowInsecureCiphers":false,"caFile":"","dialTimeoutMs":0,"tlsTimeoutMs":0,"responseHeaderTimeoutMs":0,"upstreamIdleTimeoutMs":0,
-"bodyReadTimeoutMs":0,"maxRequestBodyBytes":0,"removeUpstreamHeaders":[],"responseHeaders":{},"removeResponseHeaders":[],
+"bodyReadTimeoutMs":0,"maxRequestBodyBytes":0,"hostnames":[],"upgrades":[],"removeUpstreamHeaders":[],"responseHeaders":{},"removeResponseHeaders":[],
 "prefixes":[],"stripPrefix":false,"allow":[],"recommendedProxyHeaders":true,"upstreamHeaders":{"X-A":"b"},"whois":true,
-"whoisTimeoutMs":1000}}`
+"whoisTimeoutMs":1000},"limits":{"maxConnections":0,"maxConnectionsPerClient":0,"maxRequests":0,
+"maxRequestsPerClient":0,"rateLimit":0,"funnelRateLimit":0,"sendTimeoutMs":0},"tcpAllow":[]}`
 )
 
 func TestDecodeServiceSpec(t *testing.T) {
@@ -96,7 +97,8 @@ func TestDecodeServiceSpec(t *testing.T) {
 		"http without a proxy":     {"],\n\"proxy\":{", "],\n\"ignored\":{"},
 		"tcp without a target":     {`"scheme":"http"`, `"scheme":"tcp"`},
 		"half a certificate":       {`"certificateFile":""`, `"certificateFile":"/c"`},
-		"bytes after the value":    {`"whoisTimeoutMs":1000}}`, `"whoisTimeoutMs":1000}}{}`},
+		"bytes after the value":    {`"whoisTimeoutMs":1000},"limits":{"maxConnections":0,"maxConnectionsPerClient":0,"maxRequests":0,
+"maxRequestsPerClient":0,"rateLimit":0,"funnelRateLimit":0,"sendTimeoutMs":0},"tcpAllow":[]}`, `"whoisTimeoutMs":1000}}{}`},
 	} {
 		changed := strings.Replace(validSpec, change[0], change[1], 1)
 		if changed == validSpec {

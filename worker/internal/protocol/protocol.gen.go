@@ -392,6 +392,102 @@ func (j *Hello) UnmarshalJSON(value []byte) error {
 	return nil
 }
 
+type LimitsSpec struct {
+	// The same for a client on the internet.
+	FunnelRateLimit float64 `json:"funnelRateLimit"`
+
+	// Of all clients, over all listeners. More are closed at once.
+	MaxConnections int `json:"maxConnections"`
+
+	// MaxConnectionsPerClient corresponds to the JSON schema field
+	// "maxConnectionsPerClient".
+	MaxConnectionsPerClient int `json:"maxConnectionsPerClient"`
+
+	// In flight, of all clients; WebSockets count until they end. More get 503.
+	MaxRequests int `json:"maxRequests"`
+
+	// More get 429.
+	MaxRequestsPerClient int `json:"maxRequestsPerClient"`
+
+	// Requests per second of one client on the tailnet, with a burst of ten seconds.
+	RateLimit float64 `json:"rateLimit"`
+
+	// A client that takes in nothing of what waits for it for so long is cut off.
+	SendTimeoutMs int `json:"sendTimeoutMs"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (j *LimitsSpec) UnmarshalJSON(value []byte) error {
+	var raw map[string]interface{}
+	if err := json.Unmarshal(value, &raw); err != nil {
+		return err
+	}
+	if _, ok := raw["funnelRateLimit"]; raw != nil && !ok {
+		return fmt.Errorf("field funnelRateLimit in LimitsSpec: required")
+	}
+	if _, ok := raw["maxConnections"]; raw != nil && !ok {
+		return fmt.Errorf("field maxConnections in LimitsSpec: required")
+	}
+	if _, ok := raw["maxConnectionsPerClient"]; raw != nil && !ok {
+		return fmt.Errorf("field maxConnectionsPerClient in LimitsSpec: required")
+	}
+	if _, ok := raw["maxRequests"]; raw != nil && !ok {
+		return fmt.Errorf("field maxRequests in LimitsSpec: required")
+	}
+	if _, ok := raw["maxRequestsPerClient"]; raw != nil && !ok {
+		return fmt.Errorf("field maxRequestsPerClient in LimitsSpec: required")
+	}
+	if _, ok := raw["rateLimit"]; raw != nil && !ok {
+		return fmt.Errorf("field rateLimit in LimitsSpec: required")
+	}
+	if _, ok := raw["sendTimeoutMs"]; raw != nil && !ok {
+		return fmt.Errorf("field sendTimeoutMs in LimitsSpec: required")
+	}
+	type Plain LimitsSpec
+	var plain Plain
+	if err := json.Unmarshal(value, &plain); err != nil {
+		return err
+	}
+	if 0 > plain.FunnelRateLimit {
+		return fmt.Errorf("field %s: must be >= %v", "funnelRateLimit", 0)
+	}
+	if 9007199254740991 < plain.MaxConnections {
+		return fmt.Errorf("field %s: must be <= %v", "maxConnections", 9007199254740991)
+	}
+	if 0 > plain.MaxConnections {
+		return fmt.Errorf("field %s: must be >= %v", "maxConnections", 0)
+	}
+	if 9007199254740991 < plain.MaxConnectionsPerClient {
+		return fmt.Errorf("field %s: must be <= %v", "maxConnectionsPerClient", 9007199254740991)
+	}
+	if 0 > plain.MaxConnectionsPerClient {
+		return fmt.Errorf("field %s: must be >= %v", "maxConnectionsPerClient", 0)
+	}
+	if 9007199254740991 < plain.MaxRequests {
+		return fmt.Errorf("field %s: must be <= %v", "maxRequests", 9007199254740991)
+	}
+	if 0 > plain.MaxRequests {
+		return fmt.Errorf("field %s: must be >= %v", "maxRequests", 0)
+	}
+	if 9007199254740991 < plain.MaxRequestsPerClient {
+		return fmt.Errorf("field %s: must be <= %v", "maxRequestsPerClient", 9007199254740991)
+	}
+	if 0 > plain.MaxRequestsPerClient {
+		return fmt.Errorf("field %s: must be >= %v", "maxRequestsPerClient", 0)
+	}
+	if 0 > plain.RateLimit {
+		return fmt.Errorf("field %s: must be >= %v", "rateLimit", 0)
+	}
+	if 9007199254740991 < plain.SendTimeoutMs {
+		return fmt.Errorf("field %s: must be <= %v", "sendTimeoutMs", 9007199254740991)
+	}
+	if 0 > plain.SendTimeoutMs {
+		return fmt.Errorf("field %s: must be >= %v", "sendTimeoutMs", 0)
+	}
+	*j = LimitsSpec(plain)
+	return nil
+}
+
 type ListenSpec struct {
 	// host:port to listen on; the host is usually empty.
 	Address string `json:"address"`
@@ -411,6 +507,9 @@ type ListenSpec struct {
 
 	// PEM; empty if certificateFile is.
 	KeyFile string `json:"keyFile"`
+
+	// Longest header of a request; 0 for tcp.
+	MaxHeaderBytes int `json:"maxHeaderBytes"`
 
 	// tcp: tell dialAddress the client by a PROXY protocol v2 header.
 	ProxyProtocol bool `json:"proxyProtocol"`
@@ -486,6 +585,9 @@ func (j *ListenSpec) UnmarshalJSON(value []byte) error {
 	if _, ok := raw["keyFile"]; raw != nil && !ok {
 		return fmt.Errorf("field keyFile in ListenSpec: required")
 	}
+	if _, ok := raw["maxHeaderBytes"]; raw != nil && !ok {
+		return fmt.Errorf("field maxHeaderBytes in ListenSpec: required")
+	}
 	if _, ok := raw["proxyProtocol"]; raw != nil && !ok {
 		return fmt.Errorf("field proxyProtocol in ListenSpec: required")
 	}
@@ -517,6 +619,12 @@ func (j *ListenSpec) UnmarshalJSON(value []byte) error {
 	}
 	if 0 > plain.IdleTimeoutMs {
 		return fmt.Errorf("field %s: must be >= %v", "idleTimeoutMs", 0)
+	}
+	if 9007199254740991 < plain.MaxHeaderBytes {
+		return fmt.Errorf("field %s: must be <= %v", "maxHeaderBytes", 9007199254740991)
+	}
+	if 0 > plain.MaxHeaderBytes {
+		return fmt.Errorf("field %s: must be >= %v", "maxHeaderBytes", 0)
 	}
 	if 9007199254740991 < plain.ReadHeaderTimeoutMs {
 		return fmt.Errorf("field %s: must be <= %v", "readHeaderTimeoutMs", 9007199254740991)
@@ -763,6 +871,10 @@ type ProxySpec struct {
 	// ForwardAuth corresponds to the JSON schema field "forwardAuth".
 	ForwardAuth *ForwardAuthSpec `json:"forwardAuth,omitempty,omitzero"`
 
+	// Names that the service answers for beside its own, in lower case; "*." at the
+	// front stands for any labels.
+	Hostnames []string `json:"hostnames"`
+
 	// Accept any certificate of an https upstream.
 	InsecureHTTPS bool `json:"insecureHTTPS"`
 
@@ -793,6 +905,10 @@ type ProxySpec struct {
 
 	// For the handshake with an https upstream.
 	TlsTimeoutMs int `json:"tlsTimeoutMs"`
+
+	// Protocols that a client may switch to, in lower case; any other Upgrade is
+	// ignored.
+	Upgrades []string `json:"upgrades"`
 
 	// http(s) URL; its path is put before the path of the request.
 	Upstream string `json:"upstream"`
@@ -846,6 +962,9 @@ func (j *ProxySpec) UnmarshalJSON(value []byte) error {
 	if _, ok := raw["dialUnixPath"]; raw != nil && !ok {
 		return fmt.Errorf("field dialUnixPath in ProxySpec: required")
 	}
+	if _, ok := raw["hostnames"]; raw != nil && !ok {
+		return fmt.Errorf("field hostnames in ProxySpec: required")
+	}
 	if _, ok := raw["insecureHTTPS"]; raw != nil && !ok {
 		return fmt.Errorf("field insecureHTTPS in ProxySpec: required")
 	}
@@ -875,6 +994,9 @@ func (j *ProxySpec) UnmarshalJSON(value []byte) error {
 	}
 	if _, ok := raw["tlsTimeoutMs"]; raw != nil && !ok {
 		return fmt.Errorf("field tlsTimeoutMs in ProxySpec: required")
+	}
+	if _, ok := raw["upgrades"]; raw != nil && !ok {
+		return fmt.Errorf("field upgrades in ProxySpec: required")
 	}
 	if _, ok := raw["upstream"]; raw != nil && !ok {
 		return fmt.Errorf("field upstream in ProxySpec: required")
@@ -1056,6 +1178,9 @@ type ServiceSpec struct {
 	// given back, not part of the hash.
 	AuthKey *string `json:"authKey,omitempty,omitzero"`
 
+	// Limits corresponds to the JSON schema field "limits".
+	Limits LimitsSpec `json:"limits"`
+
 	// Listeners corresponds to the JSON schema field "listeners".
 	Listeners []ListenSpec `json:"listeners"`
 
@@ -1076,13 +1201,16 @@ type ServiceSpec struct {
 	// for.
 	Retry *bool `json:"retry,omitempty,omitzero"`
 
-	// Hash of node, listeners and proxy, given back in the status: tells whether what
-	// runs is what is desired.
+	// Hash of node, listeners, proxy, limits and tcpAllow, given back in the status:
+	// tells whether what runs is what is desired.
 	SpecHash string `json:"specHash"`
 
 	// Another worker still has the state directory: wait until it lets go, and start
 	// then, instead of failing.
 	Standby *bool `json:"standby,omitempty,omitzero"`
+
+	// Whom tcp listeners let in: rules for the whole service. Empty: everybody.
+	TcpAllow []AccessRule `json:"tcpAllow"`
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -1090,6 +1218,9 @@ func (j *ServiceSpec) UnmarshalJSON(value []byte) error {
 	var raw map[string]interface{}
 	if err := json.Unmarshal(value, &raw); err != nil {
 		return err
+	}
+	if _, ok := raw["limits"]; raw != nil && !ok {
+		return fmt.Errorf("field limits in ServiceSpec: required")
 	}
 	if _, ok := raw["listeners"]; raw != nil && !ok {
 		return fmt.Errorf("field listeners in ServiceSpec: required")
@@ -1102,6 +1233,9 @@ func (j *ServiceSpec) UnmarshalJSON(value []byte) error {
 	}
 	if _, ok := raw["specHash"]; raw != nil && !ok {
 		return fmt.Errorf("field specHash in ServiceSpec: required")
+	}
+	if _, ok := raw["tcpAllow"]; raw != nil && !ok {
+		return fmt.Errorf("field tcpAllow in ServiceSpec: required")
 	}
 	type Plain ServiceSpec
 	var plain Plain
