@@ -97,7 +97,7 @@ func TestDecodeServiceSpec(t *testing.T) {
 		"http without a proxy":     {"],\n\"proxy\":{", "],\n\"ignored\":{"},
 		"tcp without a target":     {`"scheme":"http"`, `"scheme":"tcp"`},
 		"half a certificate":       {`"certificateFile":""`, `"certificateFile":"/c"`},
-		"bytes after the value":    {`"whoisTimeoutMs":1000},"limits":{"maxConnections":0,"maxConnectionsPerClient":0,"maxRequests":0,
+		"bytes after the value": {`"whoisTimeoutMs":1000},"limits":{"maxConnections":0,"maxConnectionsPerClient":0,"maxRequests":0,
 "maxRequestsPerClient":0,"rateLimit":0,"funnelRateLimit":0,"sendTimeoutMs":0},"tcpAllow":[]}`, `"whoisTimeoutMs":1000}}{}`},
 	} {
 		changed := strings.Replace(validSpec, change[0], change[1], 1)
