@@ -46,6 +46,17 @@ func writeCertificate(t *testing.T, path string, serial int64) {
 	}
 }
 
+func selfSigned(t *testing.T) tls.Certificate {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "own")
+	writeCertificate(t, path, 1)
+	pair, err := tls.LoadX509KeyPair(path+".crt", path+".key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair
+}
+
 func TestCertificateFileIsReadAgainWhenItChanges(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "wiki")
 	var told []error

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
@@ -22,17 +23,25 @@ const patience = 10 * time.Second
 
 var discard = slog.New(slog.DiscardHandler)
 
-// front is a proxy on loopback, served as a service's listener is.
+// front is a proxy, served as a service's listener is.
 type front struct {
 	*testing.T
+	over     reach
+	address  net.Addr
 	counters *Counters
 	server   *Server
-	url      string
+	url      string // by its address on loopback, else by its own name
 	client   *http.Client
 	log      *strings.Builder // safe to read once the request has been answered
 }
 
+// serve is a front on loopback.
 func serve(t *testing.T, spec protocol.ProxySpec, whoIs WhoIs) *front {
+	t.Helper()
+	return serveOver(t, loopback, spec, whoIs)
+}
+
+func serveOver(t *testing.T, over reach, spec protocol.ProxySpec, whoIs WhoIs) *front {
 	t.Helper()
 	log := &strings.Builder{}
 	counters := NewMetrics().Add("web")
@@ -46,7 +55,7 @@ func serve(t *testing.T, spec protocol.ProxySpec, whoIs WhoIs) *front {
 		Spec:      spec,
 		Upstream:  upstream,
 		WhoIs:     whoIs,
-		KnownHost: func(host string) bool { return host == "127.0.0.1" || host == "web.example.ts.net" },
+		KnownHost: func(host string) bool { return host == "127.0.0.1" || host == ownName },
 		Counters:  counters,
 		Log:       slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
@@ -54,20 +63,29 @@ func serve(t *testing.T, spec protocol.ProxySpec, whoIs WhoIs) *front {
 		t.Fatal(err)
 	}
 	t.Cleanup(handler.Close)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	listener := over.listen(t)
+	config := ServerConfig{Spec: protocol.ListenSpec{Scheme: over.scheme}, Handler: handler, Counters: counters, Seen: func(net.Addr) {}}
+	if over.isSecure() {
+		config.TLS = &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}}
 	}
-	server := Serve(listener, ServerConfig{Handler: handler, Counters: counters, Seen: func(net.Addr) {}})
+	server := Serve(listener, config)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		server.Drain(ctx)
 	})
-	transport := &http.Transport{DisableCompression: true}
+	f := &front{T: t, over: over, address: listener.Addr(), counters: counters, server: server, url: "http://" + listener.Addr().String(), log: log}
+	if over.name != loopback.name {
+		f.url = "http://" + ownName
+	}
+	if over.isSecure() {
+		f.url = "https://" + ownName
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return f.dialFront(ctx) }
+	transport := &http.Transport{DisableCompression: true, DialContext: dial, DialTLSContext: dial}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &front{T: t, counters: counters, server: server, url: "http://" + listener.Addr().String(),
-		client: &http.Client{Transport: transport, Timeout: patience}, log: log}
+	f.client = &http.Client{Transport: transport, Timeout: patience}
+	return f
 }
 
 // hostDialer stands for a node: it is told apart from the host's own dialer by being one.
