@@ -121,3 +121,6 @@ type relayedConn struct {
 }
 
 func (c *relayedConn) RemoteAddr() net.Addr { return c.client }
+
+// NetConn is the connection of the relay, as in tls.Conn.
+func (c *relayedConn) NetConn() net.Conn { return c.FunnelConn.Conn }

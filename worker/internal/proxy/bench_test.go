@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"testing"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -22,19 +23,20 @@ import (
 // BenchmarkProxy is the whole chain as a service has it by default, identity included.
 func BenchmarkProxy(b *testing.B) {
 	spec := protocol.ProxySpec{Upstream: smallAnswers(b), Whois: true, WhoisTimeoutMs: 1000, RecommendedProxyHeaders: true}
-	counters := NewMetrics().Add("web")
+	limits := limit.New()
+	counters := NewMetrics().Add("web", limits)
 	upstream, err := NewUpstreams().Acquire(spec, hostDialer{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(upstream.Release)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil)) // at info, as a worker's
-	handler, err := New(Config{Service: "web", Spec: spec, Upstream: upstream, WhoIs: alice, Counters: counters, Log: log})
+	handler, err := New(Config{Service: "web", Spec: spec, Upstream: upstream, WhoIs: alice, Counters: counters, Limits: limits, Log: log})
 	if err != nil {
 		b.Fatal(err)
 	}
 	listener := listenLocally(b)
-	server := Serve(listener, ServerConfig{Handler: handler, Counters: counters, Seen: func(net.Addr) {}})
+	server := Serve(listener, ServerConfig{Handler: handler, Counters: counters, Limits: limits, Seen: func(net.Addr) {}})
 	b.Cleanup(func() { server.Drain(context.Background()) })
 	exchange(b, listener.Addr())
 }

@@ -13,11 +13,12 @@ import (
 func failureHandler(config Config) func(http.ResponseWriter, *http.Request, error) {
 	return func(w http.ResponseWriter, r *http.Request, err error) {
 		var tooLong *http.MaxBytesError
+		body := bodyOf(r)
 		switch {
 		case errors.As(err, &tooLong):
 			config.refuseRequest(w, r, http.StatusRequestEntityTooLarge, "the body of the request is too long")
 			return
-		case hasPaused(r): // the server takes a read that timed out for a client that is gone
+		case body != nil && body.hasPaused.Load(): // the server takes a read that timed out for a client that is gone
 			config.refuseRequest(w, r, http.StatusRequestTimeout, "the body of the request did not arrive")
 			return
 		case r.Context().Err() != nil:

@@ -2,14 +2,7 @@ package proxy
 
 import (
 	"context"
-	"net"
 	"time"
-
-	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
-	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
-
-	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
 )
 
 const (
@@ -81,46 +74,4 @@ func earlier(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// wire is what is known of the packets of a connection of a node; the zero wire, of any other connection, knows nothing.
-type wire struct{ endpoint tcpip.Endpoint }
-
-// wireOf looks behind gonet, which does not show it: how much has arrived is nowhere else.
-func wireOf(conn net.Conn) wire {
-	netstack, ok := conn.(*gonet.TCPConn)
-	if !ok {
-		return wire{}
-	}
-	field, ok := unexported.Field(netstack, "ep")
-	if !ok {
-		return wire{}
-	}
-	endpoint, _ := field.Interface().(tcpip.Endpoint)
-	return wire{endpoint}
-}
-
-// arrived tells whether the client has acknowledged the end of our side, and with it all before.
-func (w wire) arrived() bool {
-	var info tcpip.TCPInfoOption
-	if w.endpoint == nil || w.endpoint.GetSockOpt(&info) != nil {
-		return true
-	}
-	switch tcp.EndpointState(info.State) {
-	case tcp.StateEstablished, tcp.StateCloseWait, tcp.StateFinWait1, tcp.StateClosing, tcp.StateLastAck:
-		return false
-	}
-	return true
-}
-
-// heard counts what the client has sent, acknowledgements included.
-func (w wire) heard() uint64 {
-	if w.endpoint == nil {
-		return 0
-	}
-	stats, ok := w.endpoint.Stats().(*tcp.Stats)
-	if !ok {
-		return 0
-	}
-	return stats.SegmentsReceived.Value()
 }

@@ -181,45 +181,6 @@ func uploads(t *testing.T) string {
 	return server.URL
 }
 
-func TestBodyThatStopsArriving(t *testing.T) {
-	spec := guarded(t)
-	spec.Upstream, spec.BodyReadTimeoutMs = uploads(t), 50
-	f := serve(t, spec, nil)
-	client := dial(t, strings.TrimPrefix(f.url, "http://"))
-	if _, err := io.WriteString(client, "POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 100\r\n\r\na beginning"); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := io.ReadAll(client) // the connection ends, as the rest of the body cannot be told from a next request
-	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") {
-		t.Errorf("%q, %v", answer, err)
-	}
-}
-
-func TestBodyMayTakeLongerThanItsPauses(t *testing.T) {
-	spec := guarded(t)
-	spec.Upstream, spec.BodyReadTimeoutMs = uploads(t), 2000
-	f := serve(t, spec, nil)
-	body, slow := io.Pipe()
-	go func() {
-		for range 20 {
-			_, _ = slow.Write([]byte("x"))
-		}
-		slow.Close()
-	}()
-	for range 2 { // the second on the connection of the first: no deadline may be left on it
-		response, err := f.client.Post(f.url, "text/plain", body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			t.Errorf("%d", response.StatusCode)
-		}
-		body, slow = io.Pipe()
-		slow.Close()
-	}
-}
-
 func TestRequestIDs(t *testing.T) {
 	f := serve(t, guarded(t), nil)
 	sent := func(header http.Header) string {

@@ -16,6 +16,7 @@ import (
 	"tailscale.com/client/tailscale/apitype"
 	"tailscale.com/tailcfg"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -29,6 +30,7 @@ type front struct {
 	over     reach
 	address  net.Addr
 	counters *Counters
+	limits   *limit.Limits
 	server   *Server
 	url      string // by its address on loopback, else by its own name
 	client   *http.Client
@@ -44,7 +46,8 @@ func serve(t *testing.T, spec protocol.ProxySpec, whoIs WhoIs) *front {
 func serveOver(t *testing.T, over reach, spec protocol.ProxySpec, whoIs WhoIs) *front {
 	t.Helper()
 	log := &strings.Builder{}
-	counters := NewMetrics().Add("web")
+	limits := limit.New()
+	counters := NewMetrics().Add("web", limits)
 	upstream, err := NewUpstreams().Acquire(spec, hostDialer{})
 	if err != nil {
 		t.Fatal(err)
@@ -57,6 +60,7 @@ func serveOver(t *testing.T, over reach, spec protocol.ProxySpec, whoIs WhoIs) *
 		WhoIs:     whoIs,
 		KnownHost: func(host string) bool { return host == "127.0.0.1" || host == ownName },
 		Counters:  counters,
+		Limits:    limits,
 		Log:       slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
@@ -64,7 +68,8 @@ func serveOver(t *testing.T, over reach, spec protocol.ProxySpec, whoIs WhoIs) *
 	}
 	t.Cleanup(handler.Close)
 	listener := over.listen(t)
-	config := ServerConfig{Spec: protocol.ListenSpec{Scheme: over.scheme}, Handler: handler, Counters: counters, Seen: func(net.Addr) {}}
+	config := ServerConfig{Spec: protocol.ListenSpec{Scheme: over.scheme, MaxHeaderBytes: 64 << 10}, Handler: handler, Counters: counters,
+		Limits: limits, Seen: func(net.Addr) {}, Log: discard}
 	if over.isSecure() {
 		config.TLS = &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}}
 	}
@@ -74,7 +79,8 @@ func serveOver(t *testing.T, over reach, spec protocol.ProxySpec, whoIs WhoIs) *
 		defer cancel()
 		server.Drain(ctx)
 	})
-	f := &front{T: t, over: over, address: listener.Addr(), counters: counters, server: server, url: "http://" + listener.Addr().String(), log: log}
+	f := &front{T: t, over: over, address: listener.Addr(), counters: counters, limits: limits, server: server,
+		url: "http://" + listener.Addr().String(), log: log}
 	if over.name != loopback.name {
 		f.url = "http://" + ownName
 	}

@@ -16,6 +16,7 @@ import (
 	"tailscale.com/client/tailscale/apitype"
 	"tailscale.com/tailcfg"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -218,8 +219,8 @@ func TestIdentityIsSharedByTheConnectionsOfAnAddressForAMoment(t *testing.T) {
 		var failure error
 		clients := newIdentities(Config{
 			Spec:     protocol.ProxySpec{WhoisTimeoutMs: 1000},
-			Counters: NewMetrics().Add("web"),
-			Log:      discard,
+			Counters: NewMetrics().Add("web", limit.New()), Limits: limit.New(),
+			Log: discard,
 			WhoIs: func(ctx context.Context, address string) (*apitype.WhoIsResponse, error) {
 				lookups.Add(1)
 				time.Sleep(time.Millisecond) // others come meanwhile

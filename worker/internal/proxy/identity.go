@@ -38,7 +38,8 @@ type caller struct {
 
 // peer is what is remembered of one client connection, so that only its first request asks.
 type peer struct {
-	funnel bool // from the internet: nobody on the tailnet
+	funnel     bool        // from the internet: nobody on the tailnet
+	connection *connection // nil when it is not behind our Server
 
 	mu     sync.Mutex
 	caller caller
@@ -49,8 +50,8 @@ type peerKey struct{}
 
 // rememberPeer is the ConnContext of every server.
 func rememberPeer(funnel bool) func(context.Context, net.Conn) context.Context {
-	return func(ctx context.Context, _ net.Conn) context.Context {
-		return context.WithValue(ctx, peerKey{}, &peer{funnel: funnel})
+	return func(ctx context.Context, conn net.Conn) context.Context {
+		return context.WithValue(ctx, peerKey{}, &peer{funnel: funnel, connection: connectionOf(conn)})
 	}
 }
 

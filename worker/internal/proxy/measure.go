@@ -19,7 +19,12 @@ const statusAborted = 499
 func measure(config Config, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		identifyRequest(r)
-		recorder := &recorder{ResponseWriter: w, start: time.Now(), counters: config.Counters, running: config.Counters.running.begin()}
+		recorder := &recorder{ResponseWriter: w, start: time.Now(), body: bodyOf(r), counters: config.Counters,
+			running: config.Counters.running.begin()}
+		if r.ProtoMajor == 2 {
+			recorder.sending = &sending{response: http.NewResponseController(w), limits: config.Limits, counters: config.Counters}
+			defer recorder.sending.leave(recorder)
+		}
 		defer func() {
 			failure := recover()
 			recorder.expectNoEnd()
@@ -65,6 +70,8 @@ type recorder struct {
 	header   time.Duration // until the response header; 0 before
 	status   int           // 0 before
 	bytes    int64         // of the body
+	body     *requestBody  // of the request; nil without
+	sending  *sending      // nil where the connection itself watches: HTTP/1
 	counters *Counters
 	running  *atomic.Int64 // where it counts as running; nil once it does not
 }
@@ -88,9 +95,19 @@ func (r *recorder) WriteHeader(status int) {
 
 func (r *recorder) Write(p []byte) (int, error) {
 	r.note(http.StatusOK)
+	r.sending.begin()
 	n, err := r.ResponseWriter.Write(p)
+	r.sending.end()
 	r.bytes += int64(n)
 	return n, err
+}
+
+// FlushError is for http.ResponseController.
+func (r *recorder) FlushError() error {
+	r.note(http.StatusOK)
+	r.sending.begin()
+	defer r.sending.end()
+	return http.NewResponseController(r.ResponseWriter).Flush()
 }
 
 // Hijack is how a WebSocket leaves HTTP.
@@ -105,6 +122,9 @@ func (r *recorder) note(status int) {
 		return
 	}
 	r.status, r.header = status, time.Since(r.start)
+	if r.body != nil {
+		r.body.allowPauses(0) // from here on both sides talk, as gRPC does, or the body is not wanted
+	}
 	if strings.HasPrefix(r.ResponseWriter.Header().Get("Content-Type"), "text/event-stream") {
 		r.expectNoEnd()
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/forwardauth"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -25,6 +26,8 @@ type Counters struct {
 	whoisErrors    atomic.Uint64
 	clientErrors   atomic.Uint64
 	denied         atomic.Uint64
+	stalled        atomic.Uint64 // clients that took in nothing of an answer
+	limits         *limit.Limits
 	authOutcomes   map[forwardauth.Outcome]*atomic.Uint64 // complete from the start, so that it is only read
 	authDuration   prometheus.Histogram
 	bytesIn        atomic.Uint64
@@ -68,10 +71,11 @@ type Metrics struct {
 // NewMetrics makes an empty set; register it with a Prometheus registry.
 func NewMetrics() *Metrics { return &Metrics{services: map[string]*Counters{}} }
 
-// Add makes the counters of a service, which start at zero.
-func (m *Metrics) Add(service string) *Counters {
+// Add makes the counters of a service, which start at zero. Those of its limits are shown beside them.
+func (m *Metrics) Add(service string, limits *limit.Limits) *Counters {
 	counters := &Counters{
 		service:      service,
+		limits:       limits,
 		duration:     histogram(service, "request_duration_seconds", "Time from a request to the header of its response."),
 		authDuration: histogram(service, "auth_duration_seconds", "Time until the auth server answered."),
 		authOutcomes: map[forwardauth.Outcome]*atomic.Uint64{},
@@ -105,7 +109,8 @@ func (m *Metrics) Remove(counters *Counters) {
 
 var (
 	requestsDesc = describe("requests_total", "Requests by status code of the response; 499: the client went away before.", "code")
-	errorsDesc   = describe("errors_total", "Trouble by type: upstream, client_abort, client (refused as malformed or too long), denied (by a rule), whois.", "type")
+	errorsDesc   = describe("errors_total", "Trouble by type: upstream, client_abort, client (refused as malformed or too long), denied (by a rule), whois, stalled (took in nothing of an answer).", "type")
+	limitedDesc  = describe("limited_total", "Connections and requests that were turned away, by the limit that was reached.", "limit")
 	authDesc     = describe("auth_requests_total", "Requests to a service with forward auth, by what became of the question.", "outcome")
 	openDesc     = describe("open_connections", "Connections that clients hold.")
 	bytesInDesc  = describe("request_bytes_total", "Bytes received from clients, headers and WebSockets included.")
@@ -142,6 +147,12 @@ func (c *Counters) collect(out chan<- prometheus.Metric) {
 	counter(errorsDesc, c.whoisErrors.Load(), "whois")
 	counter(errorsDesc, c.clientErrors.Load(), "client")
 	counter(errorsDesc, c.denied.Load(), "denied")
+	counter(errorsDesc, c.stalled.Load(), "stalled")
+	for _, reached := range limit.All {
+		if count := c.limits.Reached(reached); count > 0 {
+			counter(limitedDesc, count, string(reached))
+		}
+	}
 	asked := false
 	for outcome, count := range c.authOutcomes {
 		if count := count.Load(); count > 0 {

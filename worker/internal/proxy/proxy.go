@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/forwardauth"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -28,6 +29,7 @@ type Config struct {
 	KnownHost func(host string) bool
 
 	Counters *Counters
+	Limits   *limit.Limits
 	Log      *slog.Logger
 }
 
@@ -41,7 +43,7 @@ type Proxy struct {
 	guard *forwardauth.Guard // nil without forward auth
 }
 
-// New makes the chain, from the outside in: measure -> refuse what is no proxying -> limit bodies -> access rules -> forward auth -> prefixes -> rewrite -> upstream. There is no ServeMux in it, which would
+// New makes the chain, from the outside in: measure -> limit clients -> refuse what is no proxying -> limit bodies -> access rules -> forward auth -> prefixes -> rewrite -> upstream. There is no ServeMux in it, which would
 // redirect //x and /a/../b before the upstream sees them.
 func New(config Config) (*Proxy, error) {
 	target, err := url.Parse(config.Spec.Upstream)
@@ -70,7 +72,7 @@ func New(config Config) (*Proxy, error) {
 		return nil, err
 	}
 	chain = limitBody(config, chain)
-	return &Proxy{Handler: measure(config, refuseConnect(chain)), guard: guard}, nil
+	return &Proxy{Handler: measure(config, limitClients(config, refuseConnect(chain))), guard: guard}, nil
 }
 
 // Close ends idle connections to the auth server.
@@ -80,11 +82,15 @@ func (p *Proxy) Close() {
 	}
 }
 
-// refuseConnect keeps the service from being asked to tunnel to somewhere else.
+// refuseConnect keeps the service from being asked to tunnel to somewhere else, and about no path at all (OPTIONS *).
 func refuseConnect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodConnect {
 			http.Error(w, "405 Method Not Allowed: this is no forward proxy", http.StatusMethodNotAllowed)
+			return
+		}
+		if r.RequestURI == "*" {
+			http.Error(w, "400 Bad Request: the request target is no path", http.StatusBadRequest)
 			return
 		}
 		next.ServeHTTP(w, r)

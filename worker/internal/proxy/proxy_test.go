@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -90,7 +91,7 @@ func TestFailureTellsTheClientLittleAndTheLogAll(t *testing.T) {
 }
 
 func TestTimeoutIsAGatewayTimeout(t *testing.T) {
-	config := Config{Service: "web", Counters: NewMetrics().Add("web"), Log: discard}
+	config := Config{Service: "web", Counters: NewMetrics().Add("web", limit.New()), Log: discard}
 	recorder := httptest.NewRecorder()
 	err := &net.OpError{Op: "dial", Err: context.DeadlineExceeded}
 	failureHandler(config)(recorder, httptest.NewRequest(http.MethodGet, "/", nil), err)
@@ -362,7 +363,7 @@ func TestMetricsOfARemovedServiceGo(t *testing.T) {
 	metrics := NewMetrics()
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(metrics)
-	counters := metrics.Add("web")
+	counters := metrics.Add("web", limit.New())
 	counters.request(http.StatusOK, time.Millisecond)
 	counters.request(http.StatusNotFound, time.Millisecond)
 	want := `# HELP tsnsrv_requests_total Requests by status code of the response; 499: the client went away before.

@@ -3,14 +3,17 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -20,7 +23,9 @@ type ServerConfig struct {
 	Handler  http.Handler
 	TLS      *tls.Config // nil: without TLS
 	Counters *Counters
+	Limits   *limit.Limits  // of the service
 	Seen     func(net.Addr) // told of each client that connects; must not block
+	Log      *slog.Logger
 }
 
 // Server serves one listener that speaks HTTP.
@@ -34,18 +39,24 @@ type Server struct {
 // Serve begins to serve listener, and owns it from then on.
 func Serve(listener net.Listener, config ServerConfig) *Server {
 	newcomers := &newcomers{since: map[net.Conn]time.Time{}}
+	funnel := config.Spec.Scheme == protocol.ListenSpecSchemeFunnel
 	server := &Server{
 		http: &http.Server{
-			Handler:           config.Handler,
+			Handler:           finishBodies(config.Handler),
 			TLSConfig:         config.TLS,
 			ReadHeaderTimeout: milliseconds(config.Spec.ReadHeaderTimeoutMs),
 			IdleTimeout:       milliseconds(config.Spec.IdleTimeoutMs),
-			ConnContext:       rememberPeer(config.Spec.Scheme == protocol.ListenSpecSchemeFunnel),
+			MaxHeaderBytes:    config.Spec.MaxHeaderBytes,
+			ConnContext:       rememberPeer(funnel),
 			ConnState:         newcomers.note,
 			Protocols:         protocols(),
+			HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: mostStreams},
 			ErrorLog:          log.New(io.Discard, "", 0), // what clients do wrong
+
+			// net/http would answer OPTIONS * itself, and wait for its body without an end.
+			DisableGeneralOptionsHandler: true,
 		},
-		connections: track(listener, config.Counters, config.Seen),
+		connections: track(listener, config, funnel),
 		counters:    config.Counters,
 		newcomers:   newcomers,
 	}
@@ -87,10 +98,15 @@ func (s *Server) Drain(ctx context.Context) {
 	s.connections.closeAll()
 }
 
+// mostStreams is how many requests one connection of HTTP/2 may have at once (RFC 9113 recommends no less).
+const mostStreams = 100
+
 // connections is a listener that knows what it accepted: net/http forgets a connection that became a WebSocket.
 type connections struct {
 	net.Listener
 	counters *Counters
+	limits   *limit.Limits
+	funnel   bool
 	seen     func(net.Addr)
 	partings sync.WaitGroup
 
@@ -99,22 +115,32 @@ type connections struct {
 	hurry <-chan struct{} // nil until they part
 }
 
-func track(listener net.Listener, counters *Counters, seen func(net.Addr)) *connections {
-	return &connections{Listener: listener, counters: counters, seen: seen, open: map[*connection]struct{}{}}
+func track(listener net.Listener, config ServerConfig, funnel bool) *connections {
+	return &connections{Listener: listener, counters: config.Counters, limits: config.Limits, funnel: funnel, seen: config.Seen,
+		open: map[*connection]struct{}{}}
 }
 
+// Accept gives the next connection that the limits allow. Others are closed: there is no way to say why before TLS.
 func (c *connections) Accept() (net.Conn, error) {
-	accepted, err := c.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		accepted, err := c.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		client := limit.ClientOf(accepted.RemoteAddr(), c.funnel)
+		if c.limits.Connect(client) != limit.None {
+			accepted.Close()
+			continue
+		}
+		c.seen(accepted.RemoteAddr())
+		wireOf(accepted).restrain(c.limits.Open())
+		tracked := &connection{Conn: accepted, owner: c, client: client}
+		c.mu.Lock()
+		c.open[tracked] = struct{}{}
+		c.mu.Unlock()
+		c.counters.open.Add(1)
+		return tracked, nil
 	}
-	c.seen(accepted.RemoteAddr())
-	tracked := &connection{Conn: accepted, owner: c}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.open[tracked] = struct{}{}
-	c.counters.open.Add(1)
-	return tracked, nil
 }
 
 // closeAll closes what is open, and waits until it and those before have ended.
@@ -134,12 +160,29 @@ func (c *connections) closeAll() {
 // connection counts the bytes of one client.
 type connection struct {
 	net.Conn
-	owner *connections
-	also  func() // guarded by owner.mu
+	owner  *connections
+	client limit.Client
+	also   func() // guarded by owner.mu
 
-	wroteAt atomic.Int64 // Unix nanoseconds
-	parted  atomic.Bool
-	ended   sync.Once
+	wroteAt  atomic.Int64 // Unix nanoseconds
+	extended atomic.Int64 // when the time for writes was set last; the same
+	parted   atomic.Bool
+	heardAll atomic.Bool // what else the client says is no request
+	ended    sync.Once
+}
+
+// connectionOf finds our connection below what a server makes of it.
+func connectionOf(conn net.Conn) *connection {
+	for {
+		switch known := conn.(type) {
+		case *connection:
+			return known
+		case interface{ NetConn() net.Conn }:
+			conn = known.NetConn()
+		default:
+			return nil
+		}
+	}
 }
 
 // onClose adds what is to be closed with the connection; at once, if that is closed already.
@@ -156,6 +199,9 @@ func (c *connection) onClose(also func()) {
 }
 
 func (c *connection) Read(p []byte) (int, error) {
+	if c.heardAll.Load() {
+		return 0, io.EOF
+	}
 	n, err := c.Conn.Read(p)
 	if c.parted.Load() {
 		return 0, net.ErrClosed // a request that crossed our goodbye: nobody hears the answer
@@ -164,11 +210,55 @@ func (c *connection) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Write ends with an error once the client has taken in nothing for as long as the limits allow. It may take longer as a whole.
 func (c *connection) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	c.wroteAt.Store(time.Now().UnixNano())
-	c.owner.counters.bytesOut.Add(uint64(n))
-	return n, err
+	written := 0
+	for {
+		c.extendWrites()
+		n, err := c.Conn.Write(p[written:])
+		written += n
+		c.wroteAt.Store(time.Now().UnixNano())
+		c.owner.counters.bytesOut.Add(uint64(n))
+		if err == nil || !isTimeout(err) {
+			return written, err
+		}
+		c.extended.Store(0) // that time is over
+		if n == 0 {
+			c.owner.counters.stalled.Add(1)
+			wireOf(c.Conn).abort() // what waits to be sent would be kept for as long as the client wants
+			return written, err
+		}
+	}
+}
+
+// extendWrites gives the next write its time. It sets the deadline anew only when a good part of it has passed: that is dear
+// beside a small write.
+func (c *connection) extendWrites() {
+	timeout := c.owner.limits.SendTimeout()
+	if timeout == 0 {
+		return
+	}
+	now := time.Now()
+	if last := c.extended.Load(); now.Sub(time.Unix(0, last)) < timeout/8 {
+		return
+	}
+	c.extended.Store(now.UnixNano())
+	_ = c.Conn.SetWriteDeadline(now.Add(timeout))
+}
+
+// SetWriteDeadline is for what the server sets around a handshake. Between requests it takes every deadline back, ours among
+// them, which stays.
+func (c *connection) SetWriteDeadline(t time.Time) error {
+	if t.IsZero() && c.extended.Load() != 0 {
+		return nil
+	}
+	c.extended.Store(0)
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// SetDeadline sets both.
+func (c *connection) SetDeadline(t time.Time) error {
+	return errors.Join(c.Conn.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
 // CloseWrite lets one side end before the other.
@@ -188,6 +278,7 @@ func (c *connection) Close() error {
 	if open {
 		delete(c.owner.open, c)
 		c.owner.counters.open.Add(-1)
+		c.owner.limits.Disconnect(c.client)
 	}
 	if parting {
 		c.parted.Store(true)
@@ -204,6 +295,9 @@ func (c *connection) Close() error {
 }
 
 func (c *connection) end() (err error) {
-	c.ended.Do(func() { err = c.Conn.Close() })
+	c.ended.Do(func() {
+		_ = c.Conn.SetWriteDeadline(time.Time{}) // its timer would hold the connection
+		err = c.Conn.Close()
+	})
 	return err
 }

@@ -26,9 +26,10 @@ type Forwarder struct {
 	giveUp      context.CancelFunc
 }
 
-// Forward begins to serve listener, and owns it from then on. dial connects to the upstream; seen is as in Serve.
-func Forward(listener net.Listener, spec protocol.ListenSpec, dial Dial, counters *Counters, seen func(net.Addr), log *slog.Logger) *Forwarder {
-	f := &Forwarder{spec: spec, dial: dial, log: log, connections: track(listener, counters, seen)}
+// Forward begins to serve listener, and owns it from then on. dial connects to the upstream. Of the config, Handler and TLS are
+// not used.
+func Forward(listener net.Listener, dial Dial, config ServerConfig) *Forwarder {
+	f := &Forwarder{spec: config.Spec, dial: dial, log: config.Log, connections: track(listener, config, false)}
 	f.ctx, f.giveUp = context.WithCancel(context.Background())
 	f.carrying.Go(f.serve)
 	return f

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -22,8 +23,9 @@ func forward(t *testing.T, upstream net.Listener, spec protocol.ListenSpec) (*Fo
 		t.Fatal(err)
 	}
 	spec.DialAddress = upstream.Addr().String()
-	counters := NewMetrics().Add("git")
-	f := Forward(listener, spec, hostDialer{}.Dial, counters, func(net.Addr) {}, discard)
+	limits := limit.New()
+	counters := NewMetrics().Add("git", limits)
+	f := Forward(listener, hostDialer{}.Dial, ServerConfig{Spec: spec, Counters: counters, Limits: limits, Seen: func(net.Addr) {}, Log: discard})
 	t.Cleanup(func() { f.Drain(expired()) })
 	return f, counters, listener.Addr().String()
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/proxy"
@@ -24,6 +25,7 @@ type instance struct {
 	hadAuthKey bool
 	last       node.Status
 	counters   *proxy.Counters
+	limits     *limit.Limits
 	log        *slog.Logger
 	tell       teller
 
@@ -68,8 +70,8 @@ func (s *swappable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // startInstance starts the node from its directory, which it closes in the end, and listens. An error leaves nothing behind.
-func startInstance(options Options, spec protocol.ServiceSpec, dir *statedir.Dir, counters *proxy.Counters, tell teller, log *slog.Logger) (_ *instance, err error) {
-	i := &instance{options: options, counters: counters, log: log, tell: tell, dir: dir, clients: recallClients(dir, log),
+func startInstance(options Options, spec protocol.ServiceSpec, dir *statedir.Dir, counters *proxy.Counters, limits *limit.Limits, tell teller, log *slog.Logger) (_ *instance, err error) {
+	i := &instance{options: options, counters: counters, limits: limits, log: log, tell: tell, dir: dir, clients: recallClients(dir, log),
 		servers: map[protocol.ListenSpec]server{}}
 	i.names.Store(&names{})
 	i.retiredEnds, i.endRetired = context.WithCancel(context.Background())
@@ -116,6 +118,7 @@ func startInstance(options Options, spec protocol.ServiceSpec, dir *statedir.Dir
 // apply makes proxy and listeners what the spec says, touching only what differs.
 func (i *instance) apply(spec protocol.ServiceSpec) error {
 	spec.AuthKey, spec.OrderCertificate, spec.Retry, spec.Standby = nil, nil, nil, nil
+	i.limits.Set(spec.Limits)
 	if spec.Proxy != nil {
 		if err := i.applyProxy(spec.Name, *spec.Proxy); err != nil {
 			return err
@@ -147,26 +150,24 @@ func (i *instance) apply(spec protocol.ServiceSpec) error {
 
 // serve begins to listen.
 func (i *instance) serve(listen protocol.ListenSpec) (server, error) {
+	config := proxy.ServerConfig{Spec: listen, Handler: &i.handler, Counters: i.counters, Limits: i.limits, Seen: i.seen, Log: i.log}
 	if listen.Scheme == protocol.ListenSpecSchemeFunnel {
 		part := partOf(listen)
-		listener := i.node.ListenFunnel(listen.Address, func(err error) { i.tell.problem(part, err) })
-		return proxy.Serve(listener, proxy.ServerConfig{
-			Spec: listen, Handler: &i.handler, TLS: i.certificates.config(listen), Counters: i.counters,
-			Seen: func(net.Addr) {}, // the internet cannot be called back
-		}), nil
+		config.TLS = i.certificates.config(listen)
+		config.Seen = func(net.Addr) {} // the internet cannot be called back
+		return proxy.Serve(i.node.ListenFunnel(listen.Address, func(err error) { i.tell.problem(part, err) }), config), nil
 	}
 	listener, err := i.node.Listen(listen.Address)
 	if err != nil {
 		return nil, err
 	}
-	config := proxy.ServerConfig{Spec: listen, Handler: &i.handler, Counters: i.counters, Seen: i.seen}
 	switch listen.Scheme {
 	case protocol.ListenSpecSchemeTcp:
 		dial := (&net.Dialer{}).DialContext
 		if listen.UseTailnetDialer {
 			dial = i.node.Dial
 		}
-		return proxy.Forward(listener, listen, dial, i.counters, i.seen, i.log), nil
+		return proxy.Forward(listener, dial, config), nil
 	case protocol.ListenSpecSchemeRedirect:
 		config.Handler = proxy.RedirectToHTTPS(i.address)
 	case protocol.ListenSpecSchemeHttps:
@@ -201,6 +202,7 @@ func (i *instance) applyProxy(name string, spec protocol.ProxySpec) error {
 		WhoIs:     i.node.WhoIs,
 		KnownHost: i.knows,
 		Counters:  i.counters,
+		Limits:    i.limits,
 		Log:       i.log,
 	})
 	if err != nil {

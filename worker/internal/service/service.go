@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/proxy"
@@ -28,6 +29,7 @@ type Service struct {
 	set      *Set
 	log      *slog.Logger
 	counters *proxy.Counters
+	limits   *limit.Limits
 	wake     chan struct{}   // something wanted has changed
 	quiet    context.Context // done when requests that take long have been waited for long enough
 	endQuiet context.CancelFunc
@@ -55,11 +57,13 @@ type Service struct {
 func newService(set *Set, spec protocol.ServiceSpec) *Service {
 	hurry, cutShort := context.WithCancel(context.Background())
 	quiet, endQuiet := context.WithCancel(hurry)
+	limits := limit.New()
 	s := &Service{
 		name:     spec.Name,
 		set:      set,
 		log:      set.options.Log.With("service", spec.Name),
-		counters: set.options.Metrics.Add(spec.Name),
+		counters: set.options.Metrics.Add(spec.Name, limits),
+		limits:   limits,
 		wake:     make(chan struct{}, 1),
 		quiet:    quiet,
 		endQuiet: endQuiet,
@@ -291,7 +295,7 @@ func (s *Service) start() {
 		s.status.SpecHash = spec.SpecHash
 		s.enter(protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonStarting, "The node is starting.")
 	})
-	running, err := startInstance(s.set.options, spec, s.directory.take(), s.counters, s, s.log)
+	running, err := startInstance(s.set.options, spec, s.directory.take(), s.counters, s.limits, s, s.log)
 	s.next, s.directory = protocol.ServiceSpec{}, nil // with the auth key
 	if err != nil {
 		s.failWith(err)
