@@ -3,13 +3,13 @@ import { join } from 'node:path'
 
 /** A log that is written to now, with its rotated parts. */
 export interface LogSource {
-  /** "supervisor" or "shard-3". */
+  /** "supervisor", "shard-3", "shard-3-requests" or "shard-3-access". */
   name: string
   /** Newest first: the current file, then those that lumberjack has renamed to <name>-<timestamp>.log. */
   paths: string[]
 }
 
-const LOG_FILE = /^(?<name>supervisor|shard-\d+)(?:-(?<rotatedAt>\d{4}-[\dT:.-]+))?\.log$/
+const LOG_FILE = /^(?<name>supervisor|shard-\d+(?:-requests|-access)?)(?:-(?<rotatedAt>\d{4}-[\dT:.-]+))?\.log$/
 
 /** The name of the log that a file name is the current part of; undefined for any other file. */
 export function currentLogName(fileName: string): string | undefined {

@@ -59,7 +59,7 @@ func parseFlags(arguments []string, output io.Writer) (flags, error) {
 	set.StringVar(&f.id, "id", "", "id of this worker, unique for ever")
 	set.IntVar(&f.shard, "shard", 0, "number of the shard that it runs, from 1")
 	set.StringVar(&f.dir, "dir", "", "run directory: worker.sock and worker.json are made in it")
-	set.StringVar(&f.logFile, "log-file", "", "file for JSON log lines, rotated by size (default: stderr)")
+	set.StringVar(&f.logFile, "log-file", "", "file for JSON log lines, rotated by size, with more beside it for requests (default: stderr)")
 	set.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error; debug logs each request")
 	set.IntVar(&f.gcPercent, "gc-percent", 2, "garbage while idle, in per cent of the live heap, but at least 16 MiB; relaxed by itself under load")
 	set.Uint64Var(&f.memoryLimit, "memory-limit", 0, "resident `bytes` near which garbage is saved; 0: no limit")
@@ -116,11 +116,12 @@ func run(f flags) error {
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	syscall.Umask(0o077)
 
-	logger, err := openLog(f.logFile, f.logLevel)
+	logs, err := openLogs(f.logFile, f.logLevel)
 	if err != nil {
 		return err
 	}
-	logger = logger.With("shard", f.shard)
+	logs = logs.with("shard", f.shard)
+	logger := logs.story
 	slog.SetDefault(logger)
 	if attributesErr != nil {
 		logger.Warn("this worker will cost more than it has to", "error", attributesErr)
@@ -181,6 +182,8 @@ func run(f flags) error {
 		Interfaces:       table,
 		Metrics:          metrics,
 		Log:              logger,
+		RequestLog:       logs.requests,
+		AccessLog:        logs.access,
 	})
 	server := control.New(control.Options{
 		Hello:   hello,

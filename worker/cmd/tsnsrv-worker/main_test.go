@@ -145,8 +145,9 @@ func serviceSpec(t *testing.T, network *tailnet.Tailnet, name, upstream string) 
 			Upstream: upstream, Whois: true, WhoisTimeoutMs: 1000, UseTailnetDialer: true,
 			UpstreamHeaders: protocol.ProxySpecUpstreamHeaders{}, RemoveUpstreamHeaders: []string{},
 			ResponseHeaders: protocol.ProxySpecResponseHeaders{}, RemoveResponseHeaders: []string{},
-			Prefixes: []protocol.PrefixSpec{}, Allow: []protocol.AccessRule{},
+			Prefixes: []protocol.PrefixSpec{}, Allow: []protocol.AccessRule{}, Hostnames: []string{}, Upgrades: []string{},
 		},
+		TcpAllow: []protocol.AccessRule{},
 	}
 	text, err := json.Marshal(spec)
 	if err != nil {

@@ -41,7 +41,7 @@ func newHarness(t *testing.T) *harness {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { table.Close() })
-	set := service.NewSet(service.Options{Holder: "w1 1", Interfaces: table, Metrics: proxy.NewMetrics(), Log: discard})
+	set := service.NewSet(service.Options{Holder: "w1 1", Interfaces: table, Metrics: proxy.NewMetrics(), Log: discard, RequestLog: discard, AccessLog: discard})
 	hello := protocol.Hello{ProtocolVersion: protocol.Version, WorkerID: "w1", Shard: 1, Pid: 1}
 	server := New(Options{Hello: hello, Set: set, Metrics: http.NotFoundHandler(), Log: discard})
 	socket := filepath.Join(t.TempDir(), "worker.sock")

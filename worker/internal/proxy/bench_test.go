@@ -31,7 +31,7 @@ func BenchmarkProxy(b *testing.B) {
 	}
 	b.Cleanup(upstream.Release)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil)) // at info, as a worker's
-	handler, err := New(Config{Service: "web", Spec: spec, Upstream: upstream, WhoIs: alice, Counters: counters, Limits: limits, Log: log})
+	handler, err := New(Config{Service: "web", Spec: spec, Upstream: upstream, WhoIs: alice, Counters: counters, Limits: limits, Log: log, AccessLog: log})
 	if err != nil {
 		b.Fatal(err)
 	}

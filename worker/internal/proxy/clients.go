@@ -15,9 +15,9 @@ func limitClients(config Config, next http.Handler) http.Handler {
 			defer config.Limits.End(client)
 			next.ServeHTTP(w, r)
 		case limit.Requests:
-			turnAway(w, r, http.StatusServiceUnavailable, "the service is busy")
+			config.turnAway(w, r, reached, http.StatusServiceUnavailable, "the service is busy")
 		default:
-			turnAway(w, r, http.StatusTooManyRequests, "too many requests from your address")
+			config.turnAway(w, r, reached, http.StatusTooManyRequests, "too many requests from your address")
 		}
 	})
 }
@@ -29,7 +29,8 @@ func clientOf(r *http.Request) limit.Client {
 	return limit.Client{}
 }
 
-func turnAway(w http.ResponseWriter, r *http.Request, status int, why string) {
+func (c Config) turnAway(w http.ResponseWriter, r *http.Request, reached limit.Limit, status int, why string) {
+	c.Log.Info("a request was turned away", "requestId", requestID(r), "peer", r.RemoteAddr, "status", status, "limit", reached)
 	w.Header().Set("Retry-After", "1")
 	refuse(w, r, status, why)
 }

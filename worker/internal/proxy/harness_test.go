@@ -46,6 +46,7 @@ func serve(t *testing.T, spec protocol.ProxySpec, whoIs WhoIs) *front {
 func serveOver(t *testing.T, over reach, spec protocol.ProxySpec, whoIs WhoIs) *front {
 	t.Helper()
 	log := &strings.Builder{}
+	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	limits := limit.New()
 	counters := NewMetrics().Add("web", limits)
 	upstream, err := NewUpstreams().Acquire(spec, hostDialer{})
@@ -61,7 +62,8 @@ func serveOver(t *testing.T, over reach, spec protocol.ProxySpec, whoIs WhoIs) *
 		KnownHost: func(host string) bool { return host == "127.0.0.1" || host == ownName },
 		Counters:  counters,
 		Limits:    limits,
-		Log:       slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log:       logger,
+		AccessLog: logger,
 	})
 	if err != nil {
 		t.Fatal(err)

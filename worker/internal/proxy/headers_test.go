@@ -220,7 +220,7 @@ func TestIdentityIsSharedByTheConnectionsOfAnAddressForAMoment(t *testing.T) {
 		clients := newIdentities(Config{
 			Spec:     protocol.ProxySpec{WhoisTimeoutMs: 1000},
 			Counters: NewMetrics().Add("web", limit.New()), Limits: limit.New(),
-			Log: discard,
+			Log: discard, AccessLog: discard,
 			WhoIs: func(ctx context.Context, address string) (*apitype.WhoIsResponse, error) {
 				lookups.Add(1)
 				time.Sleep(time.Millisecond) // others come meanwhile

@@ -54,10 +54,10 @@ func logRequest(config Config, r *http.Request, recorder *recorder) {
 			path += "?" + r.URL.RawQuery
 		}
 	}
-	if !config.Log.Enabled(r.Context(), level) { // or the arguments are made for nothing
+	if !config.AccessLog.Enabled(r.Context(), level) { // or the arguments are made for nothing
 		return
 	}
-	config.Log.Log(r.Context(), level, "request", "requestId", requestID(r), "method", r.Method, "host", r.Host, "path", path,
+	config.AccessLog.Log(r.Context(), level, "request", "requestId", requestID(r), "method", r.Method, "host", r.Host, "path", path,
 		"protocol", r.Proto, "status", recorder.status, "bytes", recorder.bytes, "peer", r.RemoteAddr,
 		"identity", knownCaller(r).who.String(), "headerMs", recorder.header.Milliseconds(),
 		"totalMs", time.Since(recorder.start).Milliseconds())

@@ -30,7 +30,10 @@ type Config struct {
 
 	Counters *Counters
 	Limits   *limit.Limits
-	Log      *slog.Logger
+
+	// Log takes what goes wrong with requests. Clients cause it, so it has to bound what it writes.
+	Log       *slog.Logger
+	AccessLog *slog.Logger
 }
 
 // flushInterval is for bodies of known length that trickle in. Event streams, and all bodies of unknown length, ReverseProxy

@@ -91,7 +91,7 @@ func TestFailureTellsTheClientLittleAndTheLogAll(t *testing.T) {
 }
 
 func TestTimeoutIsAGatewayTimeout(t *testing.T) {
-	config := Config{Service: "web", Counters: NewMetrics().Add("web", limit.New()), Log: discard}
+	config := Config{Service: "web", Counters: NewMetrics().Add("web", limit.New()), Log: discard, AccessLog: discard}
 	recorder := httptest.NewRecorder()
 	err := &net.OpError{Op: "dial", Err: context.DeadlineExceeded}
 	failureHandler(config)(recorder, httptest.NewRequest(http.MethodGet, "/", nil), err)

@@ -25,7 +25,7 @@ type ServerConfig struct {
 	Counters *Counters
 	Limits   *limit.Limits  // of the service
 	Seen     func(net.Addr) // told of each client that connects; must not block
-	Log      *slog.Logger
+	Log      *slog.Logger   // of what goes wrong with connections; has to bound what it writes
 }
 
 // Server serves one listener that speaks HTTP.
@@ -108,6 +108,7 @@ type connections struct {
 	limits   *limit.Limits
 	funnel   bool
 	seen     func(net.Addr)
+	log      *slog.Logger
 	partings sync.WaitGroup
 
 	mu    sync.Mutex
@@ -116,7 +117,7 @@ type connections struct {
 }
 
 func track(listener net.Listener, config ServerConfig, funnel bool) *connections {
-	return &connections{Listener: listener, counters: config.Counters, limits: config.Limits, funnel: funnel, seen: config.Seen,
+	return &connections{Listener: listener, counters: config.Counters, limits: config.Limits, funnel: funnel, seen: config.Seen, log: config.Log,
 		open: map[*connection]struct{}{}}
 }
 
@@ -128,7 +129,8 @@ func (c *connections) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		client := limit.ClientOf(accepted.RemoteAddr(), c.funnel)
-		if c.limits.Connect(client) != limit.None {
+		if reached := c.limits.Connect(client); reached != limit.None {
+			c.log.Info("a connection was turned away", "peer", accepted.RemoteAddr().String(), "funnel", c.funnel, "limit", reached)
 			accepted.Close()
 			continue
 		}

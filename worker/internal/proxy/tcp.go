@@ -64,7 +64,7 @@ func (f *Forwarder) serve() {
 			defer client.Close()
 			if err := f.carry(client.(*connection)); err != nil {
 				f.connections.counters.upstreamErrors.Add(1)
-				f.log.Warn("a tcp connection could not be forwarded", "listener", f.spec.Address, "upstream", f.spec.DialAddress, "error", err)
+				f.log.Warn("a tcp connection could not be forwarded", "peer", client.RemoteAddr().String(), "listener", f.spec.Address, "upstream", f.spec.DialAddress, "error", err)
 			}
 		})
 	}

@@ -51,7 +51,7 @@ func newHarness(t *testing.T, network tailnet.Options, concurrency int) *harness
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { table.Close() })
-	set := NewSet(Options{Holder: "w1 1", StartConcurrency: concurrency, Interfaces: table, Metrics: proxy.NewMetrics(), Log: discard})
+	set := NewSet(Options{Holder: "w1 1", StartConcurrency: concurrency, Interfaces: table, Metrics: proxy.NewMetrics(), Log: discard, RequestLog: discard, AccessLog: discard})
 	t.Cleanup(func() {
 		set.Shutdown(0)
 		<-set.Done()

@@ -27,6 +27,7 @@ type instance struct {
 	counters   *proxy.Counters
 	limits     *limit.Limits
 	log        *slog.Logger
+	requestLog *slog.Logger
 	tell       teller
 
 	dir      *statedir.Dir
@@ -71,7 +72,8 @@ func (s *swappable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // startInstance starts the node from its directory, which it closes in the end, and listens. An error leaves nothing behind.
 func startInstance(options Options, spec protocol.ServiceSpec, dir *statedir.Dir, counters *proxy.Counters, limits *limit.Limits, tell teller, log *slog.Logger) (_ *instance, err error) {
-	i := &instance{options: options, counters: counters, limits: limits, log: log, tell: tell, dir: dir, clients: recallClients(dir, log),
+	i := &instance{options: options, counters: counters, limits: limits, log: log,
+		requestLog: options.RequestLog.With("service", spec.Name), tell: tell, dir: dir, clients: recallClients(dir, log),
 		servers: map[protocol.ListenSpec]server{}}
 	i.names.Store(&names{})
 	i.retiredEnds, i.endRetired = context.WithCancel(context.Background())
@@ -150,7 +152,7 @@ func (i *instance) apply(spec protocol.ServiceSpec) error {
 
 // serve begins to listen.
 func (i *instance) serve(listen protocol.ListenSpec) (server, error) {
-	config := proxy.ServerConfig{Spec: listen, Handler: &i.handler, Counters: i.counters, Limits: i.limits, Seen: i.seen, Log: i.log}
+	config := proxy.ServerConfig{Spec: listen, Handler: &i.handler, Counters: i.counters, Limits: i.limits, Seen: i.seen, Log: i.requestLog}
 	if listen.Scheme == protocol.ListenSpecSchemeFunnel {
 		part := partOf(listen)
 		config.TLS = i.certificates.config(listen)
@@ -203,7 +205,8 @@ func (i *instance) applyProxy(name string, spec protocol.ProxySpec) error {
 		KnownHost: i.knows,
 		Counters:  i.counters,
 		Limits:    i.limits,
-		Log:       i.log,
+		Log:       i.requestLog,
+		AccessLog: i.options.AccessLog.With("service", name),
 	})
 	if err != nil {
 		upstream.Release()

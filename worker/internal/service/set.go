@@ -34,6 +34,8 @@ type Options struct {
 	Interfaces       *interfaces.Table
 	Metrics          *proxy.Metrics
 	Log              *slog.Logger
+	RequestLog       *slog.Logger // of what goes wrong with requests; bounds what it writes
+	AccessLog        *slog.Logger
 
 	upstreams *proxy.Upstreams
 	nextPeers func() node.Peers // worth keeping for a node that ends now
