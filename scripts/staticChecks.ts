@@ -1,8 +1,10 @@
+import { readFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import pLimit from 'p-limit'
 import { goImportViolations } from './goImportRules.ts'
+import { lockfileProblems } from './lockfile.ts'
 import type { Layer, Outcome } from './outcome.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -19,6 +21,7 @@ const checks: Record<string, Check> = {
   'import rules': command(root, 'tsx', 'scripts/importRules.ts'),
   'dead code': command(root, 'knip', '--no-progress'),
   'generated files': command(root, 'tsx', 'scripts/generate.ts', '--check'),
+  lockfile: async () => lockfileProblems(await readFile(join(root, 'package-lock.json'), 'utf8')),
   'go vet': goCommand('go', 'vet', './...'),
   // gofmt and "go list" succeed whatever they find: what they print is the finding.
   gofmt: async () => (await execa('gofmt', ['-l', 'worker', 'bench'], { cwd: root })).stdout,
