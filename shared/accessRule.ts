@@ -8,7 +8,7 @@ const WHO = 'write a login, *@domain, tag:x, node:x, cap:x or anyone'
 
 /** Reads one entry, such as "alice@example.com", "/admin tag:ops" or "cap:example.com/cap/wiki". */
 export function readAccessRule(text: string): ReadRule {
-  const [, path = '/', who = ''] = /^(?:(\/\S*)\s+)?(.*)$/s.exec(text.trim()) ?? []
+  const [, path = '/', who = ''] = /^(?:(\/\S*)\s+)?(\S.*)?$/s.exec(text.trim()) ?? []
   // What upstreams read in different ways no request could be compared with (worker/internal/access).
   if (/[?#%;\\]/.test(path)) return wrong(`the path ${path} has a "?", "#", "%", ";" or backslash`, 'write it as people read it')
   if (/\.(\/|$)/.test(path)) return wrong(`a part of the path ${path} ends in a dot`, 'write it without')

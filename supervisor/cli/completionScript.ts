@@ -41,7 +41,7 @@ function describeCommand(command: Command): Subcommand {
 }
 
 function describeOption(option: Option): Flag {
-  const value = /[<[](?<value>[^\]>]*)[\]>]/.exec(option.flags)?.groups?.value
+  const value = /[<[](?<value>[^<>[\]]*)[\]>]/.exec(option.flags)?.groups?.value
   return {
     short: option.short?.slice(1),
     long: option.long?.slice(2) ?? '',

@@ -117,7 +117,7 @@ function excerpt(sourceLine: string, { column, length }: Diagnostic): { shown: s
 }
 
 /** Passwords in URLs, keys and authorization headers: a refused configuration is shown in logs too. Every place stays. */
-const SECRETS = /(?<=:\/\/)[^/?#@\s"']+(?=@)|(?<=tskey-)[\w-]+|(?<=\b(?:Bearer|Basic|Token)\s+)[^\s"']+/gi
+const SECRETS = /(?<=:\/\/)[^/?#@\s"']+(?=@)|(?<=tskey-)[\w-]+|(?<=\b(?:Bearer|Basic|Token)\s{1,9})[^\s"']+/gi
 
 function masked(text: string): string {
   return text.replace(SECRETS, (secret) => '*'.repeat(secret.length))

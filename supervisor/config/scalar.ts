@@ -55,6 +55,6 @@ function toBoolean({ text, plain }: WrittenScalar): ScalarReading {
 }
 
 function toNumber({ text, plain }: WrittenScalar): ScalarReading {
-  if (!/^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$/.test(text)) return { problem: 'want a number' }
+  if (!/^[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$/.test(text)) return { problem: 'want a number' }
   return plain ? { value: Number(text) } : { problem: 'a text in quotes is not a number', hint: 'write it without quotes' }
 }

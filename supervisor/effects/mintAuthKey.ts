@@ -38,7 +38,7 @@ export async function mintAuthKey(credential: string, holder: KeyHolder, api: Ke
   }
   const deadline = AbortSignal.timeout(TIMEOUT_MS)
   const post = async <T>(path: string, init: RequestInit, reply: z.ZodType<T>): Promise<T> => {
-    const url = `${baseURL.replace(/\/+$/, '')}${path}`
+    const url = `${baseURL.replace(/(?<!\/)\/+$/, '')}${path}`
     // A redirect could carry the secret to somebody else.
     const options: RequestInit = { ...init, method: 'POST', redirect: 'error', signal: deadline }
     try {
