@@ -8,6 +8,7 @@ import { readAccessRule } from './accessRule.ts'
 import { parseByteSize } from './byteSize.ts'
 import { parseDuration } from './duration.ts'
 import { parseRate } from './rate.ts'
+import { hasUserInfo } from './secrets.ts'
 
 /** The title of a text that is a Go duration, so that a bare number deserves an answer of its own: see supervisor/config/scalar.ts. */
 export const DURATION_TITLE = 'duration'
@@ -39,6 +40,11 @@ const Path = Text.refine((path) => !path.includes('\0'), 'a path cannot contain 
 const HttpURL = Text.refine(
   (url) => url === '' || (/^https?:\/\/[^/?#]/i.test(url) && URL.canParse(url)),
   'want an http or https URL',
+)
+/** A URL that paths are appended to. Nobody could log in with it: fetch refuses such a URL, and the control protocol has no place for it. */
+const BaseURL = HttpURL.refine((url) => !hasUserInfo(url), 'it has a user name or password: remove that').refine(
+  (url) => !/[?#]/.test(url),
+  'it has a query or fragment: remove that',
 )
 const HeaderName = Text.regex(/^[\w!#$%&'*+.^`|~-]+$/, 'not a header name (RFC 9110: letters, digits and dashes)')
 const HeaderValue = Text.regex(/^(?:\t|\P{Cc})*$/u, 'a header value cannot contain control characters')
@@ -135,7 +141,8 @@ const serviceKeys = {
   stateDir: Path.meta({ examples: ['/srv/nodes/grafana'] })
     .default('')
     .describe("The node's own directory; default <state dir>/<service>."),
-  authkeyPath: Path.meta({ examples: ['/run/secrets/authkey'] })
+  authkeyPath: Path.refine((path) => !path.startsWith('tskey-'), 'this is a key; write it into a file, and name the file here')
+    .meta({ examples: ['/run/secrets/authkey'] })
     .default('')
     .describe('File with an auth key or an OAuth client secret (tskey-client-...).'),
   hostname: DNSLabel.meta({ examples: ['charts'] })
@@ -149,7 +156,7 @@ const serviceKeys = {
       'More names that the service answers for, beside its name and addresses on the tailnet and the names in certificateFile. ' +
         'A request for any other name is answered 421.',
     ),
-  controlURL: HttpURL.meta({ examples: ['https://headscale.example.org'] })
+  controlURL: BaseURL.meta({ examples: ['https://headscale.example.org'] })
     .default('')
     .describe('Control server of this node; default that of supervisor:.'),
   clientID: Text.meta({ examples: ['kAbCdEfCNTRL'] })
@@ -385,7 +392,7 @@ export const SupervisorConfig = withNotes(
     runDir: Path.meta({ examples: ['/run/tsnsrv-sup'] })
       .default('')
       .describe('Sockets of supervisor and workers. Default: $RUNTIME_DIRECTORY, else <state dir>/.supervisor/run.'),
-    controlURL: HttpURL.meta({ examples: ['https://headscale.example.org'] })
+    controlURL: BaseURL.meta({ examples: ['https://headscale.example.org'] })
       .default('')
       .describe("Control server of all services; default $TS_URL, else Tailscale's own."),
     workerBinary: Path.meta({ examples: ['/usr/lib/tsnsrv-sup/tsnsrv-worker'] })
@@ -455,7 +462,7 @@ export const SupervisorConfig = withNotes(
       .meta({ examples: [25] })
       .default(50)
       .describe("How many nodes of a tailnet may get a first certificate within a week: Let's Encrypt's limit."),
-    keyAPIURL: HttpURL.meta({ examples: ['https://api.example.org'] })
+    keyAPIURL: BaseURL.meta({ examples: ['https://api.example.org'] })
       .default('')
       .describe('API that mints auth keys; default $TS_BASE_URL, else https://api.tailscale.com.'),
   }),

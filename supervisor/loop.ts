@@ -9,6 +9,7 @@ import { shiftObserved, shiftRemembered, takeOver } from './core/clockStep.ts'
 import { placeApart } from './core/culprit.ts'
 import { type Entry, nextStep, withEntry, withoutDeaths } from './core/journal.ts'
 import { recallRates, rememberRates } from './core/loads.ts'
+import { maskEvent } from './core/maskEvent.ts'
 import { openingShards } from './core/moves.ts'
 import { begin, clearBackoff, forget, observe } from './core/observe.ts'
 import {
@@ -152,7 +153,7 @@ export class Loop implements Operator {
   /** Takes in what an effect tells. The answer to it comes in the next tick, together with all that was told meanwhile. */
   post(event: Event): void {
     const now = this.#now()
-    this.#become(observe(this.#observed, event, now, this.#policy()))
+    this.#become(observe(this.#observed, maskEvent(event), now, this.#policy()))
     if (event.type === 'usageSampled') this.#sampled = true
     this.#requestTick()
   }

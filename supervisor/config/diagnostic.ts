@@ -1,5 +1,6 @@
 /** What is wrong with a configuration and where, and how it is shown: as compilers do, with the line and a caret under the place. */
 import pc from 'picocolors'
+import { maskedSource } from './maskedSource.ts'
 
 export interface Diagnostic {
   /** An error refuses the configuration; a note only says what is worth knowing. */
@@ -54,8 +55,8 @@ export function renderDiagnostics(
 ): string {
   const groups = groupBySaying(diagnostics)
   const lastLine = diagnostics.reduce((last, { line }) => Math.max(last, line), 0)
-  const lines = text === '' ? [] : text.split('\n', lastLine)
-  const shown = groups.slice(0, MOST_SHOWN).map((group) => renderGroup(group, lines, pc.createColors(colour)))
+  const source = maskedSource(text === '' ? [] : text.split('\n', lastLine))
+  const shown = groups.slice(0, MOST_SHOWN).map((group) => renderGroup(group, source, pc.createColors(colour)))
   if (groups.length > MOST_SHOWN) shown.push(`... and ${groups.length - MOST_SHOWN} more`)
   return shown.join('\n')
 }
@@ -78,13 +79,13 @@ function groupBySaying(diagnostics: readonly Diagnostic[]): Group[] {
   return [...groups.values()]
 }
 
-function renderGroup({ first, others }: Group, lines: readonly string[], colors: Colors): string {
+function renderGroup({ first, others }: Group, sourceLine: ReturnType<typeof maskedSource>, colors: Colors): string {
   const { severity, file, line, column, message, hint } = first
   const place = line === 0 ? file : `${file}:${line}:${column}`
   const paint = severity === 'error' ? colors.red : colors.cyan
   const gutter = line === 0 ? '  ' : `  ${' '.repeat(String(line).length)} `
   const rendered = [`${colors.bold(`${visible(place)}:`)} ${paint(`${severity}:`)} ${visible(message)}`]
-  const source = line === 0 ? undefined : lines[line - 1]
+  const source = line === 0 ? undefined : sourceLine(line - 1)
   if (source !== undefined) {
     const { shown, carets } = excerpt(source, first)
     rendered.push(`  ${line} | ${shown}`, `${gutter}| ${paint(carets)}`)
@@ -102,7 +103,7 @@ function listPlaces(others: readonly Diagnostic[]): string {
 
 /** The part of a line around a diagnostic that fits the window, and the carets that go under it. */
 function excerpt(sourceLine: string, { column, length }: Diagnostic): { shown: string; carets: string } {
-  const line = masked(sourceLine.replace(/\r$/, ''))
+  const line = sourceLine.replace(/\r$/, '')
   const marked = column - 1
   const start = line.length <= WINDOW ? 0 : Math.max(0, Math.min(marked - WINDOW / 3, line.length - WINDOW))
   const from = Math.trunc(start)
@@ -114,13 +115,6 @@ function excerpt(sourceLine: string, { column, length }: Diagnostic): { shown: s
     shown: `${before}${under}${after}`,
     carets: `${' '.repeat(columns(before))}${'^'.repeat(Math.max(1, columns(under)))}`,
   }
-}
-
-/** Passwords in URLs, keys and authorization headers: a refused configuration is shown in logs too. Every place stays. */
-const SECRETS = /(?<=:\/\/)[^/?#@\s"']+(?=@)|(?<=tskey-)[\w-]+|(?<=\b(?:Bearer|Basic|Token)\s{1,9})[^\s"']+/gi
-
-function masked(text: string): string {
-  return text.replace(SECRETS, (secret) => '*'.repeat(secret.length))
 }
 
 /** How many columns of a terminal a text takes, near enough: one for each code point. */

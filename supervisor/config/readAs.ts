@@ -6,6 +6,7 @@ import { closestMatch } from 'leven'
 import { isMap, isScalar, isSeq, type Scalar, type YAMLMap, type YAMLSeq } from 'yaml'
 import * as z from 'zod'
 import { ConfigFile, ServiceConfig, ServiceDefaults, SupervisorConfig } from '../../shared/config.ts'
+import { maskLine } from './maskedSource.ts'
 import { quote, type Range, type Report } from './report.ts'
 import { presentSchema, readScalar } from './scalar.ts'
 import { isNothing, rangeOf, textOf, type YamlDocument, type YamlNode } from './yamlDocument.ts'
@@ -72,7 +73,8 @@ function readObject(wanted: z.ZodObject, node: YAMLMap, place: Place, context: R
     if (schema) {
       const value = readAs(schema, entry.value, { name, range: entry.key }, context)
       if (value !== undefined) read[name] = value
-    } else if (!name.startsWith('x-')) report.error(entry.key, `unknown key ${quote(name)}`, hintForUnknown(name, shape))
+    } else if (!name.startsWith('x-'))
+      report.error(entry.key, `unknown key ${quote(maskLine(name))}`, hintForUnknown(name, shape))
   }
   const [first] = entries.values()
   for (const [name, message] of requiredKeys(wanted)) {

@@ -1,4 +1,5 @@
 /** Collects diagnostics of one text while it is being read, so that all errors are shown at once. */
+import { withoutSecrets } from '../../shared/secrets.ts'
 import { ConfigError, type Diagnostic } from './diagnostic.ts'
 
 /** Offsets into the text, in UTF-16 code units; the end is the first one outside. */
@@ -58,7 +59,7 @@ export class Report {
   /** An error in a flag or environment variable, which stands in `source` instead of a file. */
   errorOutside(source: string, message: string): void {
     this.#errors += 1
-    this.#found.push({ severity: 'error', file: source, line: 0, column: 0, length: 1, message })
+    this.#found.push({ severity: 'error', file: source, line: 0, column: 0, length: 1, message: withoutSecrets(message) })
   }
 
   get failed(): boolean {
@@ -86,7 +87,8 @@ export class Report {
   }
 
   #add(severity: Diagnostic['severity'], range: Range | undefined, message: string, hint: string | undefined): void {
-    this.#found.push({ severity, ...this.placeOf(range), message, ...(hint !== undefined && { hint }) })
+    const words = { message: withoutSecrets(message), ...(hint !== undefined && { hint: withoutSecrets(hint) }) }
+    this.#found.push({ severity, ...this.placeOf(range), ...words })
   }
 
   #locate({ start, end }: Range): Pick<Diagnostic, 'line' | 'column' | 'length'> {

@@ -5,8 +5,8 @@ import { readAccessRule } from '../../shared/accessRule.ts'
 import type { ServiceConfig } from '../../shared/config.ts'
 import type { AccessRule, LimitsSpec, ListenSpec, NodeSpec, PrefixSpec, ProxySpec, ServiceSpec } from '../../shared/protocol.ts'
 import { parseRate } from '../../shared/rate.ts'
+import { shownURL, withoutUserInfo } from '../../shared/secrets.ts'
 import { durationMs, type Settings } from './settings.ts'
-import { withoutUserInfo } from './upstreamURL.ts'
 
 /** One service with every default applied. */
 export interface ResolvedService {
@@ -16,7 +16,7 @@ export interface ResolvedService {
   readonly weight: number
   /** Services of one group share a shard when they fit; empty for none. */
   readonly group: string
-  /** For people. */
+  /** For people: without the secrets that a URL may hold. */
   readonly upstream: string
   /** File of the auth key, or the bare name of a systemd credential; empty for none. */
   readonly credentialPath: string
@@ -51,7 +51,7 @@ export function resolveService(keys: ServiceConfig, stateDir: string, settings: 
   const { weight, group, tags, ephemeral } = keys
   const specHash = hashOf([node, listeners, proxy, [limits, tcpAllow]])
   const spec = { name, specHash, node, listeners, ...(proxy && { proxy }), limits, tcpAllow }
-  const shown = upstream || keys.tcp.map(({ upstream: target }) => `tcp://${target}`).join(' ')
+  const shown = shownURL(upstream) || keys.tcp.map(({ upstream: target }) => `tcp://${target}`).join(' ')
   return { name, weight, group, upstream: shown, credentialPath: keys.authkeyPath, tags, ephemeral, spec }
 }
 

@@ -1,9 +1,10 @@
 /** Rules between the keys of a service and between services, in tsnsrv's words where it has words (its config.go and cli.go). */
 import { dirname, join } from 'node:path'
 import type { ServiceConfig } from '../../shared/config.ts'
+import { hasUserInfo } from '../../shared/secrets.ts'
 import { type Range, type Report } from './report.ts'
 import { resolveListeners } from './resolveService.ts'
-import { hasUserInfo, upstreamProblem } from './upstreamURL.ts'
+import { upstreamProblem } from './upstreamURL.ts'
 
 /** A service as written, with `defaults:` and tsnsrv's defaults under it. What is wrong by itself counts as not written. */
 export interface WrittenService {

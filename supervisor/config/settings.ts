@@ -6,6 +6,7 @@ import { ConfigFile, SupervisorConfig } from '../../shared/config.ts'
 import { parseByteSize } from '../../shared/byteSize.ts'
 import { parseDuration } from '../../shared/duration.ts'
 import { ConfigError } from './diagnostic.ts'
+import { maskLine } from './maskedSource.ts'
 import { readAs } from './readAs.ts'
 import { quote, type Range, Report } from './report.ts'
 import { presentSchema, readScalar } from './scalar.ts'
@@ -253,7 +254,7 @@ function readText(key: SettingKey, source: string, text: string, report: Report)
   const values: unknown[] = []
   for (const part of parts) {
     const reading = readScalar(element, { text: part, plain: true })
-    if ('problem' in reading) report.errorOutside(source, `${quote(part)}: ${reading.problem}`)
+    if ('problem' in reading) report.errorOutside(source, `${quote(maskLine(part))}: ${reading.problem}`)
     else values.push(reading.value)
   }
   return wanted instanceof z.ZodArray ? values : values[0]

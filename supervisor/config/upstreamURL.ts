@@ -1,4 +1,5 @@
 /** What tsnsrv's `upstream` may be: an http or https URL that both URL parsers, ours and Go's, read the same way. */
+import { withoutUserInfo } from '../../shared/secrets.ts'
 
 /** What is wrong with an upstream and how to write it; undefined when it is good. */
 export function upstreamProblem(upstream: string): { problem: string; hint: string } | undefined {
@@ -22,14 +23,4 @@ export function upstreamProblem(upstream: string): { problem: string; hint: stri
 
 function invalid(why: string, hint: string): { problem: string; hint: string } {
   return { problem: `invalid destination URL: ${why}`, hint }
-}
-
-/** Whether the URL carries a user name or password, which tsnsrv drops when it talks to the upstream. */
-export function hasUserInfo(upstream: string): boolean {
-  return /^https?:\/\/[^/?#]*@/i.test(upstream)
-}
-
-/** The URL as the worker gets it and everybody may see it: without user name and password. */
-export function withoutUserInfo(upstream: string): string {
-  return upstream.replace(/^(https?:\/\/)[^/?#]*@/i, '$1')
 }

@@ -24,13 +24,16 @@ export interface Credentials {
   readonly has: (service: ResolvedService) => boolean
 }
 
+/** Variables that hold a key. Whoever has read them takes them out of the environment, so that no child process gets them. */
+export const KEY_VARIABLES = ['TS_AUTHKEY', 'TS_AUTH_KEY'] as const
+
 /** The file name of systemd's credential that is meant for all services: LoadCredential=authkey:PATH. */
 const SYSTEMD_CREDENTIAL = 'authkey'
 
 export function createCredentials({ env, keyAPIURL, fetch = globalThis.fetch }: CredentialSource): Credentials {
   const credentialsDirectory = env.CREDENTIALS_DIRECTORY
   const fromSystemd = credentialsDirectory && join(credentialsDirectory, SYSTEMD_CREDENTIAL)
-  const fromEnvironment = [env.TS_AUTHKEY, env.TS_AUTH_KEY].map((key) => key?.trim()).find(Boolean)
+  const fromEnvironment = KEY_VARIABLES.map((name) => env[name]?.trim()).find(Boolean)
 
   async function secretOf({ credentialPath }: ResolvedService): Promise<string | undefined> {
     if (credentialPath !== '') return await readOwn(credentialPath)

@@ -3,6 +3,7 @@
  * the secret, and with it a key for one node (https://tailscale.com/kb/1215/oauth-clients, https://tailscale.com/api).
  */
 import * as z from 'zod'
+import { hasUserInfo, withoutSecrets } from '../../shared/secrets.ts'
 
 export const OAUTH_SECRET_PREFIX = 'tskey-client-'
 
@@ -28,7 +29,7 @@ const ErrorReply = z.union([
   z.object({ error: z.string() }).transform(({ error }) => error),
 ])
 
-/** Mints a key for one node. Rejects with what the API answered and never with the secret. */
+/** Mints a key for one node. Rejects with what the API answered and never with a secret: its own, the token's, or one of a URL. */
 export async function mintAuthKey(credential: string, holder: KeyHolder, api: KeyAPI): Promise<string> {
   const { secret, ephemeral = holder.ephemeral, preauthorized = false, baseURL = api.keyAPIURL } = parseCredential(credential)
   if (holder.tags.length === 0) {
@@ -37,6 +38,8 @@ export async function mintAuthKey(credential: string, holder: KeyHolder, api: Ke
     )
   }
   const deadline = AbortSignal.timeout(TIMEOUT_MS)
+  /** What the API may send back in an error. */
+  const sent = [secret]
   const post = async <T>(path: string, init: RequestInit, reply: z.ZodType<T>): Promise<T> => {
     const url = `${baseURL.replace(/(?<!\/)\/+$/, '')}${path}`
     // A redirect could carry the secret to somebody else.
@@ -44,12 +47,14 @@ export async function mintAuthKey(credential: string, holder: KeyHolder, api: Ke
     try {
       return await readReply(await api.fetch(url, options), reply)
     } catch (error) {
-      throw new Error(`no auth key for ${holder.name} from ${url}: ${withoutSecret(reasonOf(error), secret)}`)
+      const reason = sent.reduce((text, word) => text.replaceAll(word, '***'), reasonOf(error))
+      throw new Error(withoutSecrets(`no auth key for ${holder.name} from ${url}: ${reason}`))
     }
   }
 
   const form = { grant_type: 'client_credentials', client_id: clientIdOf(secret), client_secret: secret }
   const token = await post('/api/v2/oauth/token', { body: new URLSearchParams(form) }, TokenReply)
+  sent.push(token.access_token)
   const create = { reusable: false, ephemeral, preauthorized, tags: holder.tags }
   const headers = { authorization: `Bearer ${token.access_token}`, 'content-type': 'application/json' }
   const body = JSON.stringify({ capabilities: { devices: { create } } })
@@ -72,9 +77,12 @@ function parseCredential(credential: string): OAuthCredential {
   for (const [name, value] of new URLSearchParams(credential.slice(mark + 1))) {
     if (name === 'baseURL') {
       if (!/^https?:\/\//.test(value)) throw new Error('the baseURL of the OAuth client secret is not an http or https URL')
+      if (hasUserInfo(value) || /[?#]/.test(value)) {
+        throw new Error('the baseURL of the OAuth client secret has a user name, a query or a fragment: remove that')
+      }
       read.baseURL = value
     } else if (name === 'ephemeral' || name === 'preauthorized') read[name] = toBoolean(name, value)
-    else throw new Error(`unknown attribute "${name}" of the OAuth client secret: want ephemeral, preauthorized or baseURL`)
+    else throw new Error('unknown attribute of the OAuth client secret: want ephemeral, preauthorized or baseURL')
   }
   return { secret: credential.slice(0, mark), ...read }
 }
@@ -83,7 +91,7 @@ function parseCredential(credential: string): OAuthCredential {
 function toBoolean(name: string, value: string): boolean {
   if (/^(1|t|T|true|True|TRUE)$/.test(value)) return true
   if (/^(0|f|F|false|False|FALSE)$/.test(value)) return false
-  throw new Error(`attribute ${name} of the OAuth client secret: want true or false, got "${value}"`)
+  throw new Error(`attribute ${name} of the OAuth client secret: want true or false`)
 }
 
 function clientIdOf(secret: string): string {
@@ -112,8 +120,4 @@ function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   if (error.name === 'TimeoutError') return `no answer within ${TIMEOUT_MS / 1000} s`
   return error.cause instanceof Error && error.cause.message !== '' ? error.cause.message : error.message
-}
-
-function withoutSecret(text: string, secret: string): string {
-  return text.replaceAll(secret, `${OAUTH_SECRET_PREFIX}***`)
 }

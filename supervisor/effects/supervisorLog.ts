@@ -1,5 +1,6 @@
 /** The supervisor's own log: one record per transition, JSON where programs read it and a line where people do. */
 import { stripVTControlCharacters } from 'node:util'
+import { withoutSecrets } from '../../shared/secrets.ts'
 
 type LogLevel = 'DEBUG' | 'INFO' | 'WARN' | 'ERROR'
 
@@ -13,7 +14,7 @@ export interface LogRecord {
 }
 
 export interface Log {
-  /** `fields` must hold no secret: what is logged stays. A field that is undefined is left out. */
+  /** Secrets of URLs and Tailscale keys are masked: what is logged stays. A field that is undefined is left out. */
   info(msg: string, fields?: Record<string, unknown>): void
   warn(msg: string, fields?: Record<string, unknown>): void
   error(msg: string, fields?: Record<string, unknown>): void
@@ -42,7 +43,8 @@ export function createLog(stream: NodeJS.WriteStream | NodeJS.WritableStream, { 
     const record: LogRecord = { time: new Date().toISOString(), level, msg, ...fields }
     if (dropped > 0) record.linesDroppedBefore = dropped
     dropped = 0
-    stream.write(`${json ? JSON.stringify(record) : formatRecord(record)}\n`)
+    const line = JSON.stringify(record, masked)
+    stream.write(`${json ? line : formatRecord(JSON.parse(line) as LogRecord)}\n`)
   }
 
   return {
@@ -51,6 +53,8 @@ export function createLog(stream: NodeJS.WriteStream | NodeJS.WritableStream, { 
     error: (msg, fields) => write('ERROR', msg, fields),
   }
 }
+
+const masked = (_key: string, value: unknown) => (typeof value === 'string' ? withoutSecrets(value) : value)
 
 type Paint = (text: string) => string
 

@@ -128,6 +128,18 @@ describe('an OAuth client secret', () => {
   })
 })
 
+test.each([
+  `?baseURL=${encodeURIComponent('http://me:s3cr3t@127.0.0.1:1')}`,
+  `?baseURL=${encodeURIComponent('http://127.0.0.1:1/?s3cr3t')}`,
+  '?s3cr3t=1',
+  '?ephemeral=s3cr3t',
+])('no secret of the attributes %s is told', async (query) => {
+  const one = service(`tags: [tag:web], authkeyPath: ${await keyFile(SECRET + query)}`)
+  const refused = createFrom().authKey(one, { fresh: true })
+  await expect(refused).rejects.toThrow('of the OAuth client secret')
+  await expect(refused).rejects.not.toThrow('s3cr3t')
+})
+
 describe('a key API that refuses or misbehaves', () => {
   const mint = async (url: string) => {
     await keyFile(SECRET)
@@ -138,9 +150,7 @@ describe('a key API that refuses or misbehaves', () => {
   test('is quoted with status and message, and never with the secret', async () => {
     await using api = await startKeyAPI('tskey-client-other')
     const refused = mint(api.url)
-    await expect(refused).rejects.toThrow(
-      `no auth key for blog from ${api.url}/api/v2/oauth/token: 401: API token invalid: tskey-client-***`,
-    )
+    await expect(refused).rejects.toThrow(`no auth key for blog from ${api.url}/api/v2/oauth/token: 401: API token invalid: ***`)
     await expect(refused).rejects.not.toThrow('s3cr3t')
   })
 

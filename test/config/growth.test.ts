@@ -43,7 +43,30 @@ function timeOf(text: string): number {
 }
 
 /** What repeats in each field. A pattern that tries one character in two ways shows it with one of these. */
-const units = ['1', '1.', '1h', '0', '/', '/a', '/ ', '.', 'a.', ' ', '\t', ' a', '-', '@', '*@', ':', '[', '<', '?', '%2', '://', 'tag:a']
+const units = [
+  '1',
+  '1.',
+  '1h',
+  '0',
+  '/',
+  '/a',
+  '/ ',
+  '.',
+  'a.',
+  ' ',
+  '\t',
+  ' a',
+  '-',
+  '@',
+  '*@',
+  ':',
+  '[',
+  '<',
+  '?',
+  '%2',
+  '://',
+  'tag:a',
+]
 const LENGTH = 10_000
 
 describe('eight times the text takes about eight times as long', () => {

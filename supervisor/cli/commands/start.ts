@@ -10,7 +10,7 @@ import { adminSocketPath } from '../../effects/adminClient.ts'
 import { systemClock } from '../../effects/clock.ts'
 import { loadConfig, understandConfig } from '../../effects/configFile.ts'
 import { sampleWorkers } from '../../effects/cpu.ts'
-import { createCredentials } from '../../effects/credential.ts'
+import { createCredentials, KEY_VARIABLES } from '../../effects/credential.ts'
 import { createFleet } from '../../effects/fleet.ts'
 import { lockStateDir } from '../../effects/lock.ts'
 import { openLogFile } from '../../effects/logFile.ts'
@@ -63,6 +63,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
   if (tooFewFiles !== '') output.log.warn(tooFewFiles)
 
   const credentials = createCredentials({ env: process.env, keyAPIURL: settings.keyAPIURL })
+  for (const name of KEY_VARIABLES) Reflect.deleteProperty(process.env, name)
   const loop: Loop = new Loop(
     {
       clock: systemClock,

@@ -11,6 +11,7 @@ import (
 
 	"gopkg.in/natefinch/lumberjack.v2"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/redact"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/requestlog"
 )
 
@@ -33,7 +34,7 @@ type logs struct {
 // others are shard-1-requests.log and shard-1-access.log. A crash of the runtime goes to <path>.crash, as it cannot be
 // written through a rotating file.
 func openLogs(path, level string) (logs, error) {
-	options := &slog.HandlerOptions{ReplaceAttr: cutValue}
+	options := &slog.HandlerOptions{ReplaceAttr: safeAttr}
 	var threshold slog.Level
 	if err := threshold.UnmarshalText([]byte(level)); err != nil {
 		return logs{}, fmt.Errorf("-log-level: %w", err)
@@ -77,16 +78,13 @@ func openCrashFile(path string) error {
 	return debug.SetCrashOutput(crash, debug.CrashOptions{})
 }
 
-// cutValue is a slog.HandlerOptions.ReplaceAttr.
-func cutValue(_ []string, attr slog.Attr) slog.Attr {
-	var text string
-	switch value := attr.Value.Any().(type) {
-	case string:
-		text = value
-	case error:
-		text = value.Error()
+// safeAttr is a slog.HandlerOptions.ReplaceAttr: values without secrets, and no longer than longestValue.
+func safeAttr(groups []string, attr slog.Attr) slog.Attr {
+	attr = redact.Attr(groups, attr)
+	if attr.Value.Kind() != slog.KindString {
+		return attr
 	}
-	if len(text) > longestValue {
+	if text := attr.Value.String(); len(text) > longestValue {
 		attr.Value = slog.StringValue(fmt.Sprintf("%s… (%d bytes)", strings.ToValidUTF8(text[:longestValue], ""), len(text)))
 	}
 	return attr
