@@ -56,12 +56,14 @@ func rewriter(config Config, target *url.URL, clients *identities) func(*httputi
 	}
 }
 
-// responder changes the response of the upstream as the operator wants it.
+// responder checks the response of the upstream, and changes it as the operator wants it.
 func responder(spec protocol.ProxySpec) func(*http.Response) error {
-	if len(spec.ResponseHeaders) == 0 && len(spec.RemoveResponseHeaders) == 0 {
-		return nil
-	}
 	return func(response *http.Response) error {
+		if response.StatusCode == http.StatusSwitchingProtocols {
+			if err := checkUpgrade(response); err != nil {
+				return err
+			}
+		}
 		for _, name := range spec.RemoveResponseHeaders {
 			response.Header.Del(name)
 		}
@@ -103,11 +105,12 @@ func setRecommended(r *httputil.ProxyRequest) {
 	}
 }
 
-// operatorsHeaders are upstreamHeaders as they go into each request: all but those that would stand in for an identity.
+// operatorsHeaders are upstreamHeaders as they go into each request: all but those that would stand in for an identity, and
+// Upgrade, which is for a client to ask.
 func operatorsHeaders(spec protocol.ProxySpecUpstreamHeaders) http.Header {
 	header := http.Header{}
 	for name, value := range spec {
-		if !strings.HasPrefix(claim.Folded(name), identityPrefix) {
+		if !strings.HasPrefix(claim.Folded(name), identityPrefix) && !strings.EqualFold(name, "Upgrade") {
 			header.Set(name, value)
 		}
 	}

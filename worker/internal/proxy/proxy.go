@@ -43,8 +43,9 @@ type Proxy struct {
 	guard *forwardauth.Guard // nil without forward auth
 }
 
-// New makes the chain, from the outside in: measure -> limit clients -> refuse what is no proxying -> limit bodies -> access rules -> forward auth -> prefixes -> rewrite -> upstream. There is no ServeMux in it, which would
-// redirect //x and /a/../b before the upstream sees them.
+// New makes the chain, from the outside in: measure -> limit clients -> refuse what is no proxying -> ignore upgrades -> limit
+// bodies -> access rules -> forward auth -> prefixes -> rewrite -> upstream. There is no ServeMux in it, which would redirect
+// //x and /a/../b before the upstream sees them.
 func New(config Config) (*Proxy, error) {
 	target, err := url.Parse(config.Spec.Upstream)
 	if err != nil {
@@ -71,7 +72,7 @@ func New(config Config) (*Proxy, error) {
 	if chain, err = checkAccess(config, clients, chain); err != nil {
 		return nil, err
 	}
-	chain = limitBody(config, chain)
+	chain = ignoreUpgrades(config.Spec.Upgrades, limitBody(config, chain))
 	return &Proxy{Handler: measure(config, limitClients(config, refuseConnect(chain))), guard: guard}, nil
 }
 

@@ -204,7 +204,7 @@ func TestWebSocketPassesAndEndsWithTheServer(t *testing.T) {
 		}
 	}))
 	defer upstream.Close()
-	f := serve(t, protocol.ProxySpec{Upstream: upstream.URL}, nil)
+	f := serve(t, protocol.ProxySpec{Upstream: upstream.URL, Upgrades: []string{websocketProtocol}}, nil)
 	connection, response, err := websocket.Dial(t.Context(), f.url, nil)
 	if err != nil {
 		t.Fatal(err)
