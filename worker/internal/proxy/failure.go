@@ -21,6 +21,10 @@ func failureHandler(config Config) func(http.ResponseWriter, *http.Request, erro
 		case body != nil && body.hasPaused.Load(): // the server takes a read that timed out for a client that is gone
 			config.refuseRequest(w, r, http.StatusRequestTimeout, "the body of the request did not arrive")
 			return
+		case errors.Is(err, errOvertaken):
+			config.audit(r, knownCaller(r), http.StatusForbidden, err.Error())
+			refuse(w, r, http.StatusForbidden, "you may not use this")
+			return
 		case r.Context().Err() != nil:
 			panic(http.ErrAbortHandler) // the client is gone: nobody to answer, and no fault of the upstream
 		}

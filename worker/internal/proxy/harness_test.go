@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,9 +33,29 @@ type front struct {
 	counters *Counters
 	limits   *limit.Limits
 	server   *Server
+	door     *Door
+	whoIs    WhoIs
 	url      string // by its address on loopback, else by its own name
 	client   *http.Client
-	log      *strings.Builder // safe to read once the request has been answered
+	log      *logText
+}
+
+// logText is a log that can be read at any time.
+type logText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // serve is a front on loopback.
@@ -45,46 +66,28 @@ func serve(t *testing.T, spec protocol.ProxySpec, whoIs WhoIs) *front {
 
 func serveOver(t *testing.T, over reach, spec protocol.ProxySpec, whoIs WhoIs) *front {
 	t.Helper()
-	log := &strings.Builder{}
 	limits := limit.New()
 	counters := NewMetrics().Add("web", limits)
-	upstream, err := NewUpstreams().Acquire(spec, hostDialer{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(upstream.Release)
-	handler, err := New(Config{
-		Service:   "web",
-		Spec:      spec,
-		Upstream:  upstream,
-		WhoIs:     whoIs,
-		KnownHost: func(host string) bool { return host == "127.0.0.1" || host == ownName },
-		Counters:  counters,
-		Limits:    limits,
-		Log:       slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(handler.Close)
+	f := &front{T: t, over: over, counters: counters, limits: limits, door: NewDoor(), whoIs: whoIs, log: &logText{}}
+	f.change(spec)
 	listener := over.listen(t)
-	config := ServerConfig{Spec: protocol.ListenSpec{Scheme: over.scheme, MaxHeaderBytes: 64 << 10}, Handler: handler, Counters: counters,
-		Limits: limits, Seen: func(net.Addr) {}, Log: discard}
+	config := ServerConfig{
+		Spec: protocol.ListenSpec{Scheme: over.scheme, MaxHeaderBytes: 64 << 10}, Handler: f.door, Door: f.door, Counters: counters,
+		Limits: limits, Seen: func(net.Addr) {}, Log: discard,
+	}
 	if over.isSecure() {
 		config.TLS = &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}}
 	}
-	server := Serve(listener, config)
+	f.server, f.address, f.url = Serve(listener, config), listener.Addr(), "http://"+ownName
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		server.Drain(ctx)
+		f.server.Drain(ctx)
 	})
-	f := &front{T: t, over: over, address: listener.Addr(), counters: counters, limits: limits, server: server,
-		url: "http://" + listener.Addr().String(), log: log}
-	if over.name != loopback.name {
-		f.url = "http://" + ownName
-	}
-	if over.isSecure() {
+	switch {
+	case over.name == loopback.name:
+		f.url = "http://" + listener.Addr().String()
+	case over.isSecure():
 		f.url = "https://" + ownName
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return f.dialFront(ctx) }
@@ -92,6 +95,31 @@ func serveOver(t *testing.T, over reach, spec protocol.ProxySpec, whoIs WhoIs) *
 	t.Cleanup(transport.CloseIdleConnections)
 	f.client = &http.Client{Transport: transport, Timeout: patience}
 	return f
+}
+
+// change makes the front a proxy of another spec.
+func (f *front) change(spec protocol.ProxySpec) {
+	f.Helper()
+	upstream, err := NewUpstreams().Acquire(spec, hostDialer{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(upstream.Release)
+	proxy, err := New(Config{
+		Service:   "web",
+		Spec:      spec,
+		Upstream:  upstream,
+		WhoIs:     f.whoIs,
+		KnownHost: func(host string) bool { return host == "127.0.0.1" || host == ownName },
+		Counters:  f.counters,
+		Limits:    f.limits,
+		Log:       slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(proxy.Close)
+	f.door.Swap(proxy)
 }
 
 // hostDialer stands for a node: it is told apart from the host's own dialer by being one.

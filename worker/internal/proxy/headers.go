@@ -56,22 +56,35 @@ func rewriter(config Config, target *url.URL, clients *identities) func(*httputi
 	}
 }
 
-// responder checks the response of the upstream, and changes it as the operator wants it.
-func responder(spec protocol.ProxySpec) func(*http.Response) error {
-	return func(response *http.Response) error {
-		if response.StatusCode == http.StatusSwitchingProtocols {
-			if err := checkUpgrade(response); err != nil {
-				return err
-			}
+// respond checks the response of the upstream, and changes it as the operator wants it.
+func (p *Proxy) respond(response *http.Response) error {
+	endless := ""
+	switch {
+	case response.StatusCode == http.StatusSwitchingProtocols:
+		if err := checkUpgrade(response); err != nil {
+			return err
 		}
-		for _, name := range spec.RemoveResponseHeaders {
-			response.Header.Del(name)
-		}
-		for name, value := range spec.ResponseHeaders {
-			response.Header.Set(name, value)
-		}
-		return nil
+		endless = strings.ToLower(response.Header.Get("Upgrade"))
+	case isEventStream(response.Header):
+		endless = eventStream
 	}
+	if endless != "" {
+		if err := p.keep(response.Request, endless); err != nil {
+			return err
+		}
+	}
+	for _, name := range p.config.Spec.RemoveResponseHeaders {
+		response.Header.Del(name)
+	}
+	for name, value := range p.config.Spec.ResponseHeaders {
+		response.Header.Set(name, value)
+	}
+	return nil
+}
+
+// isEventStream tells that a response goes on until somebody ends it.
+func isEventStream(header http.Header) bool {
+	return strings.HasPrefix(header.Get("Content-Type"), "text/event-stream")
 }
 
 // setStripped tells the upstream which part of the path it does not see, so that it can put it before its links.

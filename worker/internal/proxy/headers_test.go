@@ -191,7 +191,7 @@ func TestIdentityIsLookedUpOncePerConnectionAndMinute(t *testing.T) {
 				return alice(ctx, address)
 			},
 		})
-		connection := rememberPeer(false)(t.Context(), nil)
+		connection := rememberPeer(nil, false)(t.Context(), nil)
 		send := func() {
 			t.Helper()
 			in := (&http.Request{RemoteAddr: "100.64.0.1:1"}).WithContext(connection)

@@ -12,8 +12,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/access"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/forwardauth"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/prefix"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -40,40 +42,50 @@ const flushInterval = 50 * time.Millisecond
 // Proxy is the handler of one service. A link of the chain that a service does not ask for is not in it.
 type Proxy struct {
 	http.Handler
-	guard *forwardauth.Guard // nil without forward auth
+	config   Config
+	clients  *identities
+	rules    *access.Rules      // nil: anybody may use everything, as below
+	prefixes *prefix.Prefixes   // nil: it answers on all paths
+	guard    *forwardauth.Guard // nil: nobody is asked
 }
 
 // New makes the chain, from the outside in: measure -> limit clients -> refuse what is no proxying -> ignore upgrades -> limit
 // bodies -> access rules -> forward auth -> prefixes -> rewrite -> upstream. There is no ServeMux in it, which would redirect
 // //x and /a/../b before the upstream sees them.
 func New(config Config) (*Proxy, error) {
-	target, err := url.Parse(config.Spec.Upstream)
+	spec := config.Spec
+	target, err := url.Parse(spec.Upstream)
 	if err != nil {
 		return nil, err
 	}
-	clients := newIdentities(config)
+	p := &Proxy{config: config, clients: newIdentities(config)}
+	if len(spec.Allow) > 0 {
+		if p.rules, err = access.New(spec.Allow); err != nil {
+			return nil, err
+		}
+	}
+	if len(spec.Prefixes) > 0 {
+		p.prefixes = prefix.New(spec.Prefixes, spec.StripPrefix)
+	}
+	if p.guard, err = newGuard(config, p.clients); err != nil {
+		return nil, err
+	}
 	var chain http.Handler = &httputil.ReverseProxy{
-		Rewrite:        rewriter(config, target, clients),
+		Rewrite:        rewriter(config, target, p.clients),
 		Transport:      config.Upstream.transport,
-		ModifyResponse: responder(config.Spec),
+		ModifyResponse: p.respond,
 		ErrorHandler:   failureHandler(config),
 		FlushInterval:  flushInterval,
 		BufferPool:     buffers,
 		ErrorLog:       log.New(io.Discard, "", 0), // aborted copies, which measure sees as well
 	}
-	chain = matchPrefixes(config, chain)
-	guard, err := newGuard(config, clients)
-	if err != nil {
-		return nil, err
+	chain = p.matchPrefixes(chain)
+	if p.guard != nil {
+		chain = p.guard.Handler(chain)
 	}
-	if guard != nil {
-		chain = guard.Handler(chain)
-	}
-	if chain, err = checkAccess(config, clients, chain); err != nil {
-		return nil, err
-	}
-	chain = ignoreUpgrades(config.Spec.Upgrades, limitBody(config, chain))
-	return &Proxy{Handler: measure(config, limitClients(config, refuseConnect(chain))), guard: guard}, nil
+	chain = ignoreUpgrades(spec.Upgrades, limitBody(config, p.checkAccess(chain)))
+	p.Handler = measure(config, limitClients(config, refuseConnect(chain)))
+	return p, nil
 }
 
 // Close ends idle connections to the auth server.

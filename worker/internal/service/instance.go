@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -39,7 +38,7 @@ type instance struct {
 
 	upstream     *proxy.Upstream // nil without a proxy, as the next two
 	proxy        *proxy.Proxy
-	handler      swappable
+	door         *proxy.Door
 	certificates *certificates
 	servers      map[protocol.ListenSpec]server
 
@@ -62,17 +61,10 @@ type teller interface {
 	certificate(status *protocol.CertificateStatus)
 }
 
-// swappable lets the handler change under connections that stay.
-type swappable struct{ current atomic.Pointer[proxy.Proxy] }
-
-func (s *swappable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.current.Load().ServeHTTP(w, r)
-}
-
 // startInstance starts the node from its directory, which it closes in the end, and listens. An error leaves nothing behind.
 func startInstance(options Options, spec protocol.ServiceSpec, dir *statedir.Dir, counters *proxy.Counters, limits *limit.Limits, tell teller, log *slog.Logger) (_ *instance, err error) {
 	i := &instance{options: options, counters: counters, limits: limits, log: log, tell: tell, dir: dir, clients: recallClients(dir, log),
-		servers: map[protocol.ListenSpec]server{}}
+		door: proxy.NewDoor(), servers: map[protocol.ListenSpec]server{}}
 	i.names.Store(&names{})
 	i.retiredEnds, i.endRetired = context.WithCancel(context.Background())
 	defer func() {
@@ -150,7 +142,7 @@ func (i *instance) apply(spec protocol.ServiceSpec) error {
 
 // serve begins to listen.
 func (i *instance) serve(listen protocol.ListenSpec) (server, error) {
-	config := proxy.ServerConfig{Spec: listen, Handler: &i.handler, Counters: i.counters, Limits: i.limits, Seen: i.seen, Log: i.log}
+	config := proxy.ServerConfig{Spec: listen, Handler: i.door, Door: i.door, Counters: i.counters, Limits: i.limits, Seen: i.seen, Log: i.log}
 	if listen.Scheme == protocol.ListenSpecSchemeFunnel {
 		part := partOf(listen)
 		config.TLS = i.certificates.config(listen)
@@ -189,7 +181,7 @@ func portOfHTTPS(listeners []protocol.ListenSpec) string {
 // partOf names a listener in the status.
 func partOf(listen protocol.ListenSpec) string { return string(listen.Scheme) + " " + listen.Address }
 
-// applyProxy swaps the handler. Requests that run end with the old one; no connection is touched.
+// applyProxy swaps the handler. No connection is touched, but those of clients that its rules do not let in any more.
 func (i *instance) applyProxy(name string, spec protocol.ProxySpec) error {
 	upstream, err := i.options.upstreams.Acquire(spec, i.node)
 	if err != nil {
@@ -209,7 +201,7 @@ func (i *instance) applyProxy(name string, spec protocol.ProxySpec) error {
 		upstream.Release()
 		return err
 	}
-	i.handler.current.Store(next)
+	i.door.Swap(next)
 	i.closeProxy()
 	i.upstream, i.proxy = upstream, next
 	return nil
