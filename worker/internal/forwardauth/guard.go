@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/connauth"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -70,7 +71,7 @@ type Guard struct {
 	question  *url.URL // what is asked
 	service   *url.URL // scheme and host of it
 	timeout   time.Duration
-	transport *http.Transport
+	transport *connauth.Pool
 	copied    copied
 	passPaths []string
 	cache     *cache // nil: nothing is cached
@@ -107,7 +108,7 @@ func New(config Config) (*Guard, error) {
 	if spec.CacheTTLMs > 0 {
 		g.cache = newCache(milliseconds(spec.CacheTTLMs))
 	}
-	g.transport = newTransport(g.timeout, spec.InsecureHTTPS)
+	g.transport = connauth.NewPool(newTransport(g.timeout, spec.InsecureHTTPS))
 	return g, nil
 }
 
@@ -131,7 +132,7 @@ func newTransport(timeout time.Duration, insecureHTTPS bool) *http.Transport {
 }
 
 // Close ends idle connections; those in use end with their request.
-func (g *Guard) Close() { g.transport.CloseIdleConnections() }
+func (g *Guard) Close() { g.transport.Close() }
 
 // Handler lets through to next what is allowed.
 func (g *Guard) Handler(next http.Handler) http.Handler {

@@ -100,11 +100,11 @@ func serveOver(t *testing.T, over reach, spec protocol.ProxySpec, whoIs WhoIs) *
 // change makes the front a proxy of another spec.
 func (f *front) change(spec protocol.ProxySpec) {
 	f.Helper()
-	upstream, err := NewUpstreams().Acquire(spec, hostDialer{})
+	upstream, err := OpenUpstream(spec, hostDialer{})
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Cleanup(upstream.Release)
+	f.Cleanup(upstream.Close)
 	proxy, err := New(Config{
 		Service:   "web",
 		Spec:      spec,

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/connauth"
 )
 
 // peer is what is remembered of one client connection.
@@ -14,6 +16,7 @@ type peer struct {
 	funnel     bool        // from the internet: nobody on the tailnet
 	connection *connection // nil when it is not behind our Server
 	door       *Door       // nil when nobody knows the connection
+	login      connauth.Client
 
 	mu     sync.Mutex // of who it is, so that only its first request asks
 	caller caller
@@ -44,7 +47,11 @@ func rememberPeer(door *Door, funnel bool) func(context.Context, net.Conn) conte
 		if p.connection != nil && door != nil {
 			p.door = door
 			door.enter(p)
-			p.connection.onClose(func() { door.leave(p) })
+			p.connection.onClose(func() {
+				door.leave(p)
+				p.login.Close()
+			})
+			ctx = connauth.With(ctx, &p.login)
 		}
 		return context.WithValue(ctx, peerKey{}, p)
 	}

@@ -72,7 +72,7 @@ func New(config Config) (*Proxy, error) {
 	}
 	var chain http.Handler = &httputil.ReverseProxy{
 		Rewrite:        rewriter(config, target, p.clients),
-		Transport:      config.Upstream.transport,
+		Transport:      config.Upstream.pool,
 		ModifyResponse: p.respond,
 		ErrorHandler:   failureHandler(config),
 		FlushInterval:  flushInterval,

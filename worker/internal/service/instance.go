@@ -183,9 +183,12 @@ func partOf(listen protocol.ListenSpec) string { return string(listen.Scheme) + 
 
 // applyProxy swaps the handler. No connection is touched, but those of clients that its rules do not let in any more.
 func (i *instance) applyProxy(name string, spec protocol.ProxySpec) error {
-	upstream, err := i.options.upstreams.Acquire(spec, i.node)
-	if err != nil {
-		return err
+	upstream := i.upstream
+	if upstream == nil || !upstream.Fits(spec, i.node) {
+		var err error
+		if upstream, err = proxy.OpenUpstream(spec, i.node); err != nil {
+			return err
+		}
 	}
 	next, err := proxy.New(proxy.Config{
 		Service:   name,
@@ -198,11 +201,15 @@ func (i *instance) applyProxy(name string, spec protocol.ProxySpec) error {
 		Log:       i.log,
 	})
 	if err != nil {
-		upstream.Release()
-		return err
+		return err // an upstream of its own has opened nothing yet
 	}
 	i.door.Swap(next)
-	i.closeProxy()
+	if i.upstream != nil && i.upstream != upstream {
+		i.upstream.Close()
+	}
+	if i.proxy != nil {
+		i.proxy.Close()
+	}
 	i.upstream, i.proxy = upstream, next
 	return nil
 }
@@ -210,7 +217,7 @@ func (i *instance) applyProxy(name string, spec protocol.ProxySpec) error {
 func (i *instance) closeProxy() {
 	if i.proxy != nil {
 		i.proxy.Close()
-		i.upstream.Release()
+		i.upstream.Close()
 	}
 }
 

@@ -35,7 +35,6 @@ type Options struct {
 	Metrics          *proxy.Metrics
 	Log              *slog.Logger
 
-	upstreams *proxy.Upstreams
 	nextPeers func() node.Peers // worth keeping for a node that ends now
 }
 
@@ -60,7 +59,6 @@ func NewSet(options Options) *Set {
 	if concurrency <= 0 {
 		concurrency = unlimited
 	}
-	options.upstreams = proxy.NewUpstreams()
 	s := &Set{
 		options:  options,
 		slots:    make(chan struct{}, concurrency),
