@@ -46,9 +46,10 @@ type Config struct {
 	Spec   protocol.ForwardAuthSpec
 	Client func(*http.Request) Client
 
-	// KnownHost tells whether the host that a request names is one of this service's. Whose rules apply is decided by that
-	// name, and a tailnet listener takes any: a client could name another service, to which it is welcome.
-	KnownHost func(*http.Request) bool
+	// Host gives the host that a request is for, as the service is told of it: a name of this service's, in one spelling, with
+	// the port unless that goes without saying. Not ok: it is none of them. Whose rules apply is decided by that name: a client
+	// could name another service, to which it is welcome.
+	Host func(*http.Request) (host string, ok bool)
 
 	// Observe is called once for each request, with how long it waited for the service; 0 when that was not asked. It is not
 	// called for a client that left before there was an answer.

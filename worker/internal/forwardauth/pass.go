@@ -45,7 +45,7 @@ func (g *Guard) pass(w http.ResponseWriter, r *http.Request, client Client) {
 		Rewrite: func(request *httputil.ProxyRequest) {
 			request.Out.URL.RawQuery = request.In.URL.RawQuery // ReverseProxy drops what Go cannot parse, such as a;b
 			request.SetURL(g.service)
-			request.Out.Host = request.In.Host // its redirects and cookies are for that name
+			request.Out.Host = description.Get("X-Forwarded-Host") // its redirects and cookies are for that name
 			removeClaims(request.Out.Header)
 			removeUpgrade(request.Out.Header)
 			maps.Copy(request.Out.Header, description)

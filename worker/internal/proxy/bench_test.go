@@ -31,7 +31,8 @@ func BenchmarkProxy(b *testing.B) {
 	}
 	b.Cleanup(upstream.Close)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil)) // at info, as a worker's
-	handler, err := New(Config{Service: "web", Spec: spec, Upstream: upstream, WhoIs: alice, Counters: counters, Limits: limits, Log: log})
+	handler, err := New(Config{Service: "web", Spec: spec, Upstream: upstream, WhoIs: alice, Counters: counters, Limits: limits, Log: log,
+		Canonical: func(_ context.Context, host string) (string, bool) { return host, true }})
 	if err != nil {
 		b.Fatal(err)
 	}

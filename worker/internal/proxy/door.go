@@ -75,6 +75,9 @@ func (d *Door) review(client *peer, unasked bool) {
 
 // objection says why the proxy would not let in a request that runs; empty when it would.
 func (p *Proxy) objection(client *peer, v *visit, endless string) string {
+	if _, ok := p.nameOf(context.Background(), v.host); !ok {
+		return "the service has not the name that it was asked for by"
+	}
 	if endless != "" && endless != eventStream && !slices.Contains(p.config.Spec.Upgrades, endless) {
 		return "upgrades does not list " + endless
 	}

@@ -60,8 +60,8 @@ func (p *Proxy) matchPrefixes(next http.Handler) http.Handler {
 }
 
 // newGuard makes what asks the auth server; nil when there is none to ask.
-func newGuard(config Config, clients *identities) (*forwardauth.Guard, error) {
-	spec := config.Spec.ForwardAuth
+func (p *Proxy) newGuard() (*forwardauth.Guard, error) {
+	config, spec := p.config, p.config.Spec.ForwardAuth
 	if spec == nil {
 		return nil, nil
 	}
@@ -71,22 +71,16 @@ func newGuard(config Config, clients *identities) (*forwardauth.Guard, error) {
 			client := forwardauth.Client{Funnel: peerOf(r).funnel}
 			client.Address, _, _ = net.SplitHostPort(r.RemoteAddr)
 			if config.Spec.Whois {
-				caller := clients.callerOf(r)
+				caller := p.clients.callerOf(r)
 				client.Person, client.Identity = caller.who.IsPerson(), caller.who.String()
 			}
 			return client
 		},
-		KnownHost: func(r *http.Request) bool { return config.KnownHost(hostOf(r)) },
+		Host:      p.hostFor,
 		Observe:   config.Counters.auth,
 		RequestID: requestID,
 		Log:       config.Log,
 	})
-}
-
-// hostOf is the host that the client asks for, without port and in lower case.
-func hostOf(r *http.Request) string {
-	host := url.URL{Host: r.Host}
-	return strings.TrimSuffix(strings.ToLower(host.Hostname()), ".")
 }
 
 // refuseRequest answers a request that no upstream should see.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -106,14 +107,16 @@ func (f *front) change(spec protocol.ProxySpec) {
 	}
 	f.Cleanup(upstream.Close)
 	proxy, err := New(Config{
-		Service:   "web",
-		Spec:      spec,
-		Upstream:  upstream,
-		WhoIs:     f.whoIs,
-		KnownHost: func(host string) bool { return host == "127.0.0.1" || host == ownName },
-		Counters:  f.counters,
-		Limits:    f.limits,
-		Log:       slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Service:  "web",
+		Spec:     spec,
+		Upstream: upstream,
+		WhoIs:    f.whoIs,
+		Canonical: func(_ context.Context, host string) (string, bool) {
+			return ownName, slices.Contains([]string{ownName, "web", "127.0.0.1", "::1"}, host)
+		},
+		Counters: f.counters,
+		Limits:   f.limits,
+		Log:      slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
 		f.Fatal(err)

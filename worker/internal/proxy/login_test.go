@@ -39,7 +39,9 @@ func binding(t *testing.T) (url string, open func() int) {
 		}
 		fmt.Fprintf(w, "you are %q", login.user)
 	}))
-	server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { return context.WithValue(ctx, connKey{}, &login{}) }
+	server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, connKey{}, &login{})
+	}
 	server.Config.ConnState = func(conn net.Conn, state http.ConnState) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -181,7 +183,9 @@ func TestTheAuthServerIsAskedByTheConnectionOfWhoLoggedIn(t *testing.T) {
 			w.WriteHeader(http.StatusUnauthorized)
 		}
 	}))
-	auth.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { return context.WithValue(ctx, connKey{}, new(bool)) }
+	auth.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, connKey{}, new(bool))
+	}
 	auth.Start()
 	t.Cleanup(auth.Close)
 	f := serve(t, protocol.ProxySpec{Upstream: echo(t).URL, ForwardAuth: &protocol.ForwardAuthSpec{

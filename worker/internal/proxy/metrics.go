@@ -26,6 +26,7 @@ type Counters struct {
 	whoisErrors    atomic.Uint64
 	clientErrors   atomic.Uint64
 	denied         atomic.Uint64
+	misdirected    atomic.Uint64
 	stalled        atomic.Uint64 // clients that took in nothing of an answer
 	limits         *limit.Limits
 	authOutcomes   map[forwardauth.Outcome]*atomic.Uint64 // complete from the start, so that it is only read
@@ -109,7 +110,7 @@ func (m *Metrics) Remove(counters *Counters) {
 
 var (
 	requestsDesc = describe("requests_total", "Requests by status code of the response; 499: the client went away before.", "code")
-	errorsDesc   = describe("errors_total", "Trouble by type: upstream, client_abort, client (refused as malformed or too long), denied (by a rule), whois, stalled (took in nothing of an answer).", "type")
+	errorsDesc   = describe("errors_total", "Trouble by type: upstream, client_abort, client (refused as malformed or too long), denied (by a rule), misdirected (for a name that is not the service's), whois, stalled (took in nothing of an answer).", "type")
 	limitedDesc  = describe("limited_total", "Connections and requests that were turned away, by the limit that was reached.", "limit")
 	authDesc     = describe("auth_requests_total", "Requests to a service with forward auth, by what became of the question.", "outcome")
 	openDesc     = describe("open_connections", "Connections that clients hold.")
@@ -147,6 +148,7 @@ func (c *Counters) collect(out chan<- prometheus.Metric) {
 	counter(errorsDesc, c.whoisErrors.Load(), "whois")
 	counter(errorsDesc, c.clientErrors.Load(), "client")
 	counter(errorsDesc, c.denied.Load(), "denied")
+	counter(errorsDesc, c.misdirected.Load(), "misdirected")
 	counter(errorsDesc, c.stalled.Load(), "stalled")
 	for _, reached := range limit.All {
 		if count := c.limits.Reached(reached); count > 0 {

@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"context"
 	"io"
 	"log"
 	"log/slog"
@@ -26,9 +27,9 @@ type Config struct {
 	Upstream *Upstream
 	WhoIs    WhoIs
 
-	// KnownHost tells whether a name or address, in lower case and without port, is one that the service has. Only with
-	// forward auth.
-	KnownHost func(host string) bool
+	// Canonical gives the full name of the node for a name or address that it has, in lower case and without port, and for a
+	// name that one of its certificates is for, that name. Not ok: it has none of them.
+	Canonical func(ctx context.Context, host string) (name string, ok bool)
 
 	Counters *Counters
 	Limits   *limit.Limits
@@ -47,11 +48,12 @@ type Proxy struct {
 	rules    *access.Rules      // nil: anybody may use everything, as below
 	prefixes *prefix.Prefixes   // nil: it answers on all paths
 	guard    *forwardauth.Guard // nil: nobody is asked
+	foreign  foreignNames
 }
 
-// New makes the chain, from the outside in: measure -> limit clients -> refuse what is no proxying -> ignore upgrades -> limit
-// bodies -> access rules -> forward auth -> prefixes -> rewrite -> upstream. There is no ServeMux in it, which would redirect
-// //x and /a/../b before the upstream sees them.
+// New makes the chain, from the outside in: measure -> refuse other names -> limit clients -> refuse what is no proxying ->
+// ignore upgrades -> limit bodies -> access rules -> forward auth -> prefixes -> rewrite -> upstream. There is no ServeMux in
+// it, which would redirect //x and /a/../b before the upstream sees them.
 func New(config Config) (*Proxy, error) {
 	spec := config.Spec
 	target, err := url.Parse(spec.Upstream)
@@ -67,7 +69,7 @@ func New(config Config) (*Proxy, error) {
 	if len(spec.Prefixes) > 0 {
 		p.prefixes = prefix.New(spec.Prefixes, spec.StripPrefix)
 	}
-	if p.guard, err = newGuard(config, p.clients); err != nil {
+	if p.guard, err = p.newGuard(); err != nil {
 		return nil, err
 	}
 	var chain http.Handler = &httputil.ReverseProxy{
@@ -84,7 +86,7 @@ func New(config Config) (*Proxy, error) {
 		chain = p.guard.Handler(chain)
 	}
 	chain = ignoreUpgrades(spec.Upgrades, limitBody(config, p.checkAccess(chain)))
-	p.Handler = measure(config, limitClients(config, refuseConnect(chain)))
+	p.Handler = measure(config, p.ownNames(limitClients(config, refuseConnect(chain))))
 	return p, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -34,6 +35,7 @@ type instance struct {
 	endCalls context.CancelFunc // nil until the node is up
 	node     *node.Node
 	names    atomic.Pointer[names]  // of the node, as last known
+	named    chan struct{}          // closed when they first are
 	https    atomic.Pointer[string] // port of the listener that redirects go to
 
 	upstream     *proxy.Upstream // nil without a proxy, as the next two
@@ -64,7 +66,7 @@ type teller interface {
 // startInstance starts the node from its directory, which it closes in the end, and listens. An error leaves nothing behind.
 func startInstance(options Options, spec protocol.ServiceSpec, dir *statedir.Dir, counters *proxy.Counters, limits *limit.Limits, tell teller, log *slog.Logger) (_ *instance, err error) {
 	i := &instance{options: options, counters: counters, limits: limits, log: log, tell: tell, dir: dir, clients: recallClients(dir, log),
-		door: proxy.NewDoor(), servers: map[protocol.ListenSpec]server{}}
+		door: proxy.NewDoor(), named: make(chan struct{}), servers: map[protocol.ListenSpec]server{}}
 	i.names.Store(&names{})
 	i.retiredEnds, i.endRetired = context.WithCancel(context.Background())
 	defer func() {
@@ -161,7 +163,7 @@ func (i *instance) serve(listen protocol.ListenSpec) (server, error) {
 		}
 		return proxy.Forward(listener, dial, config), nil
 	case protocol.ListenSpecSchemeRedirect:
-		config.Handler = proxy.RedirectToHTTPS(i.address)
+		config.Handler = i.door.OwnNames(proxy.RedirectToHTTPS(i.address))
 	case protocol.ListenSpecSchemeHttps:
 		config.TLS = i.certificates.config(listen)
 	}
@@ -195,7 +197,7 @@ func (i *instance) applyProxy(name string, spec protocol.ProxySpec) error {
 		Spec:      spec,
 		Upstream:  upstream,
 		WhoIs:     i.node.WhoIs,
-		KnownHost: i.knows,
+		Canonical: i.canonical,
 		Counters:  i.counters,
 		Limits:    i.limits,
 		Log:       i.log,
@@ -224,7 +226,7 @@ func (i *instance) closeProxy() {
 // names are what clients may call the node.
 type names struct {
 	domain    string
-	addresses []string
+	addresses []netip.Addr
 }
 
 // address is where browsers find the service; empty until the node knows its name.
@@ -239,16 +241,44 @@ func (i *instance) address() string {
 // learn takes over what the node says of itself.
 func (i *instance) learn(status node.Status) {
 	i.last = status
-	if status.DNSName != "" {
-		i.names.Store(&names{domain: strings.ToLower(status.DNSName), addresses: status.Addresses})
+	if status.DNSName == "" {
+		return
+	}
+	known := &names{domain: strings.ToLower(status.DNSName)}
+	for _, text := range status.Addresses {
+		if address, err := netip.ParseAddr(text); err == nil {
+			known.addresses = append(known.addresses, address)
+		}
+	}
+	if i.names.Swap(known).domain == "" {
+		close(i.named)
 	}
 }
 
-// knows tells whether host is a name or address of this service, or a name that its certificate is for.
-func (i *instance) knows(host string) bool {
+// nameWait is how long a request waits for the node to say what it is called. A node that starts takes its first clients
+// some milliseconds before.
+const nameWait = 5 * time.Second
+
+// canonical is proxy.Config's. While the node has not said what it is called, requests wait, and then have asked in vain.
+func (i *instance) canonical(ctx context.Context, host string) (name string, ok bool) {
 	known := i.names.Load()
+	if known.domain == "" {
+		ctx, cancel := context.WithTimeout(ctx, nameWait)
+		defer cancel()
+		select {
+		case <-i.named:
+		case <-ctx.Done():
+		}
+		known = i.names.Load()
+	}
 	short, _, _ := strings.Cut(known.domain, ".")
-	return host != "" && (host == known.domain || host == short) || slices.Contains(known.addresses, host) || i.certificates.covers(host)
+	if known.domain != "" && (host == known.domain || host == short) {
+		return known.domain, true
+	}
+	if address, err := netip.ParseAddr(host); err == nil {
+		return known.domain, known.domain != "" && slices.Contains(known.addresses, address.Unmap())
+	}
+	return host, i.certificates.covers(host)
 }
 
 // seen remembers who has connected. What calls a new client at the next start needs a network map that has it.
