@@ -89,7 +89,7 @@ const UpgradeToken = Text.regex(
   /^[\w!#$%&'*+.^`|~-]+(\/[\w!#$%&'*+.^`|~-]+)?$/,
   'want the name of a protocol, as in websocket',
 ).refine(
-  (name) => !/^(h2c?|http|tls)(\/|$)/i.test(name),
+  (name) => !/^(h\d|https?(\/|$)|spdy|tls(\/|$))/i.test(name),
   'a client could speak HTTP or TLS with the upstream past every rule; only other protocols can be allowed',
 )
 const Hostname = Text.regex(

@@ -36,6 +36,7 @@ export function checkServices(services: readonly WrittenService[], supervisorDir
   checkNames(services, context)
   checkStateDirs(services, supervisorDir, context)
   noteDefaults(services, context)
+  noteForeignNames(services, context)
 }
 
 function checkUpstream({ index, keys }: WrittenService, { report, place }: RuleContext): void {
@@ -221,4 +222,23 @@ function noteDefaults(services: readonly WrittenService[], { report, place }: Ru
     const message = `${key} is not set for ${who} and so is false, as in tsnsrv's YAML; its documentation says true`
     report.note(place(first.index, key), message, `write ${key}: under defaults: to choose`)
   }
+}
+
+/**
+ * tsnsrv answers for any name. A service without TLS whose upstream is told which one was asked for may rely on that: with TLS,
+ * the certificate keeps browsers from other names, and a Host that nobody is told makes no difference to the upstream.
+ */
+function noteForeignNames(services: readonly WrittenService[], { report, place }: RuleContext): void {
+  const silent = services.filter(
+    ({ keys, said }) => keys.plaintext && keys.upstream !== '' && keys.recommendedProxyHeaders && !said.has('hostnames'),
+  )
+  const [first] = silent
+  if (first === undefined || report.failed) return
+  const who = silent.length === 1 ? `${labelOf(first)} answers` : `${silent.length} services answer`
+  const message = `${who} only for names on the tailnet, and 421 for others; tsnsrv answers for any name`
+  report.note(
+    place(first.index, 'plaintext'),
+    message,
+    'list more names under hostnames:, or write hostnames: [] if there are none',
+  )
 }

@@ -43,6 +43,7 @@ func (g *Guard) fail(w http.ResponseWriter, r *http.Request, client Client, err 
 			status, text = http.StatusGatewayTimeout, "the authorization service did not answer in time"
 		}
 		g.config.Observe(Failed, took)
+		g.config.Trouble(g.explain(err))
 		g.config.Log.Warn("the authorization service did not decide; the request is not let through", "authServer", g.service.String(),
 			"requestId", id, "client", client.Address, "method", r.Method, "path", r.URL.EscapedPath(), "error", g.explain(err))
 	}

@@ -6,6 +6,7 @@
 package forwardauth
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -17,6 +18,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/connauth"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -40,18 +43,25 @@ type Client struct {
 	Identity string // for the log: login name, tags or name of the node; "" when not known
 }
 
-// Config is what a Guard is made of. All of it is needed.
+// Config is what a Guard is made of. All of it is needed, unless it says otherwise.
 type Config struct {
 	Spec   protocol.ForwardAuthSpec
 	Client func(*http.Request) Client
 
-	// KnownHost tells whether the host that a request names is one of this service's. Whose rules apply is decided by that
-	// name, and a tailnet listener takes any: a client could name another service, to which it is welcome.
-	KnownHost func(*http.Request) bool
+	// Host gives the host that a request is for, as the service is told of it: a name of this service's, in one spelling, with
+	// the port unless that goes without saying. Not ok: it is none of them. Whose rules apply is decided by that name: a client
+	// could name another service, to which it is welcome.
+	Host func(*http.Request) (host string, ok bool)
 
 	// Observe is called once for each request, with how long it waited for the service; 0 when that was not asked. It is not
 	// called for a client that left before there was an answer.
 	Observe func(Outcome, time.Duration)
+
+	// Trouble is called when the service gave no usable answer, with the reason in words.
+	Trouble func(why string)
+
+	// Dial connects to the service; nil: over the host's network. Not needed.
+	Dial limit.Dial
 
 	RequestID func(*http.Request) string
 	Log       *slog.Logger
@@ -70,7 +80,7 @@ type Guard struct {
 	question  *url.URL // what is asked
 	service   *url.URL // scheme and host of it
 	timeout   time.Duration
-	transport *http.Transport
+	transport *connauth.Pool
 	copied    copied
 	passPaths []string
 	cache     *cache // nil: nothing is cached
@@ -107,18 +117,25 @@ func New(config Config) (*Guard, error) {
 	if spec.CacheTTLMs > 0 {
 		g.cache = newCache(milliseconds(spec.CacheTTLMs))
 	}
-	g.transport = newTransport(g.timeout, spec.InsecureHTTPS)
+	if config.Dial == nil {
+		config.Dial = (&net.Dialer{}).DialContext
+	}
+	g.transport = connauth.NewPool(newTransport(g.timeout, spec.InsecureHTTPS, config.Dial))
 	return g, nil
 }
 
 func milliseconds(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 
-func newTransport(timeout time.Duration, insecureHTTPS bool) *http.Transport {
+func newTransport(timeout time.Duration, insecureHTTPS bool, dial limit.Dial) *http.Transport {
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
 	return &http.Transport{
-		Proxy:                  nil, // never by the host's http_proxy
-		DialContext:            (&net.Dialer{Timeout: timeout}).DialContext,
+		Proxy: nil, // never by the host's http_proxy
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, timeout)
+			defer cancel()
+			return dial(ctx, network, address)
+		},
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: insecureHTTPS},
 		TLSHandshakeTimeout:    timeout,
 		ResponseHeaderTimeout:  timeout,
@@ -131,7 +148,7 @@ func newTransport(timeout time.Duration, insecureHTTPS bool) *http.Transport {
 }
 
 // Close ends idle connections; those in use end with their request.
-func (g *Guard) Close() { g.transport.CloseIdleConnections() }
+func (g *Guard) Close() { g.transport.Close() }
 
 // Handler lets through to next what is allowed.
 func (g *Guard) Handler(next http.Handler) http.Handler {

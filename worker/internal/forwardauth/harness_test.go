@@ -54,8 +54,9 @@ func serve(t *testing.T, spec protocol.ForwardAuthSpec, https secure) *front {
 	guard, err := New(Config{
 		Spec:      spec,
 		Client:    func(*http.Request) Client { return f.peer },
-		KnownHost: func(r *http.Request) bool { return r.Host == f.host },
+		Host:      func(r *http.Request) (string, bool) { return r.Host, r.Host == f.host },
 		Observe:   f.observe,
+		Trouble:   func(string) {},
 		RequestID: func(*http.Request) string { return "REQUEST-1" },
 		Log:       slog.New(slog.NewTextHandler(f, nil)),
 	})

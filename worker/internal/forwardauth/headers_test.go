@@ -74,8 +74,9 @@ func FuzzCopyHeadersNeverFromClient(f *testing.F) {
 			Spec: protocol.ForwardAuthSpec{URL: service.URL + path, CopyHeaders: []string{"Remote-User", "remote-groups"},
 				BypassForTailnet: bypass, CacheTTLMs: 1000, TimeoutMs: int(patience.Milliseconds())},
 			Client:    func(*http.Request) Client { return Client{Address: "100.64.0.7", Person: true} },
-			KnownHost: func(*http.Request) bool { return true },
+			Host:      func(r *http.Request) (string, bool) { return r.Host, true },
 			Observe:   func(Outcome, time.Duration) {},
+			Trouble:   func(string) {},
 			RequestID: func(*http.Request) string { return "" },
 			Log:       slog.New(slog.NewTextHandler(io.Discard, nil)),
 		})

@@ -25,7 +25,15 @@ func (g *Guard) isPassed(u *url.URL) bool {
 	return false
 }
 
-// pass lets the service answer instead of the upstream. Nobody is asked: it is how people log in.
+// removeUpgrade takes out of header what asks for another protocol: what a client says after that, nobody looks at.
+func removeUpgrade(header http.Header) {
+	header.Del("Upgrade")
+	header.Del("Http2-Settings")
+	header.Del("Connection") // as ReverseProxy set it, for Upgrade
+}
+
+// pass lets the service answer instead of the upstream. Nobody is asked: it is how people log in. No page of it needs an
+// upgrade.
 func (g *Guard) pass(w http.ResponseWriter, r *http.Request, client Client) {
 	description, err := g.describe(r, client)
 	if err != nil {
@@ -37,9 +45,16 @@ func (g *Guard) pass(w http.ResponseWriter, r *http.Request, client Client) {
 		Rewrite: func(request *httputil.ProxyRequest) {
 			request.Out.URL.RawQuery = request.In.URL.RawQuery // ReverseProxy drops what Go cannot parse, such as a;b
 			request.SetURL(g.service)
-			request.Out.Host = request.In.Host // its redirects and cookies are for that name
+			request.Out.Host = description.Get("X-Forwarded-Host") // its redirects and cookies are for that name
 			removeClaims(request.Out.Header)
+			removeUpgrade(request.Out.Header)
 			maps.Copy(request.Out.Header, description)
+		},
+		ModifyResponse: func(response *http.Response) error {
+			if response.StatusCode == http.StatusSwitchingProtocols {
+				return trouble("it switches protocols (101), which it was not asked to do")
+			}
+			return nil
 		},
 		Transport: g.transport,
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {

@@ -57,8 +57,9 @@ func (g *Guard) ask(r *http.Request, client Client) (http.Header, error) {
 func (g *Guard) describe(r *http.Request, client Client) (http.Header, error) {
 	uri := r.URL.RequestURI()
 	address, err := netip.ParseAddr(client.Address)
+	host, isOurs := g.config.Host(r)
 	switch {
-	case r.Host == "" || !g.config.KnownHost(r):
+	case !isOurs:
 		return nil, &refusal{http.StatusMisdirectedRequest, "no service has that name here"}
 	case !strings.HasPrefix(uri, "/"):
 		return nil, &refusal{http.StatusBadRequest, "the request has no path"}
@@ -75,12 +76,12 @@ func (g *Guard) describe(r *http.Request, client Client) (http.Header, error) {
 	}
 	return http.Header{
 		"X-Forwarded-For":    {address.Unmap().String()},
-		"X-Forwarded-Host":   {r.Host},
+		"X-Forwarded-Host":   {host},
 		"X-Forwarded-Method": {r.Method},
 		"X-Forwarded-Proto":  {scheme},
 		"X-Forwarded-Uri":    {uri},
 		"X-Original-Method":  {r.Method},
-		"X-Original-Url":     {scheme + "://" + r.Host + uri},
+		"X-Original-Url":     {scheme + "://" + host + uri},
 	}, nil
 }
 

@@ -66,17 +66,22 @@ func (s *Share) Leave() {
 	s.files.services--
 }
 
-// Dial opens a connection by dial, and counts it until it is closed. It fails with ErrFiles when the share is used up.
-func (s *Share) Dial(ctx context.Context, network, address string, dial func(ctx context.Context, network, address string) (net.Conn, error)) (net.Conn, error) {
-	if !s.take() {
-		return nil, ErrFiles
+// Dial opens a connection, as in net.Dialer.DialContext.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+// Dialer is dial, but counts each connection until it is closed, and fails with ErrFiles when the share is used up.
+func (s *Share) Dialer(dial Dial) Dial {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if !s.take() {
+			return nil, ErrFiles
+		}
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			s.giveBack()
+			return nil, err
+		}
+		return &countedConn{Conn: conn, share: s}, nil
 	}
-	conn, err := dial(ctx, network, address)
-	if err != nil {
-		s.giveBack()
-		return nil, err
-	}
-	return &countedConn{Conn: conn, share: s}, nil
 }
 
 func (s *Share) take() bool {

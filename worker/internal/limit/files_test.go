@@ -18,7 +18,7 @@ func TestFilesAreSharedFairly(t *testing.T) {
 	greedy, other := files.Join(), files.Join()
 	var open []net.Conn
 	for {
-		conn, err := greedy.Dial(t.Context(), "", "", pipe)
+		conn, err := greedy.Dialer(pipe)(t.Context(), "", "")
 		if err != nil {
 			if !errors.Is(err, ErrFiles) {
 				t.Error(err)
@@ -30,18 +30,18 @@ func TestFilesAreSharedFairly(t *testing.T) {
 	if len(open) != 20 {
 		t.Errorf("one of two services opens %d of 40", len(open))
 	}
-	if _, err := other.Dial(t.Context(), "", "", pipe); err != nil {
+	if _, err := other.Dialer(pipe)(t.Context(), "", ""); err != nil {
 		t.Errorf("the other one: %v", err)
 	}
 	open[0].Close()
 	open[0].Close() // counts once
 	for i, want := range []bool{true, false} {
-		if _, err := greedy.Dial(t.Context(), "", "", pipe); (err == nil) != want {
+		if _, err := greedy.Dialer(pipe)(t.Context(), "", ""); (err == nil) != want {
 			t.Errorf("connection %d after one was closed: %v", i+1, err)
 		}
 	}
 	other.Leave()
-	if _, err := greedy.Dial(t.Context(), "", "", pipe); err != nil {
+	if _, err := greedy.Dialer(pipe)(t.Context(), "", ""); err != nil {
 		t.Errorf("alone in the worker: %v", err)
 	}
 }
@@ -51,11 +51,11 @@ func TestFailedDialTakesNothing(t *testing.T) {
 	share := files.Join()
 	fail := func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed }
 	for range 10 * fewestFiles {
-		if _, err := share.Dial(t.Context(), "", "", fail); !errors.Is(err, net.ErrClosed) {
+		if _, err := share.Dialer(fail)(t.Context(), "", ""); !errors.Is(err, net.ErrClosed) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := share.Dial(t.Context(), "", "", pipe); err != nil {
+	if _, err := share.Dialer(pipe)(t.Context(), "", ""); err != nil {
 		t.Error(err)
 	}
 }

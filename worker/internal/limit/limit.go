@@ -26,10 +26,11 @@ const (
 	Requests             Limit = "requests"
 	RequestsPerClient    Limit = "requests_per_client"
 	RequestRate          Limit = "request_rate"
+	OpenFiles            Limit = "open_files" // of the worker, see Files
 )
 
 // All are the limits that there are.
-var All = []Limit{Connections, ConnectionsPerClient, ConnectionRate, Requests, RequestsPerClient, RequestRate}
+var All = []Limit{Connections, ConnectionsPerClient, ConnectionRate, Requests, RequestsPerClient, RequestRate, OpenFiles}
 
 const (
 	// burstSeconds is how long a client may have saved its requests up. A page asks for all its parts at once.
@@ -112,6 +113,9 @@ func (l *Limits) SendTimeout() time.Duration { return time.Duration(l.sendTimeou
 
 // Reached tells how often a limit was reached.
 func (l *Limits) Reached(limit Limit) uint64 { return l.reached[limit].Load() }
+
+// Reach counts that a limit was reached which is not looked after here.
+func (l *Limits) Reach(limit Limit) { l.reached[limit].Add(1) }
 
 // Open tells how many connections there are.
 func (l *Limits) Open() int {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -119,6 +120,9 @@ func (s *ServiceSpec) Validate() error {
 	return nil
 }
 
+// httpItself matches the protocols in which further requests can be sent, as UpgradeToken of shared/config.ts does.
+var httpItself = regexp.MustCompile(`(?i)^(h\d|https?(/|$)|spdy|tls(/|$))`)
+
 func (p *ProxySpec) validate() error {
 	upstream, err := url.Parse(p.Upstream)
 	if err != nil {
@@ -126,6 +130,11 @@ func (p *ProxySpec) validate() error {
 	}
 	if upstream.Scheme != "http" && upstream.Scheme != "https" || upstream.Host == "" {
 		return fmt.Errorf("field upstream: want http://host or https://host, got %q", p.Upstream)
+	}
+	for _, name := range p.Upgrades {
+		if httpItself.MatchString(name) {
+			return fmt.Errorf("field upgrades: %q would let clients speak with the upstream past every rule", name)
+		}
 	}
 	if p.DialAddress != "" && p.DialUnixPath != "" {
 		return fmt.Errorf("fields dialAddress and dialUnixPath: only one can be dialled")

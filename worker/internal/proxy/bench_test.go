@@ -24,19 +24,22 @@ import (
 func BenchmarkProxy(b *testing.B) {
 	spec := protocol.ProxySpec{Upstream: smallAnswers(b), Whois: true, WhoisTimeoutMs: 1000, RecommendedProxyHeaders: true}
 	limits := limit.New()
-	counters := NewMetrics().Add("web", limits)
-	upstream, err := NewUpstreams().Acquire(spec, hostDialer{})
+	counters := NewMetrics().Add("web", limits, noBackends())
+	upstream, err := OpenUpstream(spec, hostDialer{}, limit.NewFiles().Join())
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(upstream.Release)
+	b.Cleanup(upstream.Close)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil)) // at info, as a worker's
-	handler, err := New(Config{Service: "web", Spec: spec, Upstream: upstream, WhoIs: alice, Counters: counters, Limits: limits, Log: log, AccessLog: log})
+	handler, err := New(Config{Service: "web", Spec: spec, Upstream: upstream, WhoIs: alice, Counters: counters, Limits: limits, Backends: noBackends(), Log: log, AccessLog: log,
+		Canonical: func(_ context.Context, host string) (string, bool) { return host, true }})
 	if err != nil {
 		b.Fatal(err)
 	}
 	listener := listenLocally(b)
-	server := Serve(listener, ServerConfig{Handler: handler, Counters: counters, Limits: limits, Seen: func(net.Addr) {}})
+	door := NewDoor()
+	door.Swap(handler)
+	server := Serve(listener, ServerConfig{Handler: door, Door: door, Counters: counters, Limits: limits, Seen: func(net.Addr) {}})
 	b.Cleanup(func() { server.Drain(context.Background()) })
 	exchange(b, listener.Addr())
 }

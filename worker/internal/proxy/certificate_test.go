@@ -107,7 +107,7 @@ func TestHTTPSSpeaksBothVersionsOfHTTP(t *testing.T) {
 	}
 	server := Serve(listener, ServerConfig{
 		Spec: protocol.ListenSpec{Scheme: protocol.ListenSpecSchemeHttps}, TLS: &tls.Config{GetCertificate: file.Get},
-		Counters: NewMetrics().Add("wiki", limit.New()), Limits: limit.New(), Seen: func(net.Addr) {},
+		Counters: NewMetrics().Add("wiki", limit.New(), noBackends()), Limits: limit.New(), Seen: func(net.Addr) {},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Version", r.Proto)
 			if r.TLS == nil {
@@ -137,7 +137,7 @@ func TestRedirectGoesToTheServicesOwnName(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := Serve(listener, ServerConfig{
-		Handler: RedirectToHTTPS(func() string { return name }), Counters: NewMetrics().Add("wiki", limit.New()), Limits: limit.New(), Seen: func(net.Addr) {},
+		Handler: RedirectToHTTPS(func() string { return name }), Counters: NewMetrics().Add("wiki", limit.New(), noBackends()), Limits: limit.New(), Seen: func(net.Addr) {},
 	})
 	t.Cleanup(func() { server.Drain(context.Background()) })
 	client := &http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

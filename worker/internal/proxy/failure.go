@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
 )
 
 // failureHandler answers for an upstream that did not. The client learns that it failed and a number to ask with; where
@@ -21,10 +23,19 @@ func failureHandler(config Config) func(http.ResponseWriter, *http.Request, erro
 		case body != nil && body.hasPaused.Load(): // the server takes a read that timed out for a client that is gone
 			config.refuseRequest(w, r, http.StatusRequestTimeout, "the body of the request did not arrive")
 			return
+		case errors.Is(err, errOvertaken):
+			config.audit(r, knownCaller(r), http.StatusForbidden, err.Error())
+			refuse(w, r, http.StatusForbidden, "you may not use this")
+			return
+		case errors.Is(err, limit.ErrFiles):
+			config.Limits.Reach(limit.OpenFiles)
+			config.turnAway(w, r, limit.OpenFiles, http.StatusServiceUnavailable, "the service is busy")
+			return
 		case r.Context().Err() != nil:
 			panic(http.ErrAbortHandler) // the client is gone: nobody to answer, and no fault of the upstream
 		}
 		config.Counters.upstreamErrors.Add(1)
+		config.Backends.Upstream.Bad(inWords(err))
 		config.Log.Warn("the upstream did not answer", "upstream", config.Spec.Upstream, "path", r.URL.EscapedPath(),
 			"requestId", requestID(r), "error", err)
 		status, text := http.StatusBadGateway, "did not answer"

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
@@ -14,42 +15,37 @@ import (
 )
 
 // checkAccess lets in whom the rules name. Who is turned away learns that and no more; the reason is in the log.
-func checkAccess(config Config, clients *identities, next http.Handler) (http.Handler, error) {
-	if len(config.Spec.Allow) == 0 {
-		return next, nil
-	}
-	rules, err := access.New(config.Spec.Allow)
-	if err != nil {
-		return nil, err
+func (p *Proxy) checkAccess(next http.Handler) http.Handler {
+	if p.rules == nil {
+		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		caller := clients.callerOf(r)
-		if decision := rules.Decide(r.URL, caller.who); !decision.Allowed {
-			config.audit(r, caller, http.StatusForbidden, decision.Reason)
+		caller := p.clients.callerOf(r)
+		if decision := p.rules.Decide(r.URL, caller.who); !decision.Allowed {
+			p.config.audit(r, caller, http.StatusForbidden, decision.Reason)
 			refuse(w, r, http.StatusForbidden, "you may not use this")
 			return
 		}
 		next.ServeHTTP(w, r)
-	}), nil
+	})
 }
 
 // strippedKey is of a request's context: the prefix that was taken off its path, as the values of a header.
 type strippedKey struct{}
 
 // matchPrefixes answers only on the paths that are listed. The request that goes on has the path for the upstream.
-func matchPrefixes(config Config, next http.Handler) http.Handler {
-	if len(config.Spec.Prefixes) == 0 {
+func (p *Proxy) matchPrefixes(next http.Handler) http.Handler {
+	if p.prefixes == nil {
 		return next
 	}
-	prefixes := prefix.New(config.Spec.Prefixes, config.Spec.StripPrefix)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		path, rawPath, err := prefixes.Match(r.URL, peerOf(r).funnel)
+		path, rawPath, err := p.prefixes.Match(r.URL, peerOf(r).funnel)
 		switch {
 		case err == prefix.ErrNotFound:
 			http.NotFound(w, r)
 			return
 		case err != nil:
-			config.refuseRequest(w, r, http.StatusBadRequest, err.Error())
+			p.config.refuseRequest(w, r, http.StatusBadRequest, err.Error())
 			return
 		}
 		if path != r.URL.Path || rawPath != r.URL.RawPath {
@@ -65,8 +61,8 @@ func matchPrefixes(config Config, next http.Handler) http.Handler {
 }
 
 // newGuard makes what asks the auth server; nil when there is none to ask.
-func newGuard(config Config, clients *identities) (*forwardauth.Guard, error) {
-	spec := config.Spec.ForwardAuth
+func (p *Proxy) newGuard() (*forwardauth.Guard, error) {
+	config, spec := p.config, p.config.Spec.ForwardAuth
 	if spec == nil {
 		return nil, nil
 	}
@@ -76,22 +72,23 @@ func newGuard(config Config, clients *identities) (*forwardauth.Guard, error) {
 			client := forwardauth.Client{Funnel: peerOf(r).funnel}
 			client.Address, _, _ = net.SplitHostPort(r.RemoteAddr)
 			if config.Spec.Whois {
-				caller := clients.callerOf(r)
+				caller := p.clients.callerOf(r)
 				client.Person, client.Identity = caller.who.IsPerson(), caller.who.String()
 			}
 			return client
 		},
-		KnownHost: func(r *http.Request) bool { return config.KnownHost(hostOf(r)) },
-		Observe:   config.Counters.auth,
+		Host: p.hostFor,
+		Observe: func(outcome forwardauth.Outcome, took time.Duration) {
+			config.Counters.auth(outcome, took)
+			if took > 0 && outcome != forwardauth.Failed {
+				config.Backends.Auth.Good()
+			}
+		},
+		Trouble:   func(why string) { config.Backends.Auth.Bad(errors.New(why)) },
+		Dial:      config.Upstream.share.Dialer((&net.Dialer{}).DialContext),
 		RequestID: requestID,
 		Log:       config.Log,
 	})
-}
-
-// hostOf is the host that the client asks for, without port and in lower case.
-func hostOf(r *http.Request) string {
-	host := url.URL{Host: r.Host}
-	return strings.TrimSuffix(strings.ToLower(host.Hostname()), ".")
 }
 
 // refuseRequest answers a request that no upstream should see.
@@ -106,6 +103,19 @@ func (c Config) audit(r *http.Request, who caller, status int, reason string) {
 	c.Counters.denied.Add(1)
 	c.Log.Warn("a request was denied", "requestId", requestID(r), "peer", r.RemoteAddr, "identity", who.who.String(),
 		"funnel", who.who.Funnel, "method", r.Method, "path", r.URL.EscapedPath(), "status", status, "reason", reason)
+}
+
+// auditEnd is the line of a request that was let in and is ended, as it would not be let in now.
+func (p *Proxy) auditEnd(client *peer, v *visit, reason string) {
+	client.mu.Lock()
+	who := client.caller.who
+	client.mu.Unlock()
+	if client.funnel {
+		who = access.Who{Funnel: true}
+	}
+	p.config.Counters.denied.Add(1)
+	p.config.Log.Warn("a request that ran was ended, with its connection", "peer", client.connection.RemoteAddr().String(), "identity", who.String(),
+		"funnel", client.funnel, "method", v.method, "path", v.url.EscapedPath(), "reason", reason)
 }
 
 // auth counts one request to a service with forward auth.

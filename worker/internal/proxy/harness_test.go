@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,10 +33,32 @@ type front struct {
 	address  net.Addr
 	counters *Counters
 	limits   *limit.Limits
+	backends Backends
+	trouble  sync.Map // error, by part
 	server   *Server
+	door     *Door
+	whoIs    WhoIs
 	url      string // by its address on loopback, else by its own name
 	client   *http.Client
-	log      *strings.Builder // safe to read once the request has been answered
+	log      *logText
+}
+
+// logText is a log that can be read at any time.
+type logText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // serve is a front on loopback.
@@ -45,48 +69,30 @@ func serve(t *testing.T, spec protocol.ProxySpec, whoIs WhoIs) *front {
 
 func serveOver(t *testing.T, over reach, spec protocol.ProxySpec, whoIs WhoIs) *front {
 	t.Helper()
-	log := &strings.Builder{}
-	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	limits := limit.New()
-	counters := NewMetrics().Add("web", limits)
-	upstream, err := NewUpstreams().Acquire(spec, hostDialer{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(upstream.Release)
-	handler, err := New(Config{
-		Service:   "web",
-		Spec:      spec,
-		Upstream:  upstream,
-		WhoIs:     whoIs,
-		KnownHost: func(host string) bool { return host == "127.0.0.1" || host == ownName },
-		Counters:  counters,
-		Limits:    limits,
-		Log:       logger,
-		AccessLog: logger,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(handler.Close)
+	f := &front{T: t, over: over, limits: limits, door: NewDoor(), whoIs: whoIs, log: &logText{}}
+	f.backends = Backends{Upstream: NewHealth(f.troubles("upstream")), Auth: NewHealth(f.troubles("auth server"))}
+	counters := NewMetrics().Add("web", limits, f.backends)
+	f.counters = counters
+	f.change(spec)
 	listener := over.listen(t)
-	config := ServerConfig{Spec: protocol.ListenSpec{Scheme: over.scheme, MaxHeaderBytes: 64 << 10}, Handler: handler, Counters: counters,
-		Limits: limits, Seen: func(net.Addr) {}, Log: discard}
+	config := ServerConfig{
+		Spec: protocol.ListenSpec{Scheme: over.scheme, MaxHeaderBytes: 64 << 10}, Handler: f.door, Door: f.door, Counters: counters,
+		Limits: limits, Seen: func(net.Addr) {}, Log: discard,
+	}
 	if over.isSecure() {
 		config.TLS = &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}}
 	}
-	server := Serve(listener, config)
+	f.server, f.address, f.url = Serve(listener, config), listener.Addr(), "http://"+ownName
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		server.Drain(ctx)
+		f.server.Drain(ctx)
 	})
-	f := &front{T: t, over: over, address: listener.Addr(), counters: counters, limits: limits, server: server,
-		url: "http://" + listener.Addr().String(), log: log}
-	if over.name != loopback.name {
-		f.url = "http://" + ownName
-	}
-	if over.isSecure() {
+	switch {
+	case over.name == loopback.name:
+		f.url = "http://" + listener.Addr().String()
+	case over.isSecure():
 		f.url = "https://" + ownName
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return f.dialFront(ctx) }
@@ -94,6 +100,41 @@ func serveOver(t *testing.T, over reach, spec protocol.ProxySpec, whoIs WhoIs) *
 	t.Cleanup(transport.CloseIdleConnections)
 	f.client = &http.Client{Transport: transport, Timeout: patience}
 	return f
+}
+
+// troubles is a Health's report that remembers what is wrong.
+func (f *front) troubles(part string) func(error) {
+	return func(err error) { f.trouble.Store(part, err) }
+}
+
+// change makes the front a proxy of another spec.
+func (f *front) change(spec protocol.ProxySpec) {
+	f.Helper()
+	logger := slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	upstream, err := OpenUpstream(spec, hostDialer{}, limit.NewFiles().Join())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(upstream.Close)
+	proxy, err := New(Config{
+		Service:  "web",
+		Spec:     spec,
+		Upstream: upstream,
+		WhoIs:    f.whoIs,
+		Canonical: func(_ context.Context, host string) (string, bool) {
+			return ownName, slices.Contains([]string{ownName, "web", "127.0.0.1", "::1"}, host)
+		},
+		Counters:  f.counters,
+		Limits:    f.limits,
+		Backends:  f.backends,
+		Log:       logger,
+		AccessLog: logger,
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(proxy.Close)
+	f.door.Swap(proxy)
 }
 
 // hostDialer stands for a node: it is told apart from the host's own dialer by being one.

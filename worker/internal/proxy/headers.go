@@ -56,20 +56,41 @@ func rewriter(config Config, target *url.URL, clients *identities) func(*httputi
 	}
 }
 
-// responder changes the response of the upstream as the operator wants it.
-func responder(spec protocol.ProxySpec) func(*http.Response) error {
-	if len(spec.ResponseHeaders) == 0 && len(spec.RemoveResponseHeaders) == 0 {
-		return nil
+// respond checks the response of the upstream, and changes it as the operator wants it.
+func (p *Proxy) respond(response *http.Response) error {
+	if response.StatusCode >= http.StatusInternalServerError {
+		p.config.Counters.upstream5xx.Add(1)
+		p.config.Backends.Upstream.Bad(errStatus(response.StatusCode))
+	} else {
+		p.config.Backends.Upstream.Good()
 	}
-	return func(response *http.Response) error {
-		for _, name := range spec.RemoveResponseHeaders {
-			response.Header.Del(name)
+	endless := ""
+	switch {
+	case response.StatusCode == http.StatusSwitchingProtocols:
+		if err := checkUpgrade(response); err != nil {
+			return err
 		}
-		for name, value := range spec.ResponseHeaders {
-			response.Header.Set(name, value)
-		}
-		return nil
+		endless = strings.ToLower(response.Header.Get("Upgrade"))
+	case isEventStream(response.Header):
+		endless = eventStream
 	}
+	if endless != "" {
+		if err := p.keep(response.Request, endless); err != nil {
+			return err
+		}
+	}
+	for _, name := range p.config.Spec.RemoveResponseHeaders {
+		response.Header.Del(name)
+	}
+	for name, value := range p.config.Spec.ResponseHeaders {
+		response.Header.Set(name, value)
+	}
+	return nil
+}
+
+// isEventStream tells that a response goes on until somebody ends it.
+func isEventStream(header http.Header) bool {
+	return strings.HasPrefix(header.Get("Content-Type"), "text/event-stream")
 }
 
 // setStripped tells the upstream which part of the path it does not see, so that it can put it before its links.
@@ -103,11 +124,12 @@ func setRecommended(r *httputil.ProxyRequest) {
 	}
 }
 
-// operatorsHeaders are upstreamHeaders as they go into each request: all but those that would stand in for an identity.
+// operatorsHeaders are upstreamHeaders as they go into each request: all but those that would stand in for an identity, and
+// Upgrade, which is for a client to ask.
 func operatorsHeaders(spec protocol.ProxySpecUpstreamHeaders) http.Header {
 	header := http.Header{}
 	for name, value := range spec {
-		if !strings.HasPrefix(claim.Folded(name), identityPrefix) {
+		if !strings.HasPrefix(claim.Folded(name), identityPrefix) && !strings.EqualFold(name, "Upgrade") {
 			header.Set(name, value)
 		}
 	}

@@ -191,7 +191,7 @@ func TestIdentityIsLookedUpOncePerConnectionAndMinute(t *testing.T) {
 				return alice(ctx, address)
 			},
 		})
-		connection := rememberPeer(false)(t.Context(), nil)
+		connection := rememberPeer(nil, false)(t.Context(), nil)
 		send := func() {
 			t.Helper()
 			in := (&http.Request{RemoteAddr: "100.64.0.1:1"}).WithContext(connection)
@@ -219,7 +219,7 @@ func TestIdentityIsSharedByTheConnectionsOfAnAddressForAMoment(t *testing.T) {
 		var failure error
 		clients := newIdentities(Config{
 			Spec:     protocol.ProxySpec{WhoisTimeoutMs: 1000},
-			Counters: NewMetrics().Add("web", limit.New()), Limits: limit.New(),
+			Counters: NewMetrics().Add("web", limit.New(), noBackends()), Limits: limit.New(), Backends: noBackends(),
 			Log: discard, AccessLog: discard,
 			WhoIs: func(ctx context.Context, address string) (*apitype.WhoIsResponse, error) {
 				lookups.Add(1)

@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// Backends are those servers that a service depends on.
+type Backends struct{ Upstream, Auth *Health }
+
 const (
 	// failuresInARow make a server unhealthy that also answers well: single pages fail for reasons of their own.
 	failuresInARow = 3
@@ -67,6 +70,15 @@ func (h *Health) Bad(why error) {
 	}
 	h.unhealthy = true
 	h.report(fmt.Errorf("%w, since %s", why, h.since.UTC().Format(time.RFC3339)))
+}
+
+// Forget makes it a server that has not been asked yet, and tells nobody.
+func (h *Health) Forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.failing.Store(false)
+	h.lastGood.Store(0)
+	h.failures, h.unhealthy = 0, false
 }
 
 // Up tells whether the last answers were good. It is not known before the first.

@@ -36,32 +36,6 @@ type caller struct {
 	headers http.Header // X-Tailscale-*; nobody may change it
 }
 
-// peer is what is remembered of one client connection, so that only its first request asks.
-type peer struct {
-	funnel     bool        // from the internet: nobody on the tailnet
-	connection *connection // nil when it is not behind our Server
-
-	mu     sync.Mutex
-	caller caller
-	since  time.Time // zero: not known
-}
-
-type peerKey struct{}
-
-// rememberPeer is the ConnContext of every server.
-func rememberPeer(funnel bool) func(context.Context, net.Conn) context.Context {
-	return func(ctx context.Context, conn net.Conn) context.Context {
-		return context.WithValue(ctx, peerKey{}, &peer{funnel: funnel, connection: connectionOf(conn)})
-	}
-}
-
-func peerOf(r *http.Request) *peer {
-	if known, ok := r.Context().Value(peerKey{}).(*peer); ok {
-		return known
-	}
-	return &peer{} // not behind our Server
-}
-
 // identities asks who the clients of one service are, once for all connections that an address opens within identityShared.
 type identities struct {
 	config Config
@@ -81,10 +55,14 @@ func newIdentities(config Config) *identities {
 	return &identities{config: config, recent: map[string]*lookup{}}
 }
 
-// callerOf tells who sends a request. A lookup that fails or takes too long tells of nobody, and is tried again with the next
-// request.
+// callerOf tells who sends a request.
 func (i *identities) callerOf(r *http.Request) caller {
-	known := peerOf(r)
+	return i.behind(r.Context(), peerOf(r), r.RemoteAddr)
+}
+
+// behind tells who is behind a connection from address. A lookup that fails or takes too long tells of nobody, and is tried
+// again with the next request.
+func (i *identities) behind(ctx context.Context, known *peer, address string) caller {
 	if known.funnel {
 		return caller{who: access.Who{Funnel: true}}
 	}
@@ -92,7 +70,7 @@ func (i *identities) callerOf(r *http.Request) caller {
 	defer known.mu.Unlock()
 	if known.since.IsZero() || time.Since(known.since) > identityMaxAge {
 		known.since, known.caller = time.Time{}, caller{}
-		found, err := i.of(r.Context(), r.RemoteAddr)
+		found, err := i.of(ctx, address)
 		if err != nil {
 			return caller{}
 		}

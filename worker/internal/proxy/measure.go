@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -125,7 +124,7 @@ func (r *recorder) note(status int) {
 	if r.body != nil {
 		r.body.allowPauses(0) // from here on both sides talk, as gRPC does, or the body is not wanted
 	}
-	if strings.HasPrefix(r.ResponseWriter.Header().Get("Content-Type"), "text/event-stream") {
+	if isEventStream(r.ResponseWriter.Header()) {
 		r.expectNoEnd()
 	}
 	r.counters.request(status, r.header)

@@ -21,13 +21,16 @@ type Counters struct {
 	service        string
 	byStatus       [highestStatus + 1]atomic.Uint64
 	duration       prometheus.Histogram
-	upstreamErrors atomic.Uint64
+	upstreamErrors atomic.Uint64 // it did not answer
+	upstream5xx    atomic.Uint64
 	clientAborts   atomic.Uint64
 	whoisErrors    atomic.Uint64
 	clientErrors   atomic.Uint64
 	denied         atomic.Uint64
+	misdirected    atomic.Uint64
 	stalled        atomic.Uint64 // clients that took in nothing of an answer
 	limits         *limit.Limits
+	backends       Backends
 	authOutcomes   map[forwardauth.Outcome]*atomic.Uint64 // complete from the start, so that it is only read
 	authDuration   prometheus.Histogram
 	bytesIn        atomic.Uint64
@@ -52,7 +55,7 @@ func (c *Counters) Snapshot() protocol.ServiceCounters {
 	}
 	return protocol.ServiceCounters{
 		Requests:        int(requests),
-		Errors:          int(c.upstreamErrors.Load()),
+		Errors:          int(c.upstreamErrors.Load() + c.upstream5xx.Load() + c.authOutcomes[forwardauth.Failed].Load()),
 		BytesIn:         int(c.bytesIn.Load()),
 		BytesOut:        int(c.bytesOut.Load()),
 		OpenConnections: int(c.open.Load()),
@@ -71,11 +74,13 @@ type Metrics struct {
 // NewMetrics makes an empty set; register it with a Prometheus registry.
 func NewMetrics() *Metrics { return &Metrics{services: map[string]*Counters{}} }
 
-// Add makes the counters of a service, which start at zero. Those of its limits are shown beside them.
-func (m *Metrics) Add(service string, limits *limit.Limits) *Counters {
+// Add makes the counters of a service, which start at zero. Those of its limits, and whether the servers that it depends on
+// are up, are shown beside them.
+func (m *Metrics) Add(service string, limits *limit.Limits, backends Backends) *Counters {
 	counters := &Counters{
 		service:      service,
 		limits:       limits,
+		backends:     backends,
 		duration:     histogram(service, "request_duration_seconds", "Time from a request to the header of its response."),
 		authDuration: histogram(service, "auth_duration_seconds", "Time until the auth server answered."),
 		authOutcomes: map[forwardauth.Outcome]*atomic.Uint64{},
@@ -108,13 +113,15 @@ func (m *Metrics) Remove(counters *Counters) {
 }
 
 var (
-	requestsDesc = describe("requests_total", "Requests by status code of the response; 499: the client went away before.", "code")
-	errorsDesc   = describe("errors_total", "Trouble by type: upstream, client_abort, client (refused as malformed or too long), denied (by a rule), whois, stalled (took in nothing of an answer).", "type")
-	limitedDesc  = describe("limited_total", "Connections and requests that were turned away, by the limit that was reached.", "limit")
-	authDesc     = describe("auth_requests_total", "Requests to a service with forward auth, by what became of the question.", "outcome")
-	openDesc     = describe("open_connections", "Connections that clients hold.")
-	bytesInDesc  = describe("request_bytes_total", "Bytes received from clients, headers and WebSockets included.")
-	bytesOutDesc = describe("response_bytes_total", "Bytes sent to clients, headers and WebSockets included.")
+	requestsDesc   = describe("requests_total", "Requests by status code of the response; 499: the client went away before.", "code")
+	errorsDesc     = describe("errors_total", "Trouble by type: upstream (did not answer), upstream_5xx, auth (the auth server gave no usable answer), client_abort, client (refused as malformed or too long), denied (by a rule), misdirected (for a name that is not the service's), whois, stalled (took in nothing of an answer).", "type")
+	limitedDesc    = describe("limited_total", "Connections and requests that were turned away, by the limit that was reached.", "limit")
+	authDesc       = describe("auth_requests_total", "Requests to a service with forward auth, by what became of the question.", "outcome")
+	openDesc       = describe("open_connections", "Connections that clients hold.")
+	upstreamUpDesc = describe("upstream_up", "1 if the upstream's last answers were good, 0 if not; absent before the first.")
+	authUpDesc     = describe("auth_server_up", "The same for the auth server.")
+	bytesInDesc    = describe("request_bytes_total", "Bytes received from clients, headers and WebSockets included.")
+	bytesOutDesc   = describe("response_bytes_total", "Bytes sent to clients, headers and WebSockets included.")
 )
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -143,10 +150,13 @@ func (c *Counters) collect(out chan<- prometheus.Metric) {
 		}
 	}
 	counter(errorsDesc, c.upstreamErrors.Load(), "upstream")
+	counter(errorsDesc, c.upstream5xx.Load(), "upstream_5xx")
+	counter(errorsDesc, c.authOutcomes[forwardauth.Failed].Load(), "auth")
 	counter(errorsDesc, c.clientAborts.Load(), "client_abort")
 	counter(errorsDesc, c.whoisErrors.Load(), "whois")
 	counter(errorsDesc, c.clientErrors.Load(), "client")
 	counter(errorsDesc, c.denied.Load(), "denied")
+	counter(errorsDesc, c.misdirected.Load(), "misdirected")
 	counter(errorsDesc, c.stalled.Load(), "stalled")
 	for _, reached := range limit.All {
 		if count := c.limits.Reached(reached); count > 0 {
@@ -163,8 +173,22 @@ func (c *Counters) collect(out chan<- prometheus.Metric) {
 	if asked {
 		c.authDuration.Collect(out)
 	}
+	c.collectUp(out, upstreamUpDesc, c.backends.Upstream)
+	c.collectUp(out, authUpDesc, c.backends.Auth)
 	counter(bytesInDesc, c.bytesIn.Load())
 	counter(bytesOutDesc, c.bytesOut.Load())
 	out <- prometheus.MustNewConstMetric(openDesc, prometheus.GaugeValue, float64(c.open.Load()), c.service)
 	c.duration.Collect(out)
+}
+
+func (c *Counters) collectUp(out chan<- prometheus.Metric, desc *prometheus.Desc, server *Health) {
+	up, known := server.Up()
+	if !known {
+		return
+	}
+	value := 0.0
+	if up {
+		value = 1
+	}
+	out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, c.service)
 }

@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"context"
 	"io"
 	"log"
 	"log/slog"
@@ -12,8 +13,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/access"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/forwardauth"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/prefix"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -24,12 +27,13 @@ type Config struct {
 	Upstream *Upstream
 	WhoIs    WhoIs
 
-	// KnownHost tells whether a name or address, in lower case and without port, is one that the service has. Only with
-	// forward auth.
-	KnownHost func(host string) bool
+	// Canonical gives the full name of the node for a name or address that it has, in lower case and without port, and for a
+	// name that one of its certificates is for, that name. Not ok: it has none of them.
+	Canonical func(ctx context.Context, host string) (name string, ok bool)
 
 	Counters *Counters
 	Limits   *limit.Limits
+	Backends Backends
 
 	// Log takes what goes wrong with requests. Clients cause it, so it has to bound what it writes.
 	Log       *slog.Logger
@@ -43,39 +47,51 @@ const flushInterval = 50 * time.Millisecond
 // Proxy is the handler of one service. A link of the chain that a service does not ask for is not in it.
 type Proxy struct {
 	http.Handler
-	guard *forwardauth.Guard // nil without forward auth
+	config   Config
+	clients  *identities
+	rules    *access.Rules      // nil: anybody may use everything, as below
+	prefixes *prefix.Prefixes   // nil: it answers on all paths
+	guard    *forwardauth.Guard // nil: nobody is asked
+	foreign  foreignNames
 }
 
-// New makes the chain, from the outside in: measure -> limit clients -> refuse what is no proxying -> limit bodies -> access rules -> forward auth -> prefixes -> rewrite -> upstream. There is no ServeMux in it, which would
-// redirect //x and /a/../b before the upstream sees them.
+// New makes the chain, from the outside in: measure -> refuse other names -> limit clients -> refuse what is no proxying ->
+// ignore upgrades -> limit bodies -> access rules -> forward auth -> prefixes -> rewrite -> upstream. There is no ServeMux in
+// it, which would redirect //x and /a/../b before the upstream sees them.
 func New(config Config) (*Proxy, error) {
-	target, err := url.Parse(config.Spec.Upstream)
+	spec := config.Spec
+	target, err := url.Parse(spec.Upstream)
 	if err != nil {
 		return nil, err
 	}
-	clients := newIdentities(config)
+	p := &Proxy{config: config, clients: newIdentities(config)}
+	if len(spec.Allow) > 0 {
+		if p.rules, err = access.New(spec.Allow); err != nil {
+			return nil, err
+		}
+	}
+	if len(spec.Prefixes) > 0 {
+		p.prefixes = prefix.New(spec.Prefixes, spec.StripPrefix)
+	}
+	if p.guard, err = p.newGuard(); err != nil {
+		return nil, err
+	}
 	var chain http.Handler = &httputil.ReverseProxy{
-		Rewrite:        rewriter(config, target, clients),
-		Transport:      config.Upstream.transport,
-		ModifyResponse: responder(config.Spec),
+		Rewrite:        rewriter(config, target, p.clients),
+		Transport:      config.Upstream.pool,
+		ModifyResponse: p.respond,
 		ErrorHandler:   failureHandler(config),
 		FlushInterval:  flushInterval,
 		BufferPool:     buffers,
 		ErrorLog:       log.New(io.Discard, "", 0), // aborted copies, which measure sees as well
 	}
-	chain = matchPrefixes(config, chain)
-	guard, err := newGuard(config, clients)
-	if err != nil {
-		return nil, err
+	chain = p.matchPrefixes(chain)
+	if p.guard != nil {
+		chain = p.guard.Handler(chain)
 	}
-	if guard != nil {
-		chain = guard.Handler(chain)
-	}
-	if chain, err = checkAccess(config, clients, chain); err != nil {
-		return nil, err
-	}
-	chain = limitBody(config, chain)
-	return &Proxy{Handler: measure(config, limitClients(config, refuseConnect(chain))), guard: guard}, nil
+	chain = ignoreUpgrades(spec.Upgrades, limitBody(config, p.checkAccess(chain)))
+	p.Handler = measure(config, p.ownNames(limitClients(config, refuseConnect(chain))))
+	return p, nil
 }
 
 // Close ends idle connections to the auth server.

@@ -91,7 +91,7 @@ func TestFailureTellsTheClientLittleAndTheLogAll(t *testing.T) {
 }
 
 func TestTimeoutIsAGatewayTimeout(t *testing.T) {
-	config := Config{Service: "web", Counters: NewMetrics().Add("web", limit.New()), Log: discard, AccessLog: discard}
+	config := Config{Service: "web", Counters: NewMetrics().Add("web", limit.New(), noBackends()), Backends: noBackends(), Log: discard, AccessLog: discard}
 	recorder := httptest.NewRecorder()
 	err := &net.OpError{Op: "dial", Err: context.DeadlineExceeded}
 	failureHandler(config)(recorder, httptest.NewRequest(http.MethodGet, "/", nil), err)
@@ -204,7 +204,7 @@ func TestWebSocketPassesAndEndsWithTheServer(t *testing.T) {
 		}
 	}))
 	defer upstream.Close()
-	f := serve(t, protocol.ProxySpec{Upstream: upstream.URL}, nil)
+	f := serve(t, protocol.ProxySpec{Upstream: upstream.URL, Upgrades: []string{websocketProtocol}}, nil)
 	connection, response, err := websocket.Dial(t.Context(), f.url, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -348,14 +348,10 @@ func TestUpstreamThatBreaksOffIsAnError(t *testing.T) {
 
 func TestConnectIsRefused(t *testing.T) {
 	f := serve(t, protocol.ProxySpec{Upstream: echo(t).URL}, nil)
-	connection, err := net.Dial("tcp", strings.TrimPrefix(f.url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer connection.Close()
-	fmt.Fprint(connection, "CONNECT internal:22 HTTP/1.1\r\nHost: internal:22\r\n\r\n")
-	if status, err := bufio.NewReader(connection).ReadString('\n'); err != nil || !strings.Contains(status, "405") {
-		t.Errorf("%q, %v", status, err)
+	for target, want := range map[string]int{ownName + ":80": http.StatusMethodNotAllowed, "internal:22": http.StatusMisdirectedRequest} {
+		if response := f.raw("CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n\r\n"); response.StatusCode != want {
+			t.Errorf("to %s: %s", target, response.Status)
+		}
 	}
 }
 
@@ -363,7 +359,7 @@ func TestMetricsOfARemovedServiceGo(t *testing.T) {
 	metrics := NewMetrics()
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(metrics)
-	counters := metrics.Add("web", limit.New())
+	counters := metrics.Add("web", limit.New(), noBackends())
 	counters.request(http.StatusOK, time.Millisecond)
 	counters.request(http.StatusNotFound, time.Millisecond)
 	want := `# HELP tsnsrv_requests_total Requests by status code of the response; 499: the client went away before.

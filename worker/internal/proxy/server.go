@@ -21,6 +21,7 @@ import (
 type ServerConfig struct {
 	Spec     protocol.ListenSpec
 	Handler  http.Handler
+	Door     *Door       // knows the connections of the service; nil to let none know
 	TLS      *tls.Config // nil: without TLS
 	Counters *Counters
 	Limits   *limit.Limits  // of the service
@@ -47,7 +48,7 @@ func Serve(listener net.Listener, config ServerConfig) *Server {
 			ReadHeaderTimeout: milliseconds(config.Spec.ReadHeaderTimeoutMs),
 			IdleTimeout:       milliseconds(config.Spec.IdleTimeoutMs),
 			MaxHeaderBytes:    config.Spec.MaxHeaderBytes,
-			ConnContext:       rememberPeer(funnel),
+			ConnContext:       rememberPeer(config.Door, funnel),
 			ConnState:         newcomers.note,
 			Protocols:         protocols(),
 			HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: mostStreams},
@@ -191,8 +192,13 @@ func connectionOf(conn net.Conn) *connection {
 func (c *connection) onClose(also func()) {
 	c.owner.mu.Lock()
 	_, open := c.owner.open[c]
-	if open {
-		c.also = also
+	if earlier := c.also; open {
+		c.also = func() {
+			if earlier != nil {
+				earlier()
+			}
+			also()
+		}
 	}
 	c.owner.mu.Unlock()
 	if !open {

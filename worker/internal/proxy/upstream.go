@@ -11,41 +11,32 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"sync"
 	"time"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/connauth"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
 const idlePerHost = 64
 
 // Dial opens a connection; it is a node's or the host's.
-type Dial func(ctx context.Context, network, address string) (net.Conn, error)
+type Dial = limit.Dial
 
 // Dialer is a node, for upstreams that are on the tailnet. It is compared with ==.
 type Dialer interface {
 	Dial(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Upstreams are the pools of connections that the services of a worker share.
-type Upstreams struct {
-	mu    sync.Mutex
-	pools map[way]*Upstream
-}
-
-// NewUpstreams makes an empty set.
-func NewUpstreams() *Upstreams { return &Upstreams{pools: map[way]*Upstream{}} }
-
-// Upstream is one pool. Settings that do not concern how to connect can change while it stays.
+// Upstream is the pool of connections from one service to its upstream. Services do not share them, as something of a user
+// may stick to a connection.
 type Upstream struct {
-	set       *Upstreams
-	way       way
-	users     int // guarded by set.mu
-	transport *http.Transport
+	way   way
+	pool  *connauth.Pool
+	share *limit.Share
 }
 
-// way are the settings that make connections what they are. Services that agree in them can share connections: the transport
-// tells hosts apart by itself.
+// way are the settings that make connections what they are. The transport tells hosts apart by itself.
 type way struct {
 	dialAddress, dialUnixPath                                                   string
 	tailnet                                                                     Dialer // nil: the host's network
@@ -91,34 +82,25 @@ func staysOnHost(spec protocol.ProxySpec) bool {
 	return host == "localhost" || err == nil && address.IsLoopback()
 }
 
-// Acquire gives the pool for a spec; the caller releases it. tailnet is the service's node, which dials where the spec asks
-// for it.
-func (u *Upstreams) Acquire(spec protocol.ProxySpec, tailnet Dialer) (*Upstream, error) {
+// OpenUpstream makes the pool for a spec. tailnet is the service's node, which dials where the spec asks for it; share is what
+// the service may open.
+func OpenUpstream(spec protocol.ProxySpec, tailnet Dialer, share *limit.Share) (*Upstream, error) {
 	way := wayOf(spec, tailnet)
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	pool, ok := u.pools[way]
-	if !ok {
-		transport, err := way.newTransport()
-		if err != nil {
-			return nil, err
-		}
-		pool = &Upstream{set: u, way: way, transport: transport}
-		u.pools[way] = pool
+	transport, err := way.newTransport()
+	if err != nil {
+		return nil, err
 	}
-	pool.users++
-	return pool, nil
+	transport.DialContext = share.Dialer(way.dial)
+	return &Upstream{way: way, pool: connauth.NewPool(transport), share: share}, nil
 }
 
-// Release ends idle connections with the last user; those in use end with their request.
-func (u *Upstream) Release() {
-	u.set.mu.Lock()
-	defer u.set.mu.Unlock()
-	if u.users--; u.users == 0 {
-		delete(u.set.pools, u.way)
-		u.transport.CloseIdleConnections()
-	}
+// Fits tells whether the connections are as a spec wants them, so that they can stay when other settings change.
+func (u *Upstream) Fits(spec protocol.ProxySpec, tailnet Dialer) bool {
+	return u.way == wayOf(spec, tailnet)
 }
+
+// Close ends idle connections; those in use end with their request.
+func (u *Upstream) Close() { u.pool.Close() }
 
 func (w way) newTransport() (*http.Transport, error) {
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: w.insecureHTTPS}
@@ -139,7 +121,6 @@ func (w way) newTransport() (*http.Transport, error) {
 	}
 	return &http.Transport{
 		Proxy:                 nil, // never by the host's http_proxy
-		DialContext:           w.dial,
 		TLSClientConfig:       secure,
 		TLSHandshakeTimeout:   milliseconds(w.tlsTimeoutMs),
 		ResponseHeaderTimeout: milliseconds(w.responseHeaderTimeoutMs),

@@ -68,7 +68,7 @@ func (h *harness) spec(name, upstream string) protocol.ServiceSpec {
 		AuthKey:   &key,
 		Node:      protocol.NodeSpec{StateDir: h.TempDir(), Hostname: name, ControlURL: h.network.ControlURL(), ConnectTimeoutMs: 30_000},
 		Listeners: []protocol.ListenSpec{{Address: ":80", Scheme: protocol.ListenSpecSchemeHttp}},
-		Proxy:     &protocol.ProxySpec{Upstream: upstream, Whois: true, WhoisTimeoutMs: 5000},
+		Proxy:     &protocol.ProxySpec{Upstream: upstream, Whois: true, WhoisTimeoutMs: 5000, Upgrades: []string{"websocket"}},
 	}
 }
 

@@ -4,7 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -24,8 +24,8 @@ type instance struct {
 	options    Options
 	hadAuthKey bool
 	last       node.Status
-	counters   *proxy.Counters
-	limits     *limit.Limits
+	lasting
+	share      *limit.Share // of the worker's open files
 	log        *slog.Logger
 	requestLog *slog.Logger
 	tell       teller
@@ -36,17 +36,25 @@ type instance struct {
 	endCalls context.CancelFunc // nil until the node is up
 	node     *node.Node
 	names    atomic.Pointer[names]  // of the node, as last known
+	named    chan struct{}          // closed when they first are
 	https    atomic.Pointer[string] // port of the listener that redirects go to
 
 	upstream     *proxy.Upstream // nil without a proxy, as the next two
 	proxy        *proxy.Proxy
-	handler      swappable
+	door         *proxy.Door
 	certificates *certificates
 	servers      map[protocol.ListenSpec]server
 
 	retired     sync.WaitGroup // servers of listeners that a change took away
 	retiredEnds context.Context
 	endRetired  context.CancelFunc
+}
+
+// lasting is what a service keeps from one instance to the next.
+type lasting struct {
+	counters *proxy.Counters
+	limits   *limit.Limits
+	backends proxy.Backends
 }
 
 // server is what serves one listener: a proxy.Server or a proxy.Forwarder.
@@ -63,18 +71,11 @@ type teller interface {
 	certificate(status *protocol.CertificateStatus)
 }
 
-// swappable lets the handler change under connections that stay.
-type swappable struct{ current atomic.Pointer[proxy.Proxy] }
-
-func (s *swappable) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	s.current.Load().ServeHTTP(w, r)
-}
-
 // startInstance starts the node from its directory, which it closes in the end, and listens. An error leaves nothing behind.
-func startInstance(options Options, spec protocol.ServiceSpec, dir *statedir.Dir, counters *proxy.Counters, limits *limit.Limits, tell teller, log *slog.Logger) (_ *instance, err error) {
-	i := &instance{options: options, counters: counters, limits: limits, log: log,
+func startInstance(options Options, spec protocol.ServiceSpec, dir *statedir.Dir, lasting lasting, tell teller, log *slog.Logger) (_ *instance, err error) {
+	i := &instance{options: options, lasting: lasting, share: options.files.Join(), log: log,
 		requestLog: options.RequestLog.With("service", spec.Name), tell: tell, dir: dir, clients: recallClients(dir, log),
-		servers: map[protocol.ListenSpec]server{}}
+		door: proxy.NewDoor(), named: make(chan struct{}), servers: map[protocol.ListenSpec]server{}}
 	i.names.Store(&names{})
 	i.retiredEnds, i.endRetired = context.WithCancel(context.Background())
 	defer func() {
@@ -152,7 +153,7 @@ func (i *instance) apply(spec protocol.ServiceSpec) error {
 
 // serve begins to listen.
 func (i *instance) serve(listen protocol.ListenSpec) (server, error) {
-	config := proxy.ServerConfig{Spec: listen, Handler: &i.handler, Counters: i.counters, Limits: i.limits, Seen: i.seen, Log: i.requestLog}
+	config := proxy.ServerConfig{Spec: listen, Handler: i.door, Door: i.door, Counters: i.counters, Limits: i.limits, Seen: i.seen, Log: i.requestLog}
 	if listen.Scheme == protocol.ListenSpecSchemeFunnel {
 		part := partOf(listen)
 		config.TLS = i.certificates.config(listen)
@@ -165,13 +166,13 @@ func (i *instance) serve(listen protocol.ListenSpec) (server, error) {
 	}
 	switch listen.Scheme {
 	case protocol.ListenSpecSchemeTcp:
-		dial := (&net.Dialer{}).DialContext
+		var dial limit.Dial = (&net.Dialer{}).DialContext
 		if listen.UseTailnetDialer {
 			dial = i.node.Dial
 		}
-		return proxy.Forward(listener, dial, config), nil
+		return proxy.Forward(listener, i.share.Dialer(dial), config), nil
 	case protocol.ListenSpecSchemeRedirect:
-		config.Handler = proxy.RedirectToHTTPS(i.address)
+		config.Handler = i.door.OwnNames(proxy.RedirectToHTTPS(i.address))
 	case protocol.ListenSpecSchemeHttps:
 		config.TLS = i.certificates.config(listen)
 	}
@@ -188,47 +189,70 @@ func portOfHTTPS(listeners []protocol.ListenSpec) string {
 	return "443"
 }
 
+// Parts of a service in its status, beside its listeners.
+const (
+	partUpstream = "upstream"
+	partAuth     = "auth server"
+)
+
 // partOf names a listener in the status.
 func partOf(listen protocol.ListenSpec) string { return string(listen.Scheme) + " " + listen.Address }
 
-// applyProxy swaps the handler. Requests that run end with the old one; no connection is touched.
+// applyProxy swaps the handler. No connection is touched, but those of clients that its rules do not let in any more.
 func (i *instance) applyProxy(name string, spec protocol.ProxySpec) error {
-	upstream, err := i.options.upstreams.Acquire(spec, i.node)
-	if err != nil {
-		return err
+	upstream := i.upstream
+	if upstream == nil || !upstream.Fits(spec, i.node) {
+		var err error
+		if upstream, err = proxy.OpenUpstream(spec, i.node, i.share); err != nil {
+			return err
+		}
 	}
 	next, err := proxy.New(proxy.Config{
 		Service:   name,
 		Spec:      spec,
 		Upstream:  upstream,
 		WhoIs:     i.node.WhoIs,
-		KnownHost: i.knows,
+		Canonical: i.canonical,
 		Counters:  i.counters,
 		Limits:    i.limits,
+		Backends:  i.backends,
 		Log:       i.requestLog,
 		AccessLog: i.options.AccessLog.With("service", name),
 	})
 	if err != nil {
-		upstream.Release()
-		return err
+		return err // an upstream of its own has opened nothing yet
 	}
-	i.handler.current.Store(next)
-	i.closeProxy()
+	i.door.Swap(next)
+	if i.upstream != nil && i.upstream != upstream {
+		i.upstream.Close()
+		i.forget()
+	}
+	if i.proxy != nil {
+		i.proxy.Close()
+	}
 	i.upstream, i.proxy = upstream, next
 	return nil
+}
+
+// forget makes the servers ones that have not been asked yet: they may be others from now on.
+func (i *instance) forget() {
+	i.backends.Upstream.Forget()
+	i.backends.Auth.Forget()
+	i.tell.problem(partUpstream, nil)
+	i.tell.problem(partAuth, nil)
 }
 
 func (i *instance) closeProxy() {
 	if i.proxy != nil {
 		i.proxy.Close()
-		i.upstream.Release()
+		i.upstream.Close()
 	}
 }
 
 // names are what clients may call the node.
 type names struct {
 	domain    string
-	addresses []string
+	addresses []netip.Addr
 }
 
 // address is where browsers find the service; empty until the node knows its name.
@@ -243,16 +267,44 @@ func (i *instance) address() string {
 // learn takes over what the node says of itself.
 func (i *instance) learn(status node.Status) {
 	i.last = status
-	if status.DNSName != "" {
-		i.names.Store(&names{domain: strings.ToLower(status.DNSName), addresses: status.Addresses})
+	if status.DNSName == "" {
+		return
+	}
+	known := &names{domain: strings.ToLower(status.DNSName)}
+	for _, text := range status.Addresses {
+		if address, err := netip.ParseAddr(text); err == nil {
+			known.addresses = append(known.addresses, address)
+		}
+	}
+	if i.names.Swap(known).domain == "" {
+		close(i.named)
 	}
 }
 
-// knows tells whether host is a name or address of this service, or a name that its certificate is for.
-func (i *instance) knows(host string) bool {
+// nameWait is how long a request waits for the node to say what it is called. A node that starts takes its first clients
+// some milliseconds before.
+const nameWait = 5 * time.Second
+
+// canonical is proxy.Config's. While the node has not said what it is called, requests wait, and then have asked in vain.
+func (i *instance) canonical(ctx context.Context, host string) (name string, ok bool) {
 	known := i.names.Load()
+	if known.domain == "" {
+		ctx, cancel := context.WithTimeout(ctx, nameWait)
+		defer cancel()
+		select {
+		case <-i.named:
+		case <-ctx.Done():
+		}
+		known = i.names.Load()
+	}
 	short, _, _ := strings.Cut(known.domain, ".")
-	return host != "" && (host == known.domain || host == short) || slices.Contains(known.addresses, host) || i.certificates.covers(host)
+	if known.domain != "" && (host == known.domain || host == short) {
+		return known.domain, true
+	}
+	if address, err := netip.ParseAddr(host); err == nil {
+		return known.domain, known.domain != "" && slices.Contains(known.addresses, address.Unmap())
+	}
+	return host, i.certificates.covers(host)
 }
 
 // seen remembers who has connected. What calls a new client at the next start needs a network map that has it.
@@ -330,6 +382,7 @@ func (i *instance) close(quiet, ctx context.Context) {
 			i.log.Warn("closing the node", "error", err)
 		}
 	}
+	i.share.Leave()
 	i.clients.settle()
 	if err := i.dir.Close(); err != nil {
 		i.log.Warn("releasing the state directory", "path", i.dir.Path(), "error", err)

@@ -25,11 +25,10 @@ const longestShielded = 3 * time.Second
 // Service is the life of one service. What is wanted is set from outside under mu; everything that runs belongs to the
 // goroutine of run, which takes one step after the other towards it.
 type Service struct {
-	name     string
-	set      *Set
-	log      *slog.Logger
-	counters *proxy.Counters
-	limits   *limit.Limits
+	name string
+	set  *Set
+	log  *slog.Logger
+	lasting
 	wake     chan struct{}   // something wanted has changed
 	quiet    context.Context // done when requests that take long have been waited for long enough
 	endQuiet context.CancelFunc
@@ -57,13 +56,10 @@ type Service struct {
 func newService(set *Set, spec protocol.ServiceSpec) *Service {
 	hurry, cutShort := context.WithCancel(context.Background())
 	quiet, endQuiet := context.WithCancel(hurry)
-	limits := limit.New()
 	s := &Service{
 		name:     spec.Name,
 		set:      set,
 		log:      set.options.Log.With("service", spec.Name),
-		counters: set.options.Metrics.Add(spec.Name, limits),
-		limits:   limits,
 		wake:     make(chan struct{}, 1),
 		quiet:    quiet,
 		endQuiet: endQuiet,
@@ -73,6 +69,12 @@ func newService(set *Set, spec protocol.ServiceSpec) *Service {
 		pending:  true,
 		status:   protocol.ServiceStatus{Name: spec.Name, SpecHash: spec.SpecHash, Addresses: []string{}, Problems: []protocol.ServiceProblem{}},
 	}
+	s.backends = proxy.Backends{
+		Upstream: proxy.NewHealth(func(err error) { s.problem(partUpstream, err) }),
+		Auth:     proxy.NewHealth(func(err error) { s.problem(partAuth, err) }),
+	}
+	s.limits = limit.New()
+	s.counters = set.options.Metrics.Add(spec.Name, s.limits, s.backends)
 	s.enterQueue(spec)
 	signal(s.wake)
 	return s
@@ -295,7 +297,7 @@ func (s *Service) start() {
 		s.status.SpecHash = spec.SpecHash
 		s.enter(protocol.ServiceStatusPhaseStarting, protocol.ServiceStatusReasonStarting, "The node is starting.")
 	})
-	running, err := startInstance(s.set.options, spec, s.directory.take(), s.counters, s.limits, s, s.log)
+	running, err := startInstance(s.set.options, spec, s.directory.take(), s.lasting, s, s.log)
 	s.next, s.directory = protocol.ServiceSpec{}, nil // with the auth key
 	if err != nil {
 		s.failWith(err)
@@ -384,6 +386,8 @@ func (s *Service) stop(quiet, ctx context.Context) {
 	if s.instance != nil {
 		s.instance.close(quiet, ctx)
 		s.instance = nil
+		s.backends.Upstream.Forget()
+		s.backends.Auth.Forget()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/interfaces"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/proxy"
@@ -37,7 +38,8 @@ type Options struct {
 	RequestLog       *slog.Logger // of what goes wrong with requests; bounds what it writes
 	AccessLog        *slog.Logger
 
-	upstreams *proxy.Upstreams
+	// Set by NewSet.
+	files     *limit.Files
 	nextPeers func() node.Peers // worth keeping for a node that ends now
 }
 
@@ -62,7 +64,6 @@ func NewSet(options Options) *Set {
 	if concurrency <= 0 {
 		concurrency = unlimited
 	}
-	options.upstreams = proxy.NewUpstreams()
 	s := &Set{
 		options:  options,
 		slots:    make(chan struct{}, concurrency),
@@ -70,7 +71,7 @@ func NewSet(options Options) *Set {
 		watches:  map[*Watch]struct{}{},
 		done:     make(chan struct{}),
 	}
-	s.options.nextPeers = s.nextPeers
+	s.options.files, s.options.nextPeers = limit.NewFiles(), s.nextPeers
 	return s
 }
 
