@@ -28,7 +28,7 @@ var discard = slog.New(slog.DiscardHandler)
 
 // front is a proxy, served as a service's listener is.
 type front struct {
-	*testing.T
+	testing.TB
 	over     reach
 	address  net.Addr
 	counters *Counters
@@ -65,11 +65,11 @@ func serve(t *testing.T, spec protocol.ProxySpec, whoIs WhoIs) *front {
 	return serveOver(t, loopback, spec, whoIs)
 }
 
-func serveOver(t *testing.T, over reach, spec protocol.ProxySpec, whoIs WhoIs) *front {
+func serveOver(t testing.TB, over reach, spec protocol.ProxySpec, whoIs WhoIs) *front {
 	t.Helper()
 	limits := limit.New()
 	counters := NewMetrics().Add("web", limits)
-	f := &front{T: t, over: over, counters: counters, limits: limits, door: NewDoor(), whoIs: whoIs, log: &logText{}}
+	f := &front{TB: t, over: over, counters: counters, limits: limits, door: NewDoor(), whoIs: whoIs, log: &logText{}}
 	f.change(spec)
 	listener := over.listen(t)
 	config := ServerConfig{
