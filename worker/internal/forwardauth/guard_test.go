@@ -134,7 +134,7 @@ func TestWhatCannotBeAskedAboutReachesNobody(t *testing.T) {
 	}{
 		{"the name of another service", "/", "other.example", 421, "no service has that name"},
 		{"the name of another service, in the request line", "http://other.example/", "", 421, "no service has that name"},
-		{"no path", "mailto:alice", "", 400, "the request has no path"},
+		{"no path", "mailto:alice", "", 400, "the request target is no path"},
 		{"a path with ..", "/a/%2e%2E/b?topsecret", "", 400, "path=/a/%2e%2E/b"},
 	} {
 		t.Run(c.what, func(t *testing.T) {

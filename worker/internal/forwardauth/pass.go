@@ -8,13 +8,14 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/pathcheck"
 )
 
 // isPassed tells whether a request is for a page that the service has on the name of the upstream. A path that not all
 // servers read alike is none.
 func (g *Guard) isPassed(u *url.URL) bool {
-	if strings.Contains(u.Path, "//") || strings.Contains(u.Path, `\`) || hasDotSegment(u.Path) ||
-		strings.Count(u.Path, "/") != strings.Count(u.EscapedPath(), "/") {
+	if _, err := pathcheck.Read(u); err != nil || strings.Contains(u.Path, "//") {
 		return false
 	}
 	for _, path := range g.passPaths {

@@ -9,7 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/pathcheck"
 )
 
 const maxBodyBytes = 1 << 20 // a login page; all of it is read before a byte of it goes to the client
@@ -58,14 +59,13 @@ func (g *Guard) describe(r *http.Request, client Client) (http.Header, error) {
 	uri := r.URL.RequestURI()
 	address, err := netip.ParseAddr(client.Address)
 	host, isOurs := g.config.Host(r)
+	_, unclear := pathcheck.Read(r.URL)
 	switch {
 	case !isOurs:
 		return nil, &refusal{http.StatusMisdirectedRequest, "no service has that name here"}
-	case !strings.HasPrefix(uri, "/"):
-		return nil, &refusal{http.StatusBadRequest, "the request has no path"}
-	case hasDotSegment(r.URL.Path):
+	case unclear != nil && unclear != pathcheck.EncodedSlash:
 		// Authentik allows all that begins with /outpost.goauthentik.io: with /../admin after it, too.
-		return nil, &refusal{http.StatusBadRequest, "the path has a . or .. in it"}
+		return nil, &refusal{http.StatusBadRequest, unclear.Error()}
 	case err != nil:
 		// Without it the service would take us for the client, and us it may trust.
 		return nil, trouble("it was not asked, because the address of the client is not known")
@@ -83,16 +83,6 @@ func (g *Guard) describe(r *http.Request, client Client) (http.Header, error) {
 		"X-Original-Method":  {r.Method},
 		"X-Original-Url":     {scheme + "://" + host + uri},
 	}, nil
-}
-
-// hasDotSegment takes a backslash for a slash, as Windows does, and ..;x for .., as Tomcat does.
-func hasDotSegment(path string) bool {
-	for segment := range strings.FieldsFuncSeq(path, func(r rune) bool { return r == '/' || r == '\\' }) {
-		if segment, _, _ = strings.Cut(segment, ";"); segment == "." || segment == ".." {
-			return true
-		}
-	}
-	return false
 }
 
 // answer is a whole answer of the service, with a status from 200 to 499.

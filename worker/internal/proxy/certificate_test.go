@@ -22,7 +22,7 @@ import (
 )
 
 // writeCertificate makes a self-signed certificate with this serial number.
-func writeCertificate(t *testing.T, path string, serial int64) {
+func writeCertificate(t testing.TB, path string, serial int64) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -47,7 +47,7 @@ func writeCertificate(t *testing.T, path string, serial int64) {
 	}
 }
 
-func selfSigned(t *testing.T) tls.Certificate {
+func selfSigned(t testing.TB) tls.Certificate {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "own")
 	writeCertificate(t, path, 1)

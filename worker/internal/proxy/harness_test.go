@@ -28,7 +28,7 @@ var discard = slog.New(slog.DiscardHandler)
 
 // front is a proxy, served as a service's listener is.
 type front struct {
-	*testing.T
+	testing.TB
 	over     reach
 	address  net.Addr
 	counters *Counters
@@ -67,10 +67,10 @@ func serve(t *testing.T, spec protocol.ProxySpec, whoIs WhoIs) *front {
 	return serveOver(t, loopback, spec, whoIs)
 }
 
-func serveOver(t *testing.T, over reach, spec protocol.ProxySpec, whoIs WhoIs) *front {
+func serveOver(t testing.TB, over reach, spec protocol.ProxySpec, whoIs WhoIs) *front {
 	t.Helper()
 	limits := limit.New()
-	f := &front{T: t, over: over, limits: limits, door: NewDoor(), whoIs: whoIs, log: &logText{}}
+	f := &front{TB: t, over: over, limits: limits, door: NewDoor(), whoIs: whoIs, log: &logText{}}
 	f.backends = Backends{Upstream: NewHealth(f.troubles("upstream")), Auth: NewHealth(f.troubles("auth server"))}
 	counters := NewMetrics().Add("web", limits, f.backends)
 	f.counters = counters

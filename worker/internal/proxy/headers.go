@@ -23,13 +23,7 @@ const (
 // Values that are the same for many requests are put into the header as they are, as a slice of one: Set would make a new
 // one for each. Nobody may append to a value of Out.
 func rewriter(config Config, target *url.URL, clients *identities) func(*httputil.ProxyRequest) {
-	operators := operatorsHeaders(config.Spec.UpstreamHeaders)
-	copied := map[string]bool{}
-	if auth := config.Spec.ForwardAuth; auth != nil {
-		for _, name := range auth.CopyHeaders {
-			copied[http.CanonicalHeaderKey(name)] = true
-		}
-	}
+	operators, said := operatorsHeaders(config.Spec.UpstreamHeaders), newSaid(config.Spec)
 	room := mostAdded + len(operators)
 	return func(r *httputil.ProxyRequest) {
 		r.Out.URL.RawQuery = r.In.URL.RawQuery // ReverseProxy drops what Go cannot parse, such as a;b
@@ -37,11 +31,10 @@ func rewriter(config Config, target *url.URL, clients *identities) func(*httputi
 		if r.In.URL.Path == "" {
 			r.Out.URL.Path = target.Path
 		}
-		r.Out.Trailer = r.In.Trailer // one map, as its values are there only after the body
-		r.Out.Header = withoutClaims(r.Out.Header, copied, room)
-		for _, name := range config.Spec.RemoveUpstreamHeaders {
-			r.Out.Header.Del(name)
+		if r.Out.Trailer = r.In.Trailer; len(r.In.Trailer) > 0 { // one map, as its values are there only after the body
+			r.Out.Body = said.trailers(r.In.Trailer, r.Out.Body)
 		}
+		r.Out.Header = said.headers(r.Out.Header, room)
 		r.SetXForwarded()
 		if config.Spec.StripPrefix {
 			setStripped(r)
@@ -79,8 +72,12 @@ func (p *Proxy) respond(response *http.Response) error {
 			return err
 		}
 	}
-	for _, name := range p.config.Spec.RemoveResponseHeaders {
-		response.Header.Del(name)
+	if removed := p.config.Spec.RemoveResponseHeaders; len(removed) > 0 {
+		removeAll(response.Header, removed)
+		removeAll(response.Trailer, removed)
+		if response.StatusCode != http.StatusSwitchingProtocols {
+			response.Body = &beforeEnd{response.Body, func() { removeAll(response.Trailer, removed) }}
+		}
 	}
 	for name, value := range p.config.Spec.ResponseHeaders {
 		response.Header.Set(name, value)
@@ -134,17 +131,4 @@ func operatorsHeaders(spec protocol.ProxySpecUpstreamHeaders) http.Header {
 		}
 	}
 	return header
-}
-
-// withoutClaims leaves out the headers by which a proxy tells of the client: what the client itself says there is not
-// believed. What is copied from the auth server stays, as forwardauth has taken out what the client said there. The result
-// has room for as many more as are added; growing into them would cost more than the rest of rewriter.
-func withoutClaims(header http.Header, copied map[string]bool, room int) http.Header {
-	rest := make(http.Header, len(header)+room)
-	for name, values := range header {
-		if !claim.Is(name) || copied[name] {
-			rest[name] = values
-		}
-	}
-	return rest
 }

@@ -125,7 +125,7 @@ func (i *identities) ask(ctx context.Context, ip, address string, asked *lookup)
 	if err != nil {
 		forget()
 		i.config.Counters.whoisErrors.Add(1)
-		i.config.Log.Warn("identity of a client not known; its request goes on without", "peer", address, "error", err)
+		i.config.Log.Warn("identity of a client not known; it counts as nobody", "peer", address, "error", err)
 		asked.err = err
 		return
 	}

@@ -85,6 +85,10 @@ func New(config Config) (*Proxy, error) {
 		BufferPool:     buffers,
 		ErrorLog:       log.New(io.Discard, "", 0), // aborted copies, which measure sees as well
 	}
+	if removed := spec.RemoveResponseHeaders; len(removed) > 0 {
+		proxied := chain
+		chain = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { proxied.ServeHTTP(&informational{w, removed}, r) })
+	}
 	chain = p.matchPrefixes(chain)
 	if p.guard != nil {
 		chain = p.guard.Handler(chain)

@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 type reach struct {
 	name   string
 	scheme protocol.ListenSpecScheme
-	listen func(*testing.T) net.Listener
+	listen func(testing.TB) net.Listener
 	dial   func(ctx context.Context, listener net.Addr) (net.Conn, error)
 	whoIs  WhoIs
 }
@@ -47,7 +47,7 @@ type reach struct {
 var loopback = reach{
 	name:   "loopback",
 	scheme: protocol.ListenSpecSchemeHttp,
-	listen: func(t *testing.T) net.Listener {
+	listen: func(t testing.TB) net.Listener {
 		t.Helper()
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -68,7 +68,7 @@ func overNodes(t *testing.T) []reach {
 	onTailnet := func(name string, scheme protocol.ListenSpecScheme) reach {
 		return reach{
 			name: name, scheme: scheme, whoIs: nodes.service.WhoIs,
-			listen: func(t *testing.T) net.Listener {
+			listen: func(t testing.TB) net.Listener {
 				t.Helper()
 				listener, err := nodes.service.Listen(fmt.Sprintf(":%d", 1000+nodes.ports.Add(1)))
 				if err != nil {
@@ -87,7 +87,7 @@ func overNodes(t *testing.T) []reach {
 	}
 	fromInternet := reach{
 		name: "funnel", scheme: protocol.ListenSpecSchemeFunnel, whoIs: nodes.service.WhoIs,
-		listen: func(t *testing.T) net.Listener {
+		listen: func(t testing.TB) net.Listener {
 			t.Helper()
 			open := make(chan error, 1)
 			listener := nodes.service.ListenFunnel(":443", func(err error) { open <- err })

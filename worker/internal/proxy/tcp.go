@@ -19,6 +19,7 @@ import (
 type Forwarder struct {
 	spec        protocol.ListenSpec
 	dial        Dial
+	gate        *Gate
 	log         *slog.Logger
 	connections *connections
 	carrying    sync.WaitGroup
@@ -26,10 +27,10 @@ type Forwarder struct {
 	giveUp      context.CancelFunc
 }
 
-// Forward begins to serve listener, and owns it from then on. dial connects to the upstream. Of the config, Handler and TLS are
-// not used.
-func Forward(listener net.Listener, dial Dial, config ServerConfig) *Forwarder {
-	f := &Forwarder{spec: config.Spec, dial: dial, log: config.Log, connections: track(listener, config, false)}
+// Forward begins to serve listener, and owns it from then on. gate decides who may connect, and dial connects to the upstream.
+// Of the config, Handler, Door and TLS are not used.
+func Forward(listener net.Listener, gate *Gate, dial Dial, config ServerConfig) *Forwarder {
+	f := &Forwarder{spec: config.Spec, dial: dial, gate: gate, log: config.Log, connections: track(listener, config, false)}
 	f.ctx, f.giveUp = context.WithCancel(context.Background())
 	f.carrying.Go(f.serve)
 	return f
@@ -62,6 +63,9 @@ func (f *Forwarder) serve() {
 			running := f.connections.counters.running.begin()
 			defer running.Add(-1)
 			defer client.Close()
+			if !f.gate.enter(client.(*connection), f.spec.Address) {
+				return
+			}
 			if err := f.carry(client.(*connection)); err != nil {
 				f.connections.counters.upstreamErrors.Add(1)
 				f.log.Warn("a tcp connection could not be forwarded", "peer", client.RemoteAddr().String(), "listener", f.spec.Address, "upstream", f.spec.DialAddress, "error", err)

@@ -62,7 +62,7 @@ func (f *front) tunnel(path, hidden string) (seen seenByHypercorn) {
 	}
 	body := io.Reader(response.Body)
 	if response.StatusCode == http.StatusSwitchingProtocols {
-		body = bytes.NewReader(smuggled(f.T, conn, reader, hidden))
+		body = bytes.NewReader(smuggled(f.TB, conn, reader, hidden))
 	}
 	text, err := io.ReadAll(body)
 	if err != nil {
@@ -75,7 +75,7 @@ func (f *front) tunnel(path, hidden string) (seen seenByHypercorn) {
 }
 
 // smuggled is the answer to a request by HTTP/2 on a connection that was switched to it.
-func smuggled(t *testing.T, conn io.Writer, reader io.Reader, path string) []byte {
+func smuggled(t testing.TB, conn io.Writer, reader io.Reader, path string) []byte {
 	t.Helper()
 	const second = 3 // the stream; the first is that of the request with the upgrade
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {

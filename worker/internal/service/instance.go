@@ -42,6 +42,7 @@ type instance struct {
 	upstream     *proxy.Upstream // nil without a proxy, as the next two
 	proxy        *proxy.Proxy
 	door         *proxy.Door
+	gate         *proxy.Gate // of tcp listeners
 	certificates *certificates
 	servers      map[protocol.ListenSpec]server
 
@@ -111,6 +112,7 @@ func startInstance(options Options, spec protocol.ServiceSpec, dir *statedir.Dir
 		return nil, err
 	}
 	i.certificates = newCertificates(i.node, tell)
+	i.gate = proxy.NewGate(i.node.WhoIs, i.counters, i.requestLog)
 	if err := i.apply(spec); err != nil {
 		return nil, err
 	}
@@ -126,6 +128,9 @@ func (i *instance) apply(spec protocol.ServiceSpec) error {
 		if err := i.applyProxy(spec.Name, *spec.Proxy); err != nil {
 			return err
 		}
+	}
+	if err := i.gate.Allow(spec.TcpAllow); err != nil {
+		return err
 	}
 	for listen, server := range i.servers {
 		if !slices.Contains(spec.Listeners, listen) {
@@ -170,7 +175,7 @@ func (i *instance) serve(listen protocol.ListenSpec) (server, error) {
 		if listen.UseTailnetDialer {
 			dial = i.node.Dial
 		}
-		return proxy.Forward(listener, i.share.Dialer(dial), config), nil
+		return proxy.Forward(listener, i.gate, i.share.Dialer(dial), config), nil
 	case protocol.ListenSpecSchemeRedirect:
 		config.Handler = i.door.OwnNames(proxy.RedirectToHTTPS(i.address))
 	case protocol.ListenSpecSchemeHttps:
