@@ -7,14 +7,18 @@ import { type Built, buildMissing } from '../scripts/build.ts'
 const root = join(import.meta.dirname, '..')
 const directory = join(import.meta.dirname, 'bin')
 
-/** Absolute paths of what a run starts. */
-export interface Binaries extends Built {
+/** Absolute paths of what a run starts that needs no Headscale. */
+export interface Tools extends Built {
   /** Relay, upstreams, bare nodes and clients: worker/cmd/tsnsrv-bench. */
   bench: string
+  certificate: Certificate
+}
+
+/** Absolute paths of what a run starts. */
+export interface Binaries extends Tools {
   headscale: string
   /** Makes Headscale's auth keys cheap to check: bench/headscale/cheapkeys. */
   cheapKeys: string
-  certificate: Certificate
 }
 
 /** Paths of PEM files. */
@@ -25,16 +29,23 @@ export interface Certificate {
 
 /** Builds everything for which there is source here; what is current costs Go a second. Throws with the compiler's words. */
 export async function buildAll(report: (line: string) => void): Promise<Binaries> {
-  const built = await buildMissing({ report })
-  await mkdir(directory, { recursive: true })
-  report('building the tools of the benchmark and Headscale: a few minutes the first time, then seconds')
-  const bench = join(directory, 'tsnsrv-bench')
+  const tools = await buildTools(report)
+  report('building Headscale: a few minutes the first time, then seconds')
   const headscale = join(directory, 'headscale')
   const cheapKeys = join(directory, 'cheapkeys')
-  await go(join(root, 'worker'), bench, './cmd/tsnsrv-bench')
   await go(join(import.meta.dirname, 'headscale'), headscale, 'github.com/juanfont/headscale/cmd/headscale')
   await go(join(import.meta.dirname, 'headscale'), cheapKeys, './cheapkeys')
-  return { ...built, bench, headscale, cheapKeys, certificate: await makeCertificate() }
+  return { ...tools, headscale, cheapKeys }
+}
+
+/** The same without Headscale. */
+export async function buildTools(report: (line: string) => void): Promise<Tools> {
+  const built = await buildMissing({ report })
+  await mkdir(directory, { recursive: true })
+  report('building the tools of the benchmark: a few minutes the first time, then seconds')
+  const bench = join(directory, 'tsnsrv-bench')
+  await go(join(root, 'worker'), bench, './cmd/tsnsrv-bench')
+  return { ...built, bench, certificate: await makeCertificate() }
 }
 
 /** Of the kind that Let's Encrypt gives to nodes: a P-256 key. Go's own tool writes it, for a day. */

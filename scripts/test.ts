@@ -14,7 +14,7 @@ const layers: Layer[] = [
   staticChecks,
   vitestLayer('unit', { usesBuild: true }),
   vitestLayer('nix', { usesBuild: false }),
-  vitestLayer('bench', { usesBuild: false }),
+  vitestLayer('bench', { usesBuild: true }),
   goLayer,
   fuzzLayer,
   vitestLayer('integration', { usesBuild: true }),

@@ -1,6 +1,7 @@
 /** The end of a run in the terminal. */
 import { disturbance, isDisturbed } from '../attempts.ts'
 import type { Run, Subject } from '../results.ts'
+import { columns } from './columns.ts'
 import { compared, figure, headlineSize, oursOf, ratiosOf, sizeFor } from './figures.ts'
 import { formatNumber, formatQuantity, MISSING } from './format.ts'
 import { HEADLINE, verdictWords } from './headlineSection.ts'
@@ -56,17 +57,4 @@ function account({ planned, trials, discarded, complete }: Run): string {
   const disturbed = trials.filter((trial) => isDisturbed(disturbance(trial))).length
   const again = `${discarded.length} further attempts because of stolen CPU time, ${disturbed} trials disturbed all the same`
   return `${trials.length} of ${planned} trials, ${aborted} aborted; ${again}${complete ? '' : '; the run was interrupted'}`
-}
-
-/** Cells below each other, three spaces between; the last column is as wide as it is. */
-function columns(rows: readonly (readonly string[])[]): string {
-  const widths = (rows[0] ?? []).map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)))
-  return rows
-    .map((row) =>
-      row
-        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-        .join('   ')
-        .trimEnd(),
-    )
-    .join('\n')
 }

@@ -73,7 +73,11 @@ const STOP_TIMEOUT_MS = 30_000
 const LOOK_MS = 50
 
 /** One process of a subject; its output goes to a file of this start in the subject's directory. */
-export function startProcess({ directory }: Surroundings, name: string, { file, args, env }: Command): Process {
+export function startProcess(
+  { directory }: Pick<Surroundings, 'directory'>,
+  name: string,
+  { file, args, env }: Command,
+): Process {
   const logFile = join(directory, `${name}-${Date.now()}.log`)
   // The file itself: a pipe would wake this process for each line, on the cores that are measured.
   // Its number is any; execa's types know those from 3 to 9.
@@ -93,7 +97,7 @@ export function startProcess({ directory }: Surroundings, name: string, { file, 
   return { pid: child.pid, logFile, ended, end: () => void child.kill('SIGTERM') }
 }
 
-interface Process {
+export interface Process {
   readonly pid: number | undefined
   readonly logFile: string
   /** Settles with a sentence on how; never rejects. */

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 	"time"
 
@@ -23,11 +24,11 @@ const clientHostname = "bench-client"
 
 // command is a line on the client's stdin.
 type command struct {
-	// Do is await, load, quiet, peers, or cancel, which ends the one that is running.
+	// Do is await, load, quiet, peers, attack, look, release, or cancel, which ends the one that is running.
 	Do      string   `json:"do"`
 	Targets []string `json:"targets"` // host names of services
 
-	TimeoutMs int   `json:"timeoutMs"` // await, quiet
+	TimeoutMs int   `json:"timeoutMs"` // await, quiet, attack
 	QuietMs   int   `json:"quietMs"`   // quiet
 	SinceMs   int64 `json:"sinceMs"`   // quiet; Unix time from which on it counts; default 0, all that was
 	Renew     *bool `json:"renew"`     // await; default true
@@ -37,6 +38,15 @@ type command struct {
 	Connections   int     `json:"connections"`
 	Fresh         bool    `json:"fresh"` // a new connection for each request
 	DurationMs    int     `json:"durationMs"`
+
+	Attack        string `json:"attack"`        // attack, and the rest; see catalogue
+	Count         int    `json:"count"`         // of openings; default that of the attack
+	SpreadMs      int    `json:"spreadMs"`      // over which they are made
+	Via           string `json:"via"`           // tailnet or funnel
+	Secure        string `json:"secure"`        // the service that is attacked, host name
+	Plain         string `json:"plain"`         // the same without TLS; tailnet only
+	FunnelAddress string `json:"funnelAddress"` // where the internet's port 443 is; funnel only
+	Clients       int    `json:"clients"`       // addresses that they come from; default 1; funnel only
 }
 
 // listed answers the command peers.
@@ -52,6 +62,8 @@ type asking struct {
 	peers    *peers
 	changes  *changes
 	lines    *lines
+	node     func(ctx context.Context, network, address string) (net.Conn, error)
+	assault  *assault // nil: none goes on
 }
 
 // client is one node that asks services over the tailnet, as it is told on stdin. The end of stdin is its end.
@@ -113,7 +125,9 @@ func client(ctx context.Context, c *console) error {
 	}
 	a := &asking{
 		dial: dial, sessions: sessions, peers: followPeers(ctx, sessions.local), changes: changes, lines: c.lines,
+		node: server.Dial,
 	}
+	defer a.release()
 	a.follow(ctx, commands)
 	return nil
 }
@@ -209,6 +223,12 @@ func (a *asking) run(ctx context.Context, next command) any {
 			return event{Event: "error", Message: err.Error()}
 		}
 		return result
+	case "attack":
+		return a.attack(limited, next)
+	case "look":
+		return a.look()
+	case "release":
+		return a.release()
 	default:
 		return event{Event: "error", Message: fmt.Sprintf("unknown command %q", next.Do)}
 	}

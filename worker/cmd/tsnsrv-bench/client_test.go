@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -134,5 +135,42 @@ func TestPatchOfEndpointsIsAChange(t *testing.T) {
 		if ctx.Err() != nil {
 			t.Fatal("the patch was not seen")
 		}
+	}
+}
+
+// A service that is silent for too long is not taken for one that has closed the connection, which would be asked again.
+func TestTimeoutOverANode(t *testing.T) {
+	tn := startTailnet(t)
+	release := make(chan struct{})
+	defer close(release)
+	publish(t, tn, "moody", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Used") != "" {
+			<-release
+		}
+	}))
+	visitor := publishNode(t, tn, "visitor")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	local, err := visitor.LocalClient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	service, err := followPeers(ctx, local).find(ctx, "moody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := open(ctx, plainly(visitor.Dial), service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	if _, err := c.get(); err != nil {
+		t.Fatal(err)
+	}
+	c.ask = []byte("GET / HTTP/1.1\r\nHost: moody\r\nUsed: yes\r\n\r\n")
+	c.limit(time.Now().Add(50 * time.Millisecond))
+	_, err = c.get()
+	if !isTimeout(err) || errors.As(err, &staleError{}) || describe(err) != "no answer in time" {
+		t.Errorf("a time-out is %T: %v", err, err)
 	}
 }

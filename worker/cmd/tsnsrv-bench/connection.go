@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"time"
 )
 
@@ -83,7 +82,7 @@ func (c *connection) get() (reusable bool, err error) {
 		_, err = c.reader.Peek(1)
 	}
 	switch {
-	case err != nil && c.used && !errors.Is(err, os.ErrDeadlineExceeded):
+	case err != nil && c.used && !isTimeout(err):
 		return false, staleError{err}
 	case err != nil:
 		return false, err
@@ -100,6 +99,13 @@ func (c *connection) get() (reusable bool, err error) {
 		err = fmt.Errorf("status %d", response.StatusCode)
 	}
 	return !response.Close, err
+}
+
+// isTimeout tells whether a deadline has passed. The connections of a node have an error of their own for it, which is not
+// os.ErrDeadlineExceeded.
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // limit has what is asked from now on fail if it takes longer than until then.

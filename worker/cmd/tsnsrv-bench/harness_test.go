@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -50,6 +52,7 @@ type line struct {
 	PerSecond                               float64
 	P50Ms, P90Ms, P99Ms, SlowestMs          float64
 	Errors                                  map[string]int
+	Shapes                                  []tally
 	Peers                                   []struct {
 		Name      string
 		Addresses []string
@@ -211,6 +214,24 @@ func writeCertificate(t *testing.T) (certificateFile, keyFile string) {
 // publish runs a node that answers with handler.
 func publish(t *testing.T, tn *tailnet.Tailnet, hostname string, handler http.Handler) {
 	t.Helper()
+	serveOn(t, publishNode(t, tn, hostname), handler, func(node *tsnet.Server) (net.Listener, error) { return node.Listen("tcp", ":80") })
+}
+
+// publishOnFunnel is publish by https with a certificate of nobody's name, for the tailnet and the internet.
+func publishOnFunnel(t *testing.T, tn *tailnet.Tailnet, hostname string, handler http.Handler) {
+	t.Helper()
+	certified := httptest.NewTLSServer(nil)
+	certified.Close()
+	config := &tls.Config{Certificates: certified.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"}}
+	node := publishNode(t, tn, hostname)
+	serveOn(t, node, handler, func(node *tsnet.Server) (net.Listener, error) {
+		return node.ListenFunnel("tcp", ":443", tsnet.FunnelTLSConfig(config))
+	})
+}
+
+// publishNode runs a node until the end of the test.
+func publishNode(t *testing.T, tn *tailnet.Tailnet, hostname string) *tsnet.Server {
+	t.Helper()
 	node := &tsnet.Server{
 		Dir: t.TempDir(), Hostname: hostname, ControlURL: tn.ControlURL(), AuthKey: authKey, UserLogf: func(string, ...any) {},
 	}
@@ -220,7 +241,12 @@ func publish(t *testing.T, tn *tailnet.Tailnet, hostname string, handler http.Ha
 	if _, err := node.Up(ctx); err != nil {
 		t.Fatal(err)
 	}
-	listener, err := node.Listen("tcp", ":80")
+	return node
+}
+
+func serveOn(t *testing.T, node *tsnet.Server, handler http.Handler, listen func(*tsnet.Server) (net.Listener, error)) {
+	t.Helper()
+	listener, err := listen(node)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -161,8 +161,11 @@ func summarise(askers []*asker, duration time.Duration) loaded {
 // describe is an error without what differs from one request to the next, so that equal ones can be counted.
 func describe(err error) string {
 	var network *net.OpError
+	if request := (*url.Error)(nil); errors.As(err, &request) {
+		err = request.Err
+	}
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+	case isTimeout(err):
 		return "no answer in time"
 	case errors.As(err, &network):
 		return network.Op + ": " + network.Err.Error()

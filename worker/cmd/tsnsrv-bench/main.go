@@ -1,5 +1,5 @@
 // Tsnsrv-bench is what the benchmark in bench/ needs in Go: a relay for the control server, an upstream, bare nodes to
-// compare with, and a client on the tailnet that asks the services and tells what it saw.
+// compare with, and a client on the tailnet that asks the services and tells what it saw, or attacks them.
 //
 // Each subcommand prints JSON lines on stdout, the first one when it is ready, and logs to stderr.
 package main
@@ -34,7 +34,7 @@ type console struct {
 }
 
 var subcommands = map[string]func(context.Context, *console) error{
-	"relay": relay, "upstream": upstream, "nodes": nodes, "client": client,
+	"relay": relay, "upstream": upstream, "nodes": nodes, "client": client, "attacks": listAttacks,
 }
 
 func main() {

@@ -24,6 +24,7 @@ type peer struct {
 	Addresses []netip.Addr `json:"addresses"`
 	Online    bool         `json:"online"`
 
+	dnsName string // all labels
 	id      tailcfg.NodeID
 	key     key.NodePublic
 	process key.DiscoPublic // made anew each time the node starts
@@ -93,7 +94,7 @@ func (p *peers) apply(notice *ipn.Notify) {
 func newPeer(node tailcfg.NodeView) peer {
 	name, _, _ := strings.Cut(node.Name(), ".")
 	online, _ := node.Online().GetOk()
-	known := peer{Name: name, Online: online, id: node.ID(), key: node.Key(), process: node.DiscoKey()}
+	known := peer{Name: name, Online: online, dnsName: strings.TrimSuffix(node.Name(), "."), id: node.ID(), key: node.Key(), process: node.DiscoKey()}
 	for _, prefix := range node.Addresses().All() {
 		known.Addresses = append(known.Addresses, prefix.Addr())
 	}

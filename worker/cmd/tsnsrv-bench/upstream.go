@@ -4,14 +4,21 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
 
+	"github.com/coder/websocket"
+
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/cores"
 )
 
-// upstream is what the services publish: it answers each request with the same few bytes.
+// largeBytes is an answer that no buffer on its way holds.
+const largeBytes = 256 << 20
+
+// upstream is what the services publish: it answers each request with the same few bytes. For clients that attack it also takes
+// bodies, sends a large answer, and opens WebSockets.
 func upstream(ctx context.Context, c *console) error {
 	address := c.flags.String("addr", "127.0.0.1:0", "`address` to listen on")
 	bodyBytes := c.flags.Int("bytes", 512, "size of the body")
@@ -23,7 +30,7 @@ func upstream(ctx context.Context, c *console) error {
 		return fmt.Errorf("-bytes is %d: want 0 or more", *bodyBytes)
 	}
 	cores.FollowLoad() // it shares the host's cores with what is measured
-	url, stop, err := serve(*address, answer(*bodyBytes))
+	url, stop, err := serve(*address, publishing(*bodyBytes))
 	if err != nil {
 		return err
 	}
@@ -43,6 +50,43 @@ func answer(bodyBytes int) http.Handler {
 		// A client that went away does not read it.
 		_, _ = w.Write(body)
 	})
+}
+
+// publishing is the upstream's handler.
+func publishing(bodyBytes int) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", answer(bodyBytes))
+	mux.HandleFunc(uploadPath, takeBody)
+	mux.HandleFunc(largePath, answerLargely)
+	mux.HandleFunc(webSocketPath, holdWebSocket)
+	return mux
+}
+
+// takeBody answers when it has read the whole body.
+func takeBody(w http.ResponseWriter, r *http.Request) {
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	}
+}
+
+func answerLargely(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Length", strconv.Itoa(largeBytes))
+	chunk := make([]byte, 64<<10)
+	for range largeBytes / len(chunk) {
+		if _, err := w.Write(chunk); err != nil {
+			return
+		}
+	}
+}
+
+// holdWebSocket says nothing, and reads until the client ends it.
+func holdWebSocket(w http.ResponseWriter, r *http.Request) {
+	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	if err != nil {
+		return // it has answered
+	}
+	defer conn.CloseNow()
+	_, _, _ = conn.Read(r.Context())
 }
 
 // serve answers on address until stop, which also breaks what is still open; url is where.
