@@ -12,11 +12,11 @@ import (
 
 const (
 	// freeConnections is how many connections of a service may buffer as much as a node's TCP finds useful, which is megabytes.
-	freeConnections = 16
+	freeConnections = 8
 
 	// sharedBuffer is what all other connections of a service share for each direction, in bytes. It does not shrink what a
 	// connection has, so n connections have at most sharedBuffer*ln(n/freeConnections) in all.
-	sharedBuffer = 64 << 20
+	sharedBuffer = 32 << 20
 
 	// smallestBuffer is a window that still keeps a connection moving.
 	smallestBuffer = 64 << 10
