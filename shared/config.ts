@@ -198,7 +198,9 @@ const serviceKeys = {
     .array(AccessRuleText)
     .meta({ examples: [['*@example.org', '/admin tag:admin']] })
     .default([])
-    .describe('Who may use the service, as [/path ]who: a login, *@domain, tag:x, node:x, cap:x or anyone.'),
+    .describe(
+      'Who may use the service, as [/path ]who: a login, *@domain, tag:x, node:x, cap:x or anyone. Rules without a path hold for tcp: too.',
+    ),
   recommendedProxyHeaders: z
     .boolean()
     .default(false)

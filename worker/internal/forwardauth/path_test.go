@@ -86,3 +86,11 @@ func FuzzPassed(f *testing.F) {
 		}
 	})
 }
+
+func TestTheQuestionIsASCII(t *testing.T) {
+	for uri, want := range map[string]string{"/a?b=c%20d": "/a?b=c%20d", "/?q=\u00e9 x\xff": "/?q=%C3%A9%20x%FF"} {
+		if got := ascii(uri); got != want {
+			t.Errorf("%q: %q", uri, got)
+		}
+	}
+}

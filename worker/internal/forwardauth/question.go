@@ -56,7 +56,7 @@ func (g *Guard) ask(r *http.Request, client Client) (http.Header, error) {
 // describe says where a request comes from and what it wants, in the words of Traefik and Caddy and in those of nginx. It
 // refuses what can be read in two ways, as the service would then decide about something else than the upstream does.
 func (g *Guard) describe(r *http.Request, client Client) (http.Header, error) {
-	uri := r.URL.RequestURI()
+	uri := ascii(r.URL.RequestURI())
 	address, err := netip.ParseAddr(client.Address)
 	host, isOurs := g.config.Host(r)
 	_, unclear := pathcheck.Read(r.URL)
@@ -83,6 +83,25 @@ func (g *Guard) describe(r *http.Request, client Client) (http.Header, error) {
 		"X-Original-Method":  {r.Method},
 		"X-Original-Url":     {scheme + "://" + host + uri},
 	}, nil
+}
+
+// ascii spells a URI without the bytes that a client should have encoded itself: not every server takes a header with them.
+func ascii(uri string) string {
+	isPlain := func(c byte) bool { return c > ' ' && c <= '~' }
+	for i := range len(uri) {
+		if !isPlain(uri[i]) {
+			escaped := []byte(uri[:i])
+			for _, c := range []byte(uri[i:]) {
+				if isPlain(c) {
+					escaped = append(escaped, c)
+				} else {
+					escaped = fmt.Appendf(escaped, "%%%02X", c)
+				}
+			}
+			return string(escaped)
+		}
+	}
+	return uri
 }
 
 // answer is a whole answer of the service, with a status from 200 to 499.

@@ -86,7 +86,7 @@ func TestHeadersAtTheUpstream(t *testing.T) {
 			want: []string{
 				"X-Tailscale-User: userid:5", "X-Tailscale-User-Loginname: alice@example.com",
 				"X-Tailscale-User-Loginname-Localpart: alice", "X-Tailscale-User-Loginname-Domain: example.com",
-				"X-Tailscale-User-Displayname: Alice Ä", "X-Tailscale-User-Profilepicurl: https://pics/alice",
+				"X-Tailscale-User-Displayname: =?utf-8?q?Alice_=C3=84?=", "X-Tailscale-User-Profilepicurl: https://pics/alice",
 				"X-Tailscale-Caps: example.com/read, example.com/write", "X-Tailscale-Node: nodeid:3",
 				"X-Tailscale-Node-Name: laptop", "X-Tailscale-Node-Caps: cap-y, cap-z", "X-Tailscale-Node-Tags: tag:a, tag:b",
 			},
@@ -301,5 +301,24 @@ func TestIdentityValueThatIsNoHeaderIsLeftOut(t *testing.T) {
 	}
 	if identityHeaders(&apitype.WhoIsResponse{}) != nil {
 		t.Error("headers of nobody")
+	}
+}
+
+func TestIdentityIsASCII(t *testing.T) {
+	for name, want := range map[string]string{
+		"Étienne Robert": "=?utf-8?q?=C3=89tienne_Robert?=", "Alice": "Alice", "=?utf-8?q?x?=": "=?utf-8?q?x?=", "\xff": "",
+	} {
+		headers := identityHeaders(&apitype.WhoIsResponse{
+			UserProfile: &tailcfg.UserProfile{ID: 5, LoginName: "é@example.com", DisplayName: name},
+			Node:        &tailcfg.Node{ID: 3, ComputedName: "büro", Tags: []string{"tag:ä"}},
+		})
+		if got := headers.Get("X-Tailscale-User-DisplayName"); got != want {
+			t.Errorf("%q: %q, want %q", name, got, want)
+		}
+		for name, values := range headers {
+			if strings.ContainsFunc(values[0], func(c rune) bool { return c > '~' || c < ' ' }) {
+				t.Errorf("%s: %q", name, values)
+			}
+		}
 	}
 }

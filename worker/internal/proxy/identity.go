@@ -3,12 +3,14 @@ package proxy
 import (
 	"context"
 	"maps"
+	"mime"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/net/http/httpguts"
 	"tailscale.com/client/tailscale/apitype"
@@ -152,15 +154,16 @@ func whoOf(who *apitype.WhoIsResponse) access.Who {
 }
 
 // identityHeaders are tsnsrv's, by name and format (its proxy.go, setWhoisHeaders). A value that cannot stand in a header,
-// such as a name with a line break, is left out.
+// such as a name with a line break, is left out; one that is not ASCII is encoded as "tailscale serve" does (RFC 2047, Q): many
+// upstreams refuse a header with other bytes, or read them as Latin-1.
 func identityHeaders(who *apitype.WhoIsResponse) http.Header {
 	if who == nil || who.UserProfile == nil || who.Node == nil {
 		return nil
 	}
 	headers := http.Header{}
 	set := func(name, value string) {
-		if httpguts.ValidHeaderFieldValue(value) {
-			headers.Set(identityPrefix+name, value)
+		if httpguts.ValidHeaderFieldValue(value) && utf8.ValidString(value) {
+			headers.Set(identityPrefix+name, mime.QEncoding.Encode("utf-8", value))
 		}
 	}
 	user, node := who.UserProfile, who.Node

@@ -124,7 +124,11 @@ func (r *recorder) note(status int) {
 	if r.body != nil {
 		r.body.allowPauses(0) // from here on both sides talk, as gRPC does, or the body is not wanted
 	}
-	if isEventStream(r.ResponseWriter.Header()) {
+	header := r.ResponseWriter.Header()
+	if _, ok := header["Content-Type"]; !ok {
+		header["Content-Type"] = nil // or net/http makes one up from the body, which browsers then believe
+	}
+	if isEventStream(header) {
 		r.expectNoEnd()
 	}
 	r.counters.request(status, r.header)
