@@ -477,7 +477,9 @@ export const ConfigFile = withNotes(
     )
       .meta({ examples: [':9099'] })
       .default('')
-      .describe('host:port of the metrics; default 127.0.0.1:9099, "off" for none.'),
+      .describe(
+        'host:port of the metrics; default 127.0.0.1:9099, "off" for none. They are told to who asks by IP address, as localhost, by the name of this machine, or by the host given here.',
+      ),
     supervisor: SupervisorConfig.prefault({}),
     defaults: ServiceDefaults.prefault({}),
     services: z
