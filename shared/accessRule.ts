@@ -10,7 +10,8 @@ const WHO = 'write a login, *@domain, tag:x, node:x, cap:x or anyone'
 export function readAccessRule(text: string): ReadRule {
   const [, path = '/', who = ''] = /^(?:(\/\S*)\s+)?(\S.*)?$/s.exec(text.trim()) ?? []
   // What upstreams read in different ways no request could be compared with (worker/internal/access).
-  if (/[?#%;\\]/.test(path)) return wrong(`the path ${path} has a "?", "#", "%", ";" or backslash`, 'write it as people read it')
+  if (/[?#%;\\\p{Cc}]/u.test(path))
+    return wrong(`the path ${path} has a "?", "#", "%", ";", backslash or control character`, 'write it as people read it')
   if (/\.(\/|$)/.test(path)) return wrong(`a part of the path ${path} ends in a dot`, 'write it without')
   if (who === '') return wrong('it says nobody', WHO)
   if (who.startsWith('/')) return wrong('it is a path and says nobody', `${WHO} after it`)

@@ -7,6 +7,7 @@ import * as z from 'zod'
 import { readAccessRule } from './accessRule.ts'
 import { parseByteSize } from './byteSize.ts'
 import { parseDuration } from './duration.ts'
+import { isHttpURL } from './httpURL.ts'
 import { parseRate } from './rate.ts'
 import { hasUserInfo } from './secrets.ts'
 
@@ -37,17 +38,15 @@ const ByteSize = z
 const Text = z.string()
 const Strings = z.array(Text)
 const Path = Text.refine((path) => !path.includes('\0'), 'a path cannot contain a NUL character')
-const HttpURL = Text.refine(
-  (url) => url === '' || (/^https?:\/\/[^/?#]/i.test(url) && URL.canParse(url)),
-  'want an http or https URL',
-)
+const HttpURL = Text.refine((url) => url === '' || isHttpURL(url), 'want an http or https URL, as in http://host:port')
 /** A URL that paths are appended to. Nobody could log in with it: fetch refuses such a URL, and the control protocol has no place for it. */
 const BaseURL = HttpURL.refine((url) => !hasUserInfo(url), 'it has a user name or password: remove that').refine(
   (url) => !/[?#]/.test(url),
   'it has a query or fragment: remove that',
 )
 const HeaderName = Text.regex(/^[\w!#$%&'*+.^`|~-]+$/, 'not a header name (RFC 9110: letters, digits and dashes)')
-const HeaderValue = Text.regex(/^(?:\t|\P{Cc})*$/u, 'a header value cannot contain control characters')
+/** The one kind of text that may hold anything: what a browser or a server makes of it is not ours to know. */
+export const HeaderValue = Text.regex(/^(?:\t|\P{Cc})*$/u, 'a header value cannot contain control characters')
 const Headers = z.record(HeaderName, HeaderValue)
 // Tailscale's rule for tag names: a letter, then letters, digits and dashes.
 const Tag = Text.regex(
@@ -55,11 +54,18 @@ const Tag = Text.regex(
   "tags must start with 'tag:', then a letter, then letters, digits and dashes",
 )
 
-/** The port of "host:port" when that is well-formed and within 1 to 65535. An IPv6 host stands in brackets. */
+/** Whether it is "host:port" with a port from 1 to 65535. The host may be missing; an IPv6 address stands in brackets. */
 const hasPort = (address: string): boolean => {
-  const port = Number(/^(?:\[[^\]\s]+\]|[^:\s[\]]*):(\d{1,5})$/.exec(address)?.[1] ?? 0)
+  const port = Number(/^(?:\[[0-9a-f:.]+(?:%[\w.-]+)?\]|[\w.-]*):(\d{1,5})$/i.exec(address)?.[1] ?? 0)
   return port >= 1 && port <= 65535
 }
+
+/** Whether a node can listen there: on a port of all its addresses, or of one. */
+const isListenAddress = (address: string): boolean => {
+  const host = address.slice(0, address.lastIndexOf(':'))
+  return hasPort(address) && (host === '' || z.ipv4().safeParse(host).success)
+}
+const LISTEN_WANTED = 'want :port, or an IPv4 address before it, as in ":443" or "100.64.0.7:443"'
 
 /** Whole number within limits. */
 const whole = (least: number, most: number) =>
@@ -75,11 +81,14 @@ const whole = (least: number, most: number) =>
 const withNotes = <T extends z.ZodType>(schema: T): T => schema.meta({ patternProperties: { '^x-': {} } })
 
 const HeaderNames = z.array(HeaderName)
-const Listen = Text.refine(
-  (address) => address === '' || (hasPort(address) && !address.startsWith('[')),
-  'want [host]:port, as in ":443"',
+/** Headers about a connection or a message, and not about who sent it (worker/internal/forwardauth). */
+const OF_THE_CONNECTION = /^(connection|keep-alive|proxy-connection|te|trailer|transfer-encoding|upgrade|content-length|host)$/i
+const IdentityHeaderName = HeaderName.refine(
+  (name) => !OF_THE_CONNECTION.test(name.replace(/[^a-z0-9-]/gi, '-')),
+  'a header about the connection says nothing of who asks: remove it',
 )
-const RequestPath = Text.regex(/^\/[^\s?#%\\]*$/, 'want a path that begins with "/", without "%", "?" or "#"')
+const Listen = Text.refine((address) => address === '' || isListenAddress(address), LISTEN_WANTED)
+const RequestPath = Text.regex(/^\/[^\s\p{Cc}?#%\\]*$/u, 'want a path that begins with "/", without "%", "?" or "#"')
 const AccessRuleText = Text.superRefine((text, context) => {
   const read = readAccessRule(text)
   if ('problem' in read) context.addIssue({ code: 'custom', message: read.problem })
@@ -104,7 +113,7 @@ export const TCPForward = withNotes(
   z.strictObject({
     listenAddr: z
       .string('listenAddr is required')
-      .refine((address) => hasPort(address) && !address.startsWith('['), 'want [host]:port, as in ":22"')
+      .refine(isListenAddress, LISTEN_WANTED)
       .meta({ examples: [':22'] })
       .describe('Where it listens.'),
     upstream: z
@@ -181,7 +190,7 @@ const serviceKeys = {
   prefixes: z
     .array(
       Text.regex(
-        /^((tailnet|funnel):)?\/[^\s?#%\\]*$/,
+        /^((tailnet|funnel):)?\/[^\s\p{Cc}?#%\\]*$/u,
         'want [tailnet:|funnel:]/path, without "%", "?" or "#"; "/" stands for everything',
       ),
     )
@@ -291,7 +300,8 @@ const serviceKeys = {
   authURL: HttpURL.meta({ examples: ['http://127.0.0.1:9091'] })
     .default('')
     .describe('Ask this server about each request; of the URL, scheme and host count.'),
-  authPath: Text.regex(/^\/[^\s#\\]*$/, 'want a path that begins with "/", with a query where the server wants one')
+  authPath: Text.regex(/^\/[^\s\p{Cc}#\\]*$/u, 'want a path that begins with "/", with a query where the server wants one')
+    .regex(/^(?:[^%]|%[0-9a-f]{2})*$/i, 'a "%" is not followed by two hexadecimal digits; a URL writes "%" as %25')
     .meta({ examples: ['/oauth2/auth'] })
     .default('/api/authz/forward-auth')
     .describe('What is asked of the auth server.'),
@@ -299,7 +309,7 @@ const serviceKeys = {
     .default('5s')
     .describe('How long its answer may take; 0 means 5s.'),
   authCopyHeaders: z
-    .record(HeaderName, Text)
+    .record(IdentityHeaderName, Text)
     .meta({ examples: [{ 'Remote-User': '' }] })
     .default({})
     .describe('Names of headers that go from its answer to the upstream; the values mean nothing.'),
@@ -479,7 +489,9 @@ export const ConfigFile = withNotes(
     )
       .meta({ examples: [':9099'] })
       .default('')
-      .describe('host:port of the metrics; default 127.0.0.1:9099, "off" for none.'),
+      .describe(
+        'host:port of the metrics; default 127.0.0.1:9099, "off" for none. They are told to who asks by IP address, as localhost, by the name of this machine, or by the host given here.',
+      ),
     supervisor: SupervisorConfig.prefault({}),
     defaults: ServiceDefaults.prefault({}),
     services: z

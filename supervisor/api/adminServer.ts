@@ -10,6 +10,7 @@ import type { PlanRequest } from '../../shared/api.ts'
 import type { ErrorReply } from '../../shared/protocol.ts'
 import { ConfigError } from '../config/diagnostic.ts'
 import { type Operator, OrderError } from '../core/ports.ts'
+import { boundConnections } from './boundConnections.ts'
 import { createWatchFeed } from './watchFeed.ts'
 
 export interface AdminServer {
@@ -19,6 +20,9 @@ export interface AdminServer {
 
 /** sun_path of sockaddr_un holds 108 bytes with the closing zero (unix(7)). */
 const MAX_SOCKET_PATH_BYTES = 107
+
+const MOST_CONNECTIONS = 128
+const LIMITS = { maxHeaderSize: 8 * 1024, headersTimeout: 10_000, requestTimeout: 60_000 }
 
 /** Serves `operator` on `socketPath`. Rejects when another process answers there, or when the place is not a safe one. */
 export async function startAdminServer({
@@ -33,12 +37,15 @@ export async function startAdminServer({
     throw new Error(`another supervisor answers on ${socketPath}; stop it first, or give this one a --run-dir of its own`)
   }
   const feed = createWatchFeed(operator)
-  const server = createServer((request, response) => {
+  const readPlanRequest = createPlanReader()
+  const server = createServer(LIMITS, (request, response) => {
     handle(request, response).catch((error: unknown) => {
       if (response.headersSent) response.destroy()
       else sendError(response, error)
     })
   })
+
+  boundConnections(server, MOST_CONNECTIONS)
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const [path = '', queryText = ''] = (request.url ?? '').split('?', 2)
@@ -177,18 +184,32 @@ function sendJSON(response: ServerResponse, status: number, body: unknown): void
 /** A configuration, which may be as big as a file of it may, with every character escaped. */
 const MOST_BODY_BYTES = 6 * 16 * 1024 * 1024
 
-async function readPlanRequest(request: IncomingMessage): Promise<PlanRequest> {
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    chunks.push(chunk)
-    size += chunk.length
-    if (size > MOST_BODY_BYTES) throw new BadRequestError('the body is too big for a configuration')
+/** Reads the bodies of all requests that come at a time: together they may be as big as one. */
+function createPlanReader(): (request: IncomingMessage) => Promise<PlanRequest> {
+  let heldBytes = 0
+  return async (request) => {
+    const chunks: Buffer[] = []
+    let bytes = 0
+    try {
+      for await (const chunk of request as AsyncIterable<Buffer>) {
+        bytes += chunk.length
+        heldBytes += chunk.length
+        if (heldBytes > MOST_BODY_BYTES)
+          throw new BadRequestError('the body is too big for a configuration, or too many come at once')
+        chunks.push(chunk)
+      }
+      return await parsePlanRequest(Buffer.concat(chunks).toString())
+    } finally {
+      heldBytes -= bytes
+    }
   }
+}
+
+async function parsePlanRequest(text: string): Promise<PlanRequest> {
   // Loaded only now: it comes with all the schemas of the API, which `start` need not hold in memory.
   const { PlanRequest } = await import('../../shared/api.ts')
   try {
-    return PlanRequest.parse(JSON.parse(Buffer.concat(chunks).toString()))
+    return PlanRequest.parse(JSON.parse(text))
   } catch {
     throw new BadRequestError('the body is no PlanRequest; see shared/api.ts')
   }

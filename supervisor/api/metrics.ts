@@ -1,7 +1,9 @@
 /** The Prometheus endpoint: the supervisor's metrics and those of all workers, on one page. */
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Operator } from '../core/ports.ts'
+import { boundConnections } from './boundConnections.ts'
+import { isKnownHost } from './knownHost.ts'
 import { mergeExpositions } from './mergeExpositions.ts'
 import { createSupervisorMetrics } from './supervisorMetrics.ts'
 
@@ -11,6 +13,12 @@ export interface MetricsServer {
   close(): Promise<void>
 }
 
+/** Anybody who reaches the address may connect: what each may hold, and for how long. */
+const MOST_CONNECTIONS = 128
+const LIMITS = { maxHeaderSize: 8 * 1024, headersTimeout: 5000, requestTimeout: 10_000, keepAliveTimeout: 5000 }
+/** A connection without a byte either way, such as of a scraper that does not read. */
+const SILENCE_MS = 10_000
+
 const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
 const ADDR = /^(?:\[(?<ipv6>[^\]]+)\]|(?<host>[^:]*)):(?<port>\d{1,5})$/
 
@@ -19,7 +27,7 @@ const ADDR = /^(?:\[(?<ipv6>[^\]]+)\]|(?<host>[^:]*)):(?<port>\d{1,5})$/
  * all interfaces. Values are read at the scrape; nothing runs between scrapes. Rejects with one sentence when it cannot listen.
  */
 export async function startMetricsServer({ addr, operator }: { addr: string; operator: Operator }): Promise<MetricsServer> {
-  const { ipv6, host = ipv6, port } = ADDR.exec(addr)?.groups ?? {}
+  const { ipv6, host = ipv6 ?? '', port } = ADDR.exec(addr)?.groups ?? {}
   if (port === undefined || Number(port) > 65535)
     throw new Error(`prometheusAddr "${addr}": want host:port, as in "127.0.0.1:9099" or "[::1]:9099"`)
 
@@ -27,27 +35,30 @@ export async function startMetricsServer({ addr, operator }: { addr: string; ope
   let scrape: Promise<string> | undefined
   const metrics = async () => mergeExpositions([await render(operator.status()), ...(await operator.workerMetrics())])
 
-  const server = createServer((request, response) => {
-    request.resume()
-    const reply = (status: number, type: string, body: string) => {
-      response.writeHead(status, { 'Content-Type': type }).end(request.method === 'HEAD' ? '' : body)
-    }
-    const path = request.url?.split('?', 1)[0]
-    if (request.method !== 'GET' && request.method !== 'HEAD') reply(405, 'text/plain', 'only GET\n')
+  const server = createServer(LIMITS, (request, response) => {
+    const { path, problem } = readRequest(request, host)
+    if (problem) reply(request, response, ...problem)
     else if (path === '/healthz') {
       const { phase } = operator.status()
-      reply(phase === 'stopping' ? 503 : 200, 'text/plain', `${phase}\n`)
-    } else if (path === '/metrics') {
+      reply(request, response, phase === 'stopping' ? 503 : 200, `${phase}\n`)
+    } else {
       // Scrapes that come together share one round over the workers.
       scrape ??= metrics().finally(() => {
         scrape = undefined
       })
       scrape.then(
-        (text) => reply(200, CONTENT_TYPE, text),
-        (error: unknown) => reply(500, 'text/plain', `${error instanceof Error ? error.message : String(error)}\n`),
+        (text) => {
+          response.setHeader('Content-Type', CONTENT_TYPE)
+          reply(request, response, 200, text)
+        },
+        (error: unknown) => {
+          reply(request, response, 500, `${error instanceof Error ? error.message : String(error)}\n`)
+        },
       )
-    } else reply(404, 'text/plain', 'there is /metrics and /healthz\n')
+    }
   })
+  server.timeout = SILENCE_MS
+  boundConnections(server, MOST_CONNECTIONS)
 
   await new Promise<void>((resolve, reject) => {
     server.once('listening', resolve)
@@ -66,6 +77,27 @@ export async function startMetricsServer({ addr, operator }: { addr: string; ope
       await closed
     },
   }
+}
+
+/** The path of a request, or why it gets nothing. `host` is the one that the server was told to listen on. */
+function readRequest(
+  { method, url, headers }: IncomingMessage,
+  host: string,
+): { path?: string; problem?: [status: number, body: string] } {
+  if (!isKnownHost(headers.host, host)) {
+    return { problem: [421, 'no such host here: ask by IP address, or set prometheusAddr to NAME:PORT for a name\n'] }
+  }
+  if (method !== 'GET' && method !== 'HEAD') return { problem: [405, 'only GET and HEAD\n'] }
+  const path = url?.split('?', 1)[0]
+  return path === '/metrics' || path === '/healthz' ? { path } : { problem: [404, 'there is /metrics and /healthz\n'] }
+}
+
+function reply({ method, headers }: IncomingMessage, response: ServerResponse, status: number, body: string): void {
+  if (status === 405) response.setHeader('Allow', 'GET, HEAD')
+  if (!response.hasHeader('Content-Type')) response.setHeader('Content-Type', 'text/plain; charset=utf-8')
+  // A body means nothing here, and nobody waits for its end.
+  if (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined) response.shouldKeepAlive = false
+  response.writeHead(status).end(method === 'HEAD' ? '' : body)
 }
 
 function explain(error: NodeJS.ErrnoException): string {

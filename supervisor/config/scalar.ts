@@ -1,6 +1,6 @@
 /** What a scalar means. The schema decides, by the rules of yaml.v3 when it fills a typed field (its decode.go). */
 import * as z from 'zod'
-import { DURATION_TITLE } from '../../shared/config.ts'
+import { DURATION_TITLE, HeaderValue } from '../../shared/config.ts'
 
 /** A scalar as it was written: its text without quotes, and whether there were none. */
 export interface WrittenScalar {
@@ -21,9 +21,14 @@ export function presentSchema(schema: z.ZodType): z.ZodType {
 /** Reads a scalar as the string, number or boolean that the schema wants, and checks it. */
 export function readScalar(schema: z.ZodType, written: WrittenScalar): ScalarReading {
   const wanted = presentSchema(schema)
+  const variable = /\$\{[A-Za-z_]\w*\}/.exec(written.text)?.[0]
+  if (variable !== undefined && wanted !== HeaderValue) {
+    return { problem: `${variable} is not expanded`, hint: 'write the value, or make the file with envsubst' }
+  }
   const reading = convert(wanted, written)
   if ('problem' in reading) return reading
   const checked = wanted.safeParse(reading.value)
+  if (checked.success && variable !== undefined) return { ...reading, note: `${variable} is not expanded, and sent as it stands` }
   return checked.success ? reading : { problem: checked.error.issues[0]?.message ?? 'not allowed here' }
 }
 

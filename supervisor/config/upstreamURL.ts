@@ -1,4 +1,5 @@
 /** What tsnsrv's `upstream` may be: an http or https URL that both URL parsers, ours and Go's, read the same way. */
+import { isHttpURL } from '../../shared/httpURL.ts'
 import { withoutUserInfo } from '../../shared/secrets.ts'
 
 /** What is wrong with an upstream and how to write it; undefined when it is good. */
@@ -16,8 +17,7 @@ export function upstreamProblem(upstream: string): { problem: string; hint: stri
     return invalid('it has no host', 'write http://host:port')
   if (/%(?![0-9a-f]{2})/i.test(upstream))
     return invalid('a "%" is not followed by two hexadecimal digits', 'a URL writes "%" as %25')
-  if (!URL.canParse(upstream))
-    return invalid('host or port are malformed', 'write http://host:port, with a port of at most 65535')
+  if (!isHttpURL(upstream)) return invalid('host or port are malformed', 'write http://host:port, with a port of at most 65535')
   return undefined
 }
 

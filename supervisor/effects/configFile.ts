@@ -26,8 +26,10 @@ export async function loadConfig(path: string, overrides: Overrides): Promise<Lo
 /** The same for a text that was read already; `path` is what messages call it. */
 export async function understandConfig(text: string, path: string, overrides: Overrides): Promise<LoadedConfig> {
   const ambient = { env: process.env, cwd: process.cwd(), home: homedir(), isRoot: process.geteuid?.() === 0 }
-  const { config, notes, files } = parseConfig(text, path, { ...ambient, ...overrides })
-  return { config, notes: inOrder([...notes, ...(await noteFiles(files))]), text }
+  const surroundings = { ...ambient, ...overrides }
+  const { config, notes, files } = parseConfig(text, path, surroundings)
+  const found = await noteFiles(files, { credentialsDirectory: surroundings.env.CREDENTIALS_DIRECTORY })
+  return { config, notes: inOrder([...notes, ...found]), text }
 }
 
 /** The text of the file. Rejects with a ConfigError when there is none. */

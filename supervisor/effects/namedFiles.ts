@@ -3,7 +3,9 @@
  * one service, and no reason to refuse the others.
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
-import { readFile, stat } from 'node:fs/promises'
+import { constants, existsSync } from 'node:fs'
+import { access, readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Diagnostic } from '../config/diagnostic.ts'
 import type { NamedFile, NamedFiles } from '../config/namedFiles.ts'
 
@@ -20,8 +22,18 @@ class Unusable extends Error {
   }
 }
 
-/** Notes about all that is wrong with the files. `now` is in milliseconds since 1970. */
-export async function noteFiles(files: readonly NamedFiles[], now = Date.now()): Promise<Diagnostic[]> {
+interface Surroundings {
+  /** $CREDENTIALS_DIRECTORY of systemd. */
+  readonly credentialsDirectory?: string | undefined
+  /** In milliseconds since 1970. */
+  readonly now?: number
+}
+
+/** Notes about all that is wrong with the files. */
+export async function noteFiles(
+  files: readonly NamedFiles[],
+  { credentialsDirectory, now = Date.now() }: Surroundings = {},
+): Promise<Diagnostic[]> {
   const notes: Diagnostic[] = []
 
   /** What `look` gives; when that throws, a note tells why at the place of the file. */
@@ -41,6 +53,11 @@ export async function noteFiles(files: readonly NamedFiles[], now = Date.now()):
       await attempt(named.authorities, async () => checkTimes(await readCertificates(named.authorities.path), now))
       continue
     }
+    if ('authKey' in named) {
+      const { authKey, credential } = named
+      await attempt(authKey, () => checkAuthKey(authKey.path, credential, credentialsDirectory))
+      continue
+    }
     const { certificate, privateKey } = named
     // What follows the first are the authorities between it and a root.
     const [leaf] = (await attempt(certificate, () => readCertificates(certificate.path))) ?? []
@@ -49,6 +66,16 @@ export async function noteFiles(files: readonly NamedFiles[], now = Date.now()):
     if (leaf && key) await attempt(privateKey, () => checkBelongs(key, leaf, certificate.path))
   }
   return notes
+}
+
+/** That a key can be read there. What it is stays unread: this is no place that needs to know a secret. */
+async function checkAuthKey(path: string, credential: string, credentialsDirectory: string | undefined): Promise<void> {
+  const isCredential = credential !== '' && credentialsDirectory && existsSync(join(credentialsDirectory, credential))
+  if (isCredential) return
+  const about = await stat(path)
+  if (!about.isFile()) throw new Unusable('is no file', 'name a file with an auth key or an OAuth client secret')
+  if (about.size === 0) throw new Unusable('is empty', 'write an auth key or an OAuth client secret into it')
+  await access(path, constants.R_OK)
 }
 
 /** At least one certificate. */

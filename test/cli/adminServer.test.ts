@@ -1,6 +1,7 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, statSync } from 'node:fs'
-import { request } from 'node:http'
-import { connect, createServer } from 'node:net'
+import { once } from 'node:events'
+import { type IncomingMessage, request } from 'node:http'
+import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
@@ -168,6 +169,61 @@ describe('the admin API', () => {
       call.on('error', reject).end()
     })
     expect(answer).toBe(status)
+  })
+})
+
+describe('many clients', () => {
+  beforeEach(start)
+
+  /** So many connections that have sent this. */
+  async function connections(number: number, text: string): Promise<Socket[]> {
+    const sockets: Socket[] = []
+    for (let i = 0; i < number; i++) {
+      const socket = connect(socketPath)
+        .on('error', () => undefined)
+        .resume()
+      sockets.push(socket)
+      await once(socket, 'connect')
+      socket.write(text)
+    }
+    return sockets
+  }
+
+  it.each(['', 'GET /v1/status HTTP/1.1\r\nHost: x\r\nX: ', 'GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n'])(
+    'are bounded, and an order among them is heard: %j',
+    async (text) => {
+      const sockets = await connections(300, text)
+      expect((await client.status()).version).toBe('0.1.0')
+      await expect.poll(() => sockets.filter((socket) => !socket.closed).length).toBeLessThanOrEqual(128)
+      for (const socket of sockets) socket.destroy()
+    },
+  )
+
+  it('that watch keep their streams', async () => {
+    const sockets = await connections(20, 'GET /v1/watch HTTP/1.1\r\nHost: x\r\n\r\n')
+    const idle = await connections(200, '')
+    expect(operator.listeners.size).toBe(1)
+    expect(sockets.some((socket) => socket.closed)).toBe(false)
+    for (const socket of [...sockets, ...idle]) socket.destroy()
+  })
+
+  it('hold no more than one big body together', async () => {
+    const half = 60 * 1024 * 1024
+    const posts = Array.from({ length: 2 }, () => {
+      const head = { method: 'POST', path: '/v1/plan', headers: { 'content-length': String(half) }, agent: false }
+      const call = request({ socketPath, ...head }).on('error', () => undefined)
+      call.write(Buffer.alloc(half - 1, 0x20))
+      return call
+    })
+    const statuses = posts.map(async (call) => {
+      const [reply] = (await once(call, 'response')) as [IncomingMessage]
+      reply.resume()
+      return reply.statusCode
+    })
+    expect(await Promise.race(statuses)).toBe(400)
+    for (const call of posts) call.destroy()
+    await Promise.allSettled(statuses)
+    await expect(client.plan({ file: 'x' } as PlanRequest)).rejects.toThrow('no PlanRequest')
   })
 })
 

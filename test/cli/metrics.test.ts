@@ -1,4 +1,7 @@
+import { once } from 'node:events'
 import { get, request } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import { hostname } from 'node:os'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type MetricsServer, startMetricsServer } from '../../supervisor/api/metrics.ts'
 import { FakeOperator, serviceView, shardView, statusOf } from './fakeOperator.ts'
@@ -104,6 +107,13 @@ describe('the metrics endpoint', () => {
     expect(await fetchPath(addr, '/debug/pprof')).toMatchObject({ status: 404 })
   })
 
+  it('tells which methods there are', async () => {
+    const call = request(`http://${await start('127.0.0.1:0')}/metrics`, { method: 'DELETE', agent: false }).end()
+    const [reply] = (await once(call, 'response')) as [import('node:http').IncomingMessage]
+    reply.resume()
+    expect(reply.headers.allow).toBe('GET, HEAD')
+  })
+
   it('listens on IPv6 and on all interfaces', async () => {
     const ipv6 = await start('[::1]:0')
     expect(ipv6).toMatch(/^\[::1\]:\d+$/)
@@ -125,5 +135,93 @@ describe('the metrics endpoint', () => {
 
   it('says that an address is not of this host', async () => {
     await expect(start('192.0.2.1:9099')).rejects.toThrow('this host does not have that address')
+  })
+})
+
+describe('the metrics endpoint, asked by a name', () => {
+  async function statusFor(addr: string, host: string): Promise<number | undefined> {
+    const call = get(`http://${addr}/metrics`, { agent: false, headers: { host } })
+    const [reply] = (await once(call, 'response')) as [import('node:http').IncomingMessage]
+    reply.resume()
+    return reply.statusCode
+  }
+
+  it.each(['127.0.0.1', '127.0.0.1:9099', '[::1]:9099', '192.168.1.5', 'localhost', 'LocalHost:80', 'localhost.', hostname()])(
+    'answers to %s',
+    async (host) => {
+      expect(await statusFor(await start('127.0.0.1:0'), host)).toBe(200)
+    },
+  )
+
+  it.each(['evil.example', 'evil.example:9099', 'localhost.evil.example', '127.0.0.1.evil.example', ':9099', '[evil]', 'a:b:c'])(
+    'does not answer to "%s": it may be another site, whose name points here',
+    async (host) => {
+      expect(await statusFor(await start('127.0.0.1:0'), host)).toBe(421)
+    },
+  )
+
+  it('answers to the name that it was told to listen on', async () => {
+    // Where that name stands for the address: "localhost" does everywhere.
+    const port = (await start('localhost:0')).split(':').at(-1)
+    expect(await statusFor(`localhost:${String(port)}`, 'localhost')).toBe(200)
+  })
+
+  it('answers to a program that sends no Host', async () => {
+    const [host, port] = (await start('127.0.0.1:0')).split(':')
+    const socket = connect(Number(port), host)
+    socket.write('GET /healthz HTTP/1.0\r\n\r\n')
+    const [answer] = (await once(socket, 'data')) as [Buffer]
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 200 /)
+  })
+})
+
+describe('the metrics endpoint among hostile clients', () => {
+  const hostile: Record<string, string> = {
+    'that say nothing': '',
+    'that never end their header': 'GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: ',
+    'that never send their body': 'POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n',
+    'that do not read': 'GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n',
+    'that ask and ask and do not read': 'GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(100),
+  }
+
+  it.each(Object.keys(hostile))('answers a scrape beside 300 connections %s', async (kind) => {
+    operator.expositions = [`# TYPE a gauge\n${Array.from({ length: 20_000 }, (_, i) => `a{i="${i}"} 1\n`).join('')}`]
+    const addr = await start('127.0.0.1:0')
+    const [host, port] = addr.split(':')
+    const sockets: Socket[] = []
+    for (let i = 0; i < 300; i++) {
+      const socket = connect(Number(port), host).on('error', () => undefined)
+      socket.pause()
+      sockets.push(socket)
+      await once(socket, 'connect')
+      socket.write(hostile[kind]!)
+    }
+    const { status, body } = await fetchPath(addr, '/metrics')
+    expect({ status, series: body.match(/^a\{/gm)?.length }).toEqual({ status: 200, series: 20_000 })
+    for (const socket of sockets) socket.destroy()
+  })
+
+  it('holds no more than 128', async () => {
+    const addr = await start('127.0.0.1:0')
+    const [host, port] = addr.split(':')
+    const sockets = Array.from({ length: 200 }, () => connect(Number(port), host).on('error', () => undefined))
+    await expect.poll(() => sockets.filter((socket) => socket.closed).length, { timeout: 20_000 }).toBe(200 - 128)
+    for (const socket of sockets) socket.destroy()
+  })
+
+  it('refuses a header of more than 8 KiB', async () => {
+    const call = get(`http://${await start('127.0.0.1:0')}/metrics`, { agent: false, headers: { x: 'y'.repeat(9000) } })
+    const [reply] = (await once(call, 'response')) as [import('node:http').IncomingMessage]
+    reply.resume()
+    expect(reply.statusCode).toBe(431)
+  })
+
+  it('ends a connection whose body never comes once it is answered', async () => {
+    const [host, port] = (await start('127.0.0.1:0')).split(':')
+    const socket = connect(Number(port), host)
+    socket.write('POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n')
+    const [answer] = (await once(socket, 'data')) as [Buffer]
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 405 /)
+    await once(socket, 'close')
   })
 })

@@ -28,9 +28,9 @@ describe('a rule of allow:', () => {
     ['*@*', '"*@*" is no domain'],
     ['tag:', '"tag:" is no tag'],
     ['node:a.b.ts.net', '"node:a.b.ts.net" is no node name'],
-    ['/a%2Fb anyone', 'the path /a%2Fb has a "?", "#", "%", ";" or backslash'],
+    ['/a%2Fb anyone', 'the path /a%2Fb has a "?", "#", "%", ";", backslash or control character'],
     ['/a/../b anyone', 'a part of the path /a/../b ends in a dot'],
-    ['/a;x anyone', 'the path /a;x has a "?", "#", "%", ";" or backslash'],
+    ['/a;x anyone', 'the path /a;x has a "?", "#", "%", ";", backslash or control character'],
     ['anyone tag:ops', 'there is a space in it'],
   ])('refused: %j', (text, problem) => {
     expect(readAccessRule(text)).toEqual({ problem: expect.stringContaining(`${problem}; `) as string })

@@ -20,7 +20,7 @@ export function validateCommand(streams: Streams = process): Command {
     .addHelpText(
       'after',
       `
-Looks into the files of certificateFile, keyFile and upstreamCAFile too. What is wrong there is a note.
+Looks for the files of certificateFile, keyFile, upstreamCAFile and authkeyPath too. What is wrong there is a note.
 
 Exit codes: 0 the configuration may run, with notes or without; 2 it is refused.
 
