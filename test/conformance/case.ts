@@ -82,7 +82,7 @@ const isRefusal = (observed: Observed): boolean => typeof observed === 'string' 
 
 /** A file with these services, each given by its keys as YAML has them between braces. */
 export function fileWith(...services: readonly string[]): string {
-  const common = '{ upstream: "http://127.0.0.1:1", recommendedProxyHeaders: true, plaintext: true }'
+  const common = '{ upstream: "http://127.0.0.1:1", recommendedProxyHeaders: true, plaintext: true, hostnames: [] }'
   const entries = services.map((keys) => `  - { <<: *common, ${keys} }\n`)
   return `prometheusAddr: <metrics>\nx-common: &common ${common}\nservices:\n${entries.join('')}`
 }

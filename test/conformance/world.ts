@@ -187,7 +187,7 @@ export class Stage {
     upstream.expect(...(filled.upstream ? [filled.upstream] : []))
     auth.expect(...(filled.auth ? [filled.auth] : []))
     const connection = await this.#reach(asked.to ?? 80, host, stack.lab)
-    const answer = connection ? await send(connection, host, filled.asked) : NOBODY
+    const answer = connection ? await send(connection, asked.to === 'metrics' ? '127.0.0.1' : host, filled.asked) : NOBODY
     return { answer, upstream: upstream.seen, auth: auth.seen }
   }
 

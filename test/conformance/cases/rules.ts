@@ -155,7 +155,7 @@ export const rules: readonly Case[] = [
     id: 'listen-addr-nonsense',
     statement: 'listenAddr is an address with a port',
     keys: 'listenAddr: nonsense',
-    ours: 'refused: listenAddr: want [host]:port, as in ":443"',
+    ours: 'refused: listenAddr: want :port, or an IPv4 address before it, as in ":443" or "100.64.0.7:443"',
     theirs: 'accepted',
     why: 'it fails when the service starts, and takes the others with it',
   },
