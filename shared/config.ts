@@ -292,7 +292,12 @@ const serviceKeys = {
     .meta({ examples: [104_857_600] })
     .default(0)
     .describe('Longest body of a request; 0 for any.'),
-  suppressWhois: z.boolean().default(false).describe('Do not look up and send X-Tailscale-* identity headers.'),
+  suppressWhois: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Do not look up and send X-Tailscale-* identity headers. Values in them that are not ASCII are encoded (RFC 2047).',
+    ),
   whoisTimeout: Duration.meta({ examples: ['500ms'] })
     .default('1s')
     .describe('How long the identity lookup may take; 0 means 1s.'),
@@ -369,7 +374,7 @@ export const ServiceConfig = withNotes(
       .describe('Host name on the tailnet; unique.'),
     upstream: Text.meta({ examples: ['http://127.0.0.1:3000'] })
       .default('')
-      .describe('http or https URL of the service. Required, unless there is tcp:.'),
+      .describe('http, https or h2c URL of the service; h2c is HTTP/2 without TLS, as of gRPC. Required, unless there is tcp:.'),
     ...serviceKeys,
   }),
 )

@@ -132,7 +132,9 @@ export const AccessLogSpec = z
 /** What the proxy does with a request. A change swaps the handler; no connection is touched. */
 export const ProxySpec = z
   .object({
-    upstream: z.url({ protocol: /^https?$/ }).describe('http(s) URL; its path is put before the path of the request.'),
+    upstream: z
+      .url({ protocol: /^(https?|h2c)$/ })
+      .describe('http, https or h2c URL (HTTP/2 without TLS); its path is put before the path of the request.'),
     dialAddress: z.string().describe('host:port dialled instead of the host of upstream; empty for none.'),
     dialUnixPath: z.string().describe('Unix socket dialled instead; empty for none.'),
     useTailnetDialer: z.boolean().describe('Dial through the node, so that upstream may be a tailnet name.'),

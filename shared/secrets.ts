@@ -23,12 +23,12 @@ export function shownURL(url: string): string {
 
 /** Whether a URL carries a user name or password. */
 export function hasUserInfo(url: string): boolean {
-  return /^https?:\/\/[^/?#]*@/i.test(url)
+  return /^(https?|h2c):\/\/[^/?#]*@/i.test(url)
 }
 
 /** The URL without user name and password. */
 export function withoutUserInfo(url: string): string {
-  return url.replace(/^(https?:\/\/)[^/?#]*@/i, '$1')
+  return url.replace(/^((?:https?|h2c):\/\/)[^/?#]*@/i, '$1')
 }
 
 /**

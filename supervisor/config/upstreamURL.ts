@@ -1,4 +1,4 @@
-/** What tsnsrv's `upstream` may be: an http or https URL that both URL parsers, ours and Go's, read the same way. */
+/** What tsnsrv's `upstream` may be: an http, https or h2c URL that both URL parsers, ours and Go's, read the same way. */
 import { isHttpURL } from '../../shared/httpURL.ts'
 import { withoutUserInfo } from '../../shared/secrets.ts'
 
@@ -12,12 +12,16 @@ export function upstreamProblem(upstream: string): { problem: string; hint: stri
     // localhost:8080 parses as a URL of the scheme "localhost", which tsnsrv accepts and then cannot reach.
     return invalid('it has no scheme', `write ${withoutUserInfo(`http://${upstream}`)}`)
   }
-  if (scheme !== 'http' && scheme !== 'https') return invalid(`its scheme is ${scheme}`, 'an upstream speaks http or https')
-  if (!/^https?:\/\/(?:[^/?#@]*@)?[^/?#@%:][^/?#@%]*(?:[/?#]|$)/i.test(upstream))
+  if (!['http', 'https', 'h2c'].includes(scheme)) {
+    return invalid(`its scheme is ${scheme}`, 'an upstream speaks http, https, or h2c (HTTP/2 without TLS, as in gRPC)')
+  }
+  if (!/^(?:https?|h2c):\/\/(?:[^/?#@]*@)?[^/?#@%:][^/?#@%]*(?:[/?#]|$)/i.test(upstream))
     return invalid('it has no host', 'write http://host:port')
   if (/%(?![0-9a-f]{2})/i.test(upstream))
     return invalid('a "%" is not followed by two hexadecimal digits', 'a URL writes "%" as %25')
-  if (!isHttpURL(upstream)) return invalid('host or port are malformed', 'write http://host:port, with a port of at most 65535')
+  // Of a scheme that it does not know, a URL parser checks less.
+  if (!isHttpURL(upstream.replace(/^h2c:/i, 'http:')))
+    return invalid('host or port are malformed', 'write http://host:port, with a port of at most 65535')
   return undefined
 }
 

@@ -69,7 +69,7 @@ export const rules: readonly Case[] = [
   },
   {
     id: 'upstream-scheme',
-    statement: 'An upstream speaks http or https',
+    statement: 'An upstream speaks http, https or h2c',
     keys: 'upstream: "ftp://127.0.0.1"',
     ours: 'refused: invalid destination URL: its scheme is ftp',
     theirs: 'accepted',

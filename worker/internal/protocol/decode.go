@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -128,8 +129,8 @@ func (p *ProxySpec) validate() error {
 	if err != nil {
 		return fmt.Errorf("field upstream: %w", err)
 	}
-	if upstream.Scheme != "http" && upstream.Scheme != "https" || upstream.Host == "" {
-		return fmt.Errorf("field upstream: want http://host or https://host, got %q", p.Upstream)
+	if !slices.Contains([]string{"http", "https", "h2c"}, upstream.Scheme) || upstream.Host == "" {
+		return fmt.Errorf("field upstream: want http://host, https://host or h2c://host, got %q", p.Upstream)
 	}
 	for _, name := range p.Upgrades {
 		if httpItself.MatchString(name) {

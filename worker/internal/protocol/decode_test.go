@@ -79,6 +79,9 @@ func TestDecodeServiceSpec(t *testing.T) {
 	if _, err := Decode[ServiceSpec]([]byte(validSpec)); err != nil {
 		t.Fatalf("valid spec refused: %v", err)
 	}
+	if _, err := Decode[ServiceSpec]([]byte(strings.Replace(validSpec, "http://127.0.0.1:8080", "h2c://127.0.0.1:8080", 1))); err != nil {
+		t.Errorf("an upstream that takes HTTP/2 without TLS: %v", err)
+	}
 	for what, change := range map[string][2]string{
 		"null":                     {validSpec, `null`},
 		"null node":                {`"controlURL":""`, `"controlURL":null`},

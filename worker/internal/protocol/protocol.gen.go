@@ -910,7 +910,8 @@ type ProxySpec struct {
 	// ignored.
 	Upgrades []string `json:"upgrades"`
 
-	// http(s) URL; its path is put before the path of the request.
+	// http, https or h2c URL (HTTP/2 without TLS); its path is put before the path of
+	// the request.
 	Upstream string `json:"upstream"`
 
 	// Headers set on every request to the upstream.

@@ -90,7 +90,6 @@ func TestOnlyItsOwnNamesAreServed(t *testing.T) {
 				"GET http://web/ HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n": http.StatusOK,
 				"GET / HTTP/1.0\r\nHost: web@evil.example\r\n\r\n":                            http.StatusBadRequest,
 				"GET / HTTP/1.0\r\nHost: web:x\r\n\r\n":                                       http.StatusMisdirectedRequest,
-				"PRI * HTTP/2.0\r\n\r\n":                                                      http.StatusMisdirectedRequest,
 			} {
 				if response := f.raw(request); response.StatusCode != want {
 					t.Errorf("%q: %s", request, response.Status)

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
-	"net/url"
 	"sync"
 	"time"
 
@@ -60,9 +59,12 @@ type Proxy struct {
 // it, which would redirect //x and /a/../b before the upstream sees them.
 func New(config Config) (*Proxy, error) {
 	spec := config.Spec
-	target, err := url.Parse(spec.Upstream)
+	target, err := targetOf(spec)
 	if err != nil {
 		return nil, err
+	}
+	if speaksH2C(spec) {
+		spec.Upgrades, config.Spec.Upgrades = nil, nil // HTTP/2 has none
 	}
 	p := &Proxy{config: config, clients: newIdentities(config)}
 	if len(spec.Allow) > 0 {

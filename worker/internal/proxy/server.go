@@ -41,6 +41,8 @@ type Server struct {
 func Serve(listener net.Listener, config ServerConfig) *Server {
 	newcomers := &newcomers{since: map[net.Conn]time.Time{}}
 	funnel := config.Spec.Scheme == protocol.ListenSpecSchemeFunnel
+	spoken := protocols()
+	spoken.SetUnencryptedHTTP2(config.TLS == nil) // for clients that know it beforehand, as those of gRPC do
 	server := &Server{
 		http: &http.Server{
 			Handler:           finishBodies(config.Handler),
@@ -50,7 +52,7 @@ func Serve(listener net.Listener, config ServerConfig) *Server {
 			MaxHeaderBytes:    config.Spec.MaxHeaderBytes,
 			ConnContext:       rememberPeer(config.Door, funnel),
 			ConnState:         newcomers.note,
-			Protocols:         protocols(),
+			Protocols:         spoken,
 			HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: mostStreams},
 			ErrorLog:          log.New(io.Discard, "", 0), // what clients do wrong
 
@@ -69,7 +71,7 @@ func Serve(listener net.Listener, config ServerConfig) *Server {
 	return server
 }
 
-// protocols are those of both sides. HTTP/2 is for TLS, where both can tell that they speak it.
+// protocols are those of both sides. With TLS, both can tell that they speak HTTP/2.
 func protocols() *http.Protocols {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/connauth"
@@ -40,6 +41,7 @@ type Upstream struct {
 type way struct {
 	dialAddress, dialUnixPath                                                   string
 	tailnet                                                                     Dialer // nil: the host's network
+	h2c                                                                         bool   // HTTP/2 without TLS
 	insecureHTTPS, allowInsecureCiphers                                         bool
 	caFile                                                                      string
 	caChanged                                                                   time.Time
@@ -48,6 +50,7 @@ type way struct {
 
 func wayOf(spec protocol.ProxySpec, tailnet Dialer) way {
 	w := way{
+		h2c:                     speaksH2C(spec),
 		dialAddress:             spec.DialAddress,
 		dialUnixPath:            spec.DialUnixPath,
 		insecureHTTPS:           spec.InsecureHTTPS,
@@ -65,6 +68,21 @@ func wayOf(spec protocol.ProxySpec, tailnet Dialer) way {
 		w.caChanged = file.ModTime()
 	}
 	return w
+}
+
+// speaksH2C tells that the upstream takes HTTP/2 without TLS, and nothing else.
+func speaksH2C(spec protocol.ProxySpec) bool {
+	scheme, _, _ := strings.Cut(spec.Upstream, ":")
+	return strings.EqualFold(scheme, "h2c")
+}
+
+// targetOf is the URL that requests for the upstream are made for. To net/http, h2c is a protocol of http.
+func targetOf(spec protocol.ProxySpec) (*url.URL, error) {
+	target, err := url.Parse(spec.Upstream)
+	if err == nil && speaksH2C(spec) {
+		target.Scheme = "http"
+	}
+	return target, err
 }
 
 // staysOnHost tells that what is dialled is this machine, whoever dials.
@@ -119,6 +137,11 @@ func (w way) newTransport() (*http.Transport, error) {
 			return nil, fmt.Errorf("upstreamCAFile: there is no certificate in %s", w.caFile)
 		}
 	}
+	spoken := protocols()
+	if w.h2c {
+		spoken = new(http.Protocols)
+		spoken.SetUnencryptedHTTP2(true)
+	}
 	return &http.Transport{
 		Proxy:                 nil, // never by the host's http_proxy
 		TLSClientConfig:       secure,
@@ -128,7 +151,7 @@ func (w way) newTransport() (*http.Transport, error) {
 		IdleConnTimeout:       milliseconds(w.upstreamIdleTimeoutMs),
 		ExpectContinueTimeout: time.Second,
 		DisableCompression:    true, // bodies pass as they are
-		Protocols:             protocols(),
+		Protocols:             spoken,
 	}, nil
 }
 

@@ -24,10 +24,14 @@ type seenByHypercorn struct {
 // hypercorn starts a web server that takes h2c upgrades, as pip installs it, and gives its URL.
 func hypercorn(t *testing.T) string {
 	t.Helper()
-	program := exec.Command(pythonWith(t, "hypercorn"), "-m", "hypercorn", "--workers", "0", "--bind", "127.0.0.1:0", "app:app") // 0: in this process
-	program.Dir = filepath.Join("testdata", "hypercorn")
-	program.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
-	output := &firstMatch{pattern: regexp.MustCompile(`Running on (http://127\.0\.0\.1:\d+)`), found: make(chan string, 1)}
+	return "http://" + python(t, "hypercorn", "-m", "hypercorn", "--workers", "0", "--bind", "127.0.0.1:0", "app:app") // 0: in this process
+}
+
+// python starts a server of testdata/<name>, and gives the address that it says it is running on.
+func python(t *testing.T, name string, arguments ...string) (address string) {
+	t.Helper()
+	program := pythonProgram(t, name, arguments...)
+	output := &firstMatch{pattern: regexp.MustCompile(`Running on (?:http://)?(127\.0\.0\.1:\d+)`), found: make(chan string, 1)}
 	program.Stdout, program.Stderr = output, output
 	if err := program.Start(); err != nil {
 		t.Fatal(err)
@@ -37,12 +41,20 @@ func hypercorn(t *testing.T) string {
 		_ = program.Wait() // an error says that it was ended, which is the purpose
 	})
 	select {
-	case url := <-output.found:
-		return url
+	case address = <-output.found:
+		return address
 	case <-time.After(3 * patience):
-		t.Fatalf("hypercorn does not say where it is")
+		t.Fatalf("%s does not say where it is", name)
 		return ""
 	}
+}
+
+func pythonProgram(t *testing.T, name string, arguments ...string) *exec.Cmd {
+	t.Helper()
+	program := exec.CommandContext(t.Context(), pythonWith(t, name), arguments...)
+	program.Dir = filepath.Join("testdata", name)
+	program.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+	return program
 }
 
 // firstMatch is a Writer that looks for a pattern, in its group, until it has found it.
@@ -82,8 +94,8 @@ func pythonWith(t *testing.T, name string) string {
 	hash := sha256.Sum256(list)
 	directory := filepath.Join(cache, "tsnsrv-sup-tests", name+"-"+hex.EncodeToString(hash[:6]))
 	python := filepath.Join(directory, "bin", "python")
-	if exec.Command(python, "-c", "import "+name).Run() == nil {
-		return python
+	if _, err := os.Stat(python); err == nil {
+		return python // it is renamed to when all is there
 	}
 	fresh, err := os.MkdirTemp(mkdirAll(t, filepath.Dir(directory)), name)
 	if err != nil {
