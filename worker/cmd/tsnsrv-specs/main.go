@@ -104,20 +104,23 @@ func (d *dialer) Dial(context.Context, string, string) (net.Conn, error) {
 func newProxy(name string, spec protocol.ProxySpec) (*proxy.Proxy, *dialer, error) {
 	spec.CaFile = "" // the file is a matter of its own
 	node := &dialer{}
-	upstream, err := proxy.NewUpstreams().Acquire(spec, node)
+	upstream, err := proxy.OpenUpstream(spec, node, limit.NewFiles().Join())
 	if err != nil {
 		return nil, nil, err
 	}
-	limits := limit.New()
+	limits, discard := limit.New(), slog.New(slog.DiscardHandler)
+	health := proxy.Backends{Upstream: proxy.NewHealth(func(error) {}), Auth: proxy.NewHealth(func(error) {})}
 	made, err := proxy.New(proxy.Config{
 		Service:   name,
 		Spec:      spec,
 		Upstream:  upstream,
 		WhoIs:     func(context.Context, string) (*apitype.WhoIsResponse, error) { return nil, errNobody },
-		KnownHost: func(string) bool { return true },
-		Counters:  proxy.NewMetrics().Add(name, limits),
+		Canonical: func(_ context.Context, host string) (string, bool) { return host, true },
+		Counters:  proxy.NewMetrics().Add(name, limits, health),
 		Limits:    limits,
-		Log:       slog.New(slog.DiscardHandler),
+		Backends:  health,
+		Log:       discard,
+		AccessLog: discard,
 	})
 	return made, node, err
 }
