@@ -50,6 +50,7 @@ type flags struct {
 	logUpload                  bool
 	portMapping                bool
 	version                    bool
+	socketOwner                string
 }
 
 func parseFlags(arguments []string, output io.Writer) (flags, error) {
@@ -68,11 +69,12 @@ func parseFlags(arguments []string, output io.Writer) (flags, error) {
 	set.BoolVar(&f.logUpload, "log-upload", false, "upload the nodes' logs to Tailscale")
 	set.BoolVar(&f.portMapping, "port-mapping", true, "ask the router to map the nodes' UDP ports (NAT-PMP, PCP, UPnP)")
 	set.BoolVar(&f.version, "version", false, "print the version and exit")
+	set.StringVar(&f.socketOwner, "socket-owner", "", "print the uid of whoever listens on this abstract Unix `socket`, nothing if nobody does, and exit")
 	if err := set.Parse(arguments); err != nil {
 		return f, err
 	}
 	switch {
-	case f.version:
+	case f.version, f.socketOwner != "":
 		return f, nil
 	case set.NArg() > 0:
 		return f, fmt.Errorf("unexpected argument %q", set.Arg(0))
@@ -95,6 +97,13 @@ func main() {
 	}
 	if f.version {
 		fmt.Println(binaryVersion())
+		return
+	}
+	if f.socketOwner != "" {
+		if err := printSocketOwner(os.Stdout, f.socketOwner); err != nil {
+			fmt.Fprintln(os.Stderr, "tsnsrv-worker:", err)
+			os.Exit(1)
+		}
 		return
 	}
 	if err := run(f); err != nil {
