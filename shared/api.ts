@@ -16,6 +16,7 @@
  * | POST /v1/upgrade-workers?all=true|false | {shards}: those whose workers will be replaced; with all, also those of this version |
  * | POST /v1/pause?paused=true|false | 200; while paused, nothing moves unless the operator says so |
  * | POST /v1/release?service=NAME | 200; a quarantined service is started again, alone in a shard; 409 when it is not |
+ * | POST /v1/end-orphans | EndedOrphans: the workers that no supervisor follows are ended; answers once they have drained |
  */
 import * as z from 'zod'
 import { ServicePhase, ServiceProblem, ServiceReason } from './protocol.ts'
@@ -124,6 +125,20 @@ export const RebalancingView = z.object({
   decisions: z.array(DecisionRecord).describe('the latest first'),
 })
 
+/** A worker process that serves on and that no supervisor follows. */
+export const OrphanView = z.object({
+  workerId: z.string().describe('empty when it is not known'),
+  pid: z.number().int().nullable(),
+  services: z.array(z.string()).describe('whose directories it has locked, so that no other worker can run them'),
+  directory: z.string().describe('its run directory; empty when that is gone'),
+  isCertain: z.boolean().describe('whether "tsnsrv-sup stop --workers" can end it: it is certain that the process is a worker'),
+  message: z.string().describe('one sentence or two, with the remedy'),
+})
+
+export const EndedOrphans = z.array(
+  OrphanView.omit({ message: true }).extend({ problem: z.string().describe('why it still runs; empty when it has ended') }),
+)
+
 export const Status = z.object({
   version: z.string(),
   pid: z.number().int(),
@@ -134,12 +149,37 @@ export const Status = z.object({
   configError: z.string().describe('why the last reload was refused; empty when it was taken'),
   stateDir: z.string(),
   prometheusAddr: z.string().describe('where metrics are served; empty when off'),
+  metricsError: z.string().prefault('').describe('why they are not served there; empty when they are, or when off'),
   shardSize: z.number().int(),
   services: z.array(ServiceView),
   shards: z.array(ShardView),
   moves: z.array(MoveView).describe('on their way or waiting for their turn'),
   rebalancing: RebalancingView,
   journalError: z.string().describe('why the state file cannot be written, and nothing moves; empty otherwise'),
+  orphans: z.array(OrphanView).prefault([]).describe('workers that no supervisor follows'),
+})
+
+/** What "status --json" prints where no supervisor runs: the workers that serve, by their own words. */
+export const Unsupervised = z.object({
+  supervisor: z.null(),
+  workers: z.array(
+    z.object({
+      workerId: z.string(),
+      shard: z.number().int(),
+      pid: z.number().int(),
+      version: z.string(),
+      services: z.array(
+        z.object({
+          name: z.string(),
+          phase: ServicePhase,
+          message: z.string(),
+          dnsName: z.string(),
+          addresses: z.array(z.string()),
+        }),
+      ),
+    }),
+  ),
+  orphans: z.array(OrphanView).describe('workers that do not answer, or whose socket is gone'),
 })
 
 export const ReloadResult = z.object({
@@ -207,6 +247,9 @@ export type MoveView = z.infer<typeof MoveView>
 export type RebalancingView = z.infer<typeof RebalancingView>
 export type ServiceView = z.infer<typeof ServiceView>
 export type ShardView = z.infer<typeof ShardView>
+export type OrphanView = z.infer<typeof OrphanView>
+export type EndedOrphans = z.infer<typeof EndedOrphans>
+export type Unsupervised = z.infer<typeof Unsupervised>
 export type WorkerPhase = z.infer<typeof WorkerPhase>
 export type Status = z.infer<typeof Status>
 export type ReloadResult = z.infer<typeof ReloadResult>

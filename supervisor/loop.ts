@@ -23,6 +23,7 @@ import {
   orderScale,
   orderUpgrade,
 } from './core/orders.ts'
+import { viewOrphan } from './core/orphans.ts'
 import { makePlan } from './core/plan.ts'
 import type { Clock, Fleet, Operator } from './core/ports.ts'
 import { forgetServices, viewMoves, viewRebalancing } from './core/rebalancing.ts'
@@ -32,10 +33,12 @@ import { type Transition, transitions } from './core/transitions.ts'
 import {
   type Desired,
   type DesiredService,
+  type EndedOrphan,
   type Event,
   type Observed,
   type Patience,
   type Policy,
+  type ProcessIdentity,
   type Remembered,
   nothingObserved,
 } from './core/types.ts'
@@ -103,6 +106,7 @@ export class Loop implements Operator {
   #observed: Observed
   #generation = 0
   #configError = ''
+  #metricsError = ''
   /** Why the journal could not be written, and when it is tried again. */
   #journal = { problem: '', retryAt: 0, busy: false }
   /** When something last moved into or out of each shard. */
@@ -168,7 +172,11 @@ export class Loop implements Operator {
 
   /** Finds the workers of an earlier supervisor and waits until each has said what it runs or has been given up. */
   async #adopt(): Promise<void> {
-    await this.#fleet.adopt()
+    for (const { workerId, shard, pid } of await this.#fleet.adopt()) {
+      const about = { subject: 'worker', name: workerId, shard, pid } as const
+      const message = 'it has ended while no supervisor ran'
+      this.#ports.onTransition({ ...about, from: 'unknown', to: 'gone', reason: '', message })
+    }
     await new Promise<void>((resolve) => {
       const stopListening = this.onChange(() => {
         const waiting = [...this.#observed.workers.values()].some((worker) => !worker.heard)
@@ -178,6 +186,7 @@ export class Loop implements Operator {
       })
       this.#requestTick()
     })
+    await this.#lookForOrphans()
     // Where a service really runs counts more than what was written; but one that was on its way goes on.
     const running = new Map(this.#remembered.placement)
     for (const worker of this.#observed.workers.values()) {
@@ -350,15 +359,46 @@ export class Loop implements Operator {
     return this.#fleet.metrics()
   }
 
+  async endOrphans(): Promise<EndedOrphan[]> {
+    const ended = await this.#fleet.endOrphans(this.#policy().drainMs)
+    await this.#lookForOrphans()
+    return ended
+  }
+
+  /** Looks whether the known orphans still run: an orphan sends no events. */
+  async lookAfterOrphans(): Promise<void> {
+    if (this.#observed.orphans.length > 0) await this.#lookForOrphans()
+  }
+
+  async #lookForOrphans(): Promise<void> {
+    this.post({ type: 'orphansSeen', orphans: await this.#fleet.findOrphans() })
+  }
+
+  /** Whether it was told to end without its workers. */
+  get leavesWorkers(): boolean {
+    return this.#desired.phase === 'leave'
+  }
+
+  /** The reason why metrics are not served, for the status; empty when they are. */
+  set metricsError(problem: string) {
+    this.#metricsError = problem
+    this.#requestTick()
+  }
+
   /** Settings of the configuration that is in force. */
   get settings(): ResolvedConfig['settings'] {
     return this.#config.settings
   }
 
-  /** Pids to sample, by worker. */
-  workerPids(): ReadonlyMap<string, number> {
+  /** The directories of the services' nodes, and the service of each. */
+  nodeDirectories(): ReadonlyMap<string, string> {
+    return new Map([...this.#services].map(([name, { spec }]) => [spec.node.stateDir, name]))
+  }
+
+  /** Processes to sample, by worker. */
+  workerProcesses(): ReadonlyMap<string, ProcessIdentity> {
     const workers = [...this.#observed.workers.values()]
-    return new Map(workers.flatMap((worker) => (worker.process ? [[worker.id, worker.process.pid]] : [])))
+    return new Map(workers.flatMap((worker) => (worker.process ? [[worker.id, worker.process]] : [])))
   }
 
   status(): Status {
@@ -375,12 +415,14 @@ export class Loop implements Operator {
       configError: this.#configError,
       stateDir: settings.stateDir,
       prometheusAddr: settings.prometheusAddr,
+      metricsError: this.#metricsError,
       shardSize: settings.shardSize,
       services,
       shards: viewShards(this.#desired, this.#observed, this.#remembered.rebalancing.cordoned, suspects, settings),
       moves: viewMoves(this.#remembered.moves),
       rebalancing: viewRebalancing(this.#remembered.rebalancing, this.#decision),
       journalError: this.#journal.problem,
+      orphans: this.#observed.orphans.map(viewOrphan),
     }
   }
 
@@ -447,7 +489,11 @@ export class Loop implements Operator {
   #become(next: Observed): void {
     const before = this.#observed
     this.#observed = next
-    for (const transition of transitions(before, next)) this.#ports.onTransition(transition)
+    for (const transition of transitions(before, next)) {
+      this.#ports.onTransition(transition)
+      // Another process has the node: perhaps an orphan.
+      if (transition.reason === 'StateDirLocked') void this.#lookForOrphans()
+    }
   }
 
   #requestTick(): void {

@@ -95,6 +95,9 @@ export async function startAdminServer({
         await operator.release(readText(query, 'service'))
         sendJSON(response, 200, {})
         return
+      case 'POST /v1/end-orphans':
+        sendJSON(response, 200, await operator.endOrphans())
+        return
       case 'POST /v1/stop': {
         const leaveWorkers = readFlag(query, 'leaveWorkers')
         sendJSON(response, 202, {})

@@ -81,9 +81,9 @@ function both(one: Log, other: Log): Log {
 
 /** What an operator should look at. A worker that ends after its drain, or is found at the start, is no trouble. */
 function isTrouble({ from, to, reason }: Transition): boolean {
-  if (to === 'gone') return from !== 'draining'
+  if (to === 'gone') return from !== 'draining' && from !== 'orphaned'
   if (to === 'unknown') return from !== 'gone'
-  return to === 'failed' || to === 'quarantined' || to === 'needsLogin' || reason === 'CredentialUnavailable'
+  return to === 'orphaned' || to === 'failed' || to === 'quarantined' || to === 'needsLogin' || reason === 'CredentialUnavailable'
 }
 
 function logTransition(log: Log, transition: Transition): void {

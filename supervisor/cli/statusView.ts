@@ -39,7 +39,14 @@ export function describeChanges(before: Status, after: Status): string[] {
   if (before.phase !== after.phase) lines.push(`supervisor: ${before.phase} -> ${after.phase}`)
   if (before.configGeneration !== after.configGeneration) lines.push(`config: generation ${after.configGeneration}`)
   if (before.configError !== after.configError && after.configError !== '') lines.push(`config: refused: ${after.configError}`)
+  if (before.metricsError !== after.metricsError) lines.push(`metrics: ${plain(after.metricsError || 'served')}`)
   lines.push(
+    ...differences(
+      before.orphans,
+      after.orphans,
+      ({ workerId }) => `orphan ${workerId}`,
+      ({ message }) => plain(message),
+    ),
     ...differences(before.shards, after.shards, (shard) => `shard ${shard.shard}`, describeShard),
     ...differences(before.services, after.services, (service) => service.name, describeService),
   )
@@ -89,6 +96,8 @@ function header(status: Status, { colors, now }: StatusViewOptions): string[] {
       ...status.configError.split('\n').map((line) => colors.red(plain(line))),
     )
   }
+  if (status.metricsError !== '') lines.push(colors.yellow(plain(status.metricsError)))
+  lines.push(...status.orphans.map(({ message }) => colors.yellow(plain(message))))
   return lines
 }
 

@@ -19,6 +19,7 @@ export function shiftObserved(observed: Observed, byMs: number): Observed {
     certificateOrders: mapValues(observed.certificateOrders, (times) => times.map(change)),
     works: mapValues(observed.works, (work) => ({ ...work, at: change(work.at) })),
     deaths: observed.deaths.map((death) => ({ ...death, at: change(death.at) })),
+    orphans: observed.orphans,
   }
 }
 

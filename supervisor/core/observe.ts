@@ -4,7 +4,7 @@ import { withOrder } from './certificates.ts'
 import { countWork } from './loads.ts'
 import { noMemory, recordMemory } from './memory.ts'
 import { backoffMs, noFailures, recordFailure } from './restart.ts'
-import type { Action, Event, Observed, ObservedWorker, Policy, ServiceRecord, ShardRecord } from './types.ts'
+import type { Action, Event, Observed, ObservedWorker, Orphan, Policy, ServiceRecord, ShardRecord } from './types.ts'
 
 const newService: ServiceRecord = { failures: noFailures, retryAt: null, attempts: 0, problem: null }
 const newShard: ShardRecord = { failures: noFailures, respawnAt: 0, restarts: 0, lastExit: '' }
@@ -15,7 +15,8 @@ const SAMPLE_WEIGHT = 0.3
 /** The state after the event. An event about a worker that is not known (any more) changes nothing. */
 export function observe(observed: Observed, event: Event, now: number, policy: Policy): Observed {
   if (event.type === 'workerFound') return addWorker(observed, event, now, policy)
-  if (event.type === 'usageSampled') return { ...observed, workers: withUsage(observed.workers, event.usage, now) }
+  if (event.type === 'usageSampled') return { ...observed, workers: withUsage(observed.workers, event, now) }
+  if (event.type === 'orphansSeen') return withOrphans(observed, event.orphans)
   const worker = observed.workers.get(event.workerId)
   if (!worker) return observed
   switch (event.type) {
@@ -58,6 +59,11 @@ export function observe(observed: Observed, event: Event, now: number, policy: P
       })
     case 'workerExited':
       return removeWorker(observed, worker, event.message, now, policy)
+    case 'workerLeft': {
+      // It may still serve. Its shard gets another worker, which starts each service as soon as the orphan has released its node.
+      const others = observed.orphans.filter(({ workerId }) => workerId !== worker.id)
+      return { ...observed, workers: without(observed.workers, worker.id), orphans: [...others, event.orphan] }
+    }
     case 'serviceChanged': {
       const service = newer(worker.services.get(event.service.name), event.service)
       return putWorker(foldFailure(observed, worker, service, now, policy), {
@@ -146,7 +152,9 @@ function addWorker(observed: Observed, event: Extract<Event, { type: 'workerFoun
     process: event.process,
     deadline: now + policy.foundTimeoutMs,
   }
-  return putWorker(observed, worker)
+  // A worker that was left answers again.
+  const orphans = observed.orphans.filter(({ workerId }) => workerId !== worker.id)
+  return putWorker({ ...observed, orphans }, worker)
 }
 
 function blankWorker(id: string, shard: number, now: number): ObservedWorker {
@@ -165,6 +173,7 @@ function blankWorker(id: string, shard: number, now: number): ObservedWorker {
     services: new Map(),
     calls: new Map(),
     usage: null,
+    isHidden: false,
     memory: noMemory,
   }
 }
@@ -217,13 +226,24 @@ function failedOnce(record: ServiceRecord, name: string, now: number, policy: Po
   return { ...record, failures, retryAt: now + backoffMs(failures, policy.serviceBackoff, name) }
 }
 
+/** A service whose node an orphan has released is tried again at once. */
+function withOrphans(observed: Observed, orphans: readonly Orphan[]): Observed {
+  if (orphans.length === 0 && observed.orphans.length === 0) return observed
+  const held = new Set(orphans.flatMap(({ services }) => services))
+  const free = observed.orphans.flatMap(({ services }) => services).filter((name) => !held.has(name))
+  return { ...clearBackoff(observed, free), orphans }
+}
+
 function withUsage(
   workers: Observed['workers'],
-  samples: Extract<Event, { type: 'usageSampled' }>['usage'],
+  { usage, hidden = new Set() }: Extract<Event, { type: 'usageSampled' }>,
   now: number,
 ): Observed['workers'] {
   const next = new Map(workers)
-  for (const [id, sample] of samples) {
+  for (const [id, worker] of workers) {
+    if (worker.isHidden !== hidden.has(id)) next.set(id, { ...worker, isHidden: hidden.has(id) })
+  }
+  for (const [id, sample] of usage) {
     const worker = next.get(id)
     // What cannot be is left out: the last sample grows old, and what is old decides nothing.
     if (!worker || !Number.isFinite(sample.cpuPercent) || sample.cpuPercent < 0) continue

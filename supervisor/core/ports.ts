@@ -1,6 +1,7 @@
 /** What the pure core and the loop ask of the outside. Effects implement these; tests put fakes in their place. */
 import type { Decision, Plan, PlanRequest, ReloadResult, Status } from '../../shared/api.ts'
 import type { ServiceSpec, ServiceStatus } from '../../shared/protocol.ts'
+import type { EndedOrphan, Orphan } from './types.ts'
 
 /** An order that cannot be carried out, in words for whoever gave it. */
 export class OrderError extends Error {
@@ -44,12 +45,22 @@ export interface Operator extends Orders {
   stop(options: { leaveWorkers: boolean }): void
   /** Prometheus text of every worker that answers in time. */
   workerMetrics(): Promise<string[]>
+  /** Ends the workers that no supervisor follows. Resolves with the result for each, which takes as long as they drain. */
+  endOrphans(): Promise<EndedOrphan[]>
+}
+
+/** A worker of an earlier supervisor that ended while no supervisor ran. */
+export interface EndedWorker {
+  readonly workerId: string
+  readonly shard: number
+  /** Null when it is not known: a worker that ended in order has removed its record. */
+  readonly pid: number | null
 }
 
 /** The workers, as far as they can be reached. Whatever happens to one is told as an Event, never returned. */
 export interface Fleet {
-  /** Begins to follow the workers that an earlier supervisor left, after a `workerFound` for each. */
-  adopt(): Promise<void>
+  /** Begins to follow the workers of an earlier supervisor, after a `workerFound` for each. Resolves with those that have ended. */
+  adopt(): Promise<EndedWorker[]>
   /** Forks a worker and begins to follow it. */
   spawn(workerId: string, shard: number): void
   /** Hands a service to a worker. Rejects with the reason, in words, when the worker refuses it or does not answer. */
@@ -57,8 +68,12 @@ export interface Fleet {
   /** Takes a service away. Resolves with whether the worker had it; if so, its removal is told as an event later. */
   delete(workerId: string, name: string, drainMs: number): Promise<boolean>
   shutdown(workerId: string, drainMs: number): Promise<void>
-  /** Ends the process at once, if it still is the one that was meant. */
+  /** Ends the process at once if it is certain which one it is. If not, the worker is left, and an event `workerLeft` follows. */
   kill(workerId: string): void
+  /** Resolves with the workers that no supervisor follows. */
+  findOrphans(): Promise<Orphan[]>
+  /** Ends all orphans. Resolves with the result for each, which takes as long as they drain. */
+  endOrphans(drainMs: number): Promise<EndedOrphan[]>
   /** Prometheus text of every worker that answers in time. */
   metrics(): Promise<string[]>
   /** Lets go of all workers, which go on serving. */

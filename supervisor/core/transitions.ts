@@ -1,6 +1,7 @@
 /** What has changed between two states, one line each: for logs and progress. */
 import type { ServiceStatus } from '../../shared/protocol.ts'
-import type { Observed, ObservedWorker } from './types.ts'
+import { shardOf, viewOrphan } from './orphans.ts'
+import type { Observed, ObservedWorker, Orphan } from './types.ts'
 
 export interface Transition {
   readonly subject: 'worker' | 'service'
@@ -25,9 +26,11 @@ export function transitions(before: Observed, after: Observed): Transition[] {
   }
   for (const [id, worker] of before.workers) {
     if (after.workers.has(id)) continue
+    if (after.orphans.some(({ workerId }) => workerId === id)) continue
     const message = worker.phase === 'draining' ? '' : (after.shards.get(worker.shard)?.lastExit ?? '')
     found.push(ofWorker(worker, worker.phase, 'gone', message))
   }
+  if (after.orphans !== before.orphans) found.push(...ofOrphans(before, after))
   if (after.services === before.services) return found
   for (const [name, record] of after.services) {
     const { problem } = record
@@ -44,6 +47,24 @@ export function transitions(before: Observed, after: Observed): Transition[] {
     })
   }
   return found
+}
+
+function ofOrphans(before: Observed, after: Observed): Transition[] {
+  const same = (one: Orphan) => (other: Orphan) => one.workerId === other.workerId && one.pid === other.pid
+  const about = (orphan: Orphan) => ({
+    subject: 'worker' as const,
+    name: orphan.workerId,
+    shard: shardOf(orphan),
+    pid: orphan.pid,
+    reason: '',
+  })
+  const come = after.orphans.filter((orphan) => !before.orphans.some(same(orphan)))
+  // An orphan that is followed again has transitions of its own.
+  const gone = before.orphans.filter((orphan) => !after.orphans.some(same(orphan)) && !after.workers.has(orphan.workerId))
+  return [
+    ...come.map((orphan) => ({ ...about(orphan), from: 'unknown', to: 'orphaned', message: viewOrphan(orphan).message })),
+    ...gone.map((orphan) => ({ ...about(orphan), from: 'orphaned', to: 'gone', message: '' })),
+  ]
 }
 
 function ofWorker(worker: ObservedWorker, from: string, to: string, message: string): Transition {

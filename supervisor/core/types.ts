@@ -71,7 +71,32 @@ export interface ObservedWorker {
   /** Calls begun and not answered yet, by service. */
   readonly calls: ReadonlyMap<string, 'put' | 'delete' | 'order'>
   readonly usage: WorkerUsage | null
+  /** The host hides its process, so that its CPU and memory cannot be measured. */
+  readonly isHidden: boolean
   readonly memory: MemoryHistory
+}
+
+/**
+ * A worker that no supervisor follows. It goes on serving, and holds the nodes of its services. Either its run directory was lost, and
+ * it was found by the locks that it holds. Or it does not answer, and nothing shows that it has ended.
+ */
+export interface Orphan {
+  /** Empty when it is not known. */
+  readonly workerId: string
+  /** Null when it is not known. */
+  readonly pid: number | null
+  /** Services whose directory it has locked. */
+  readonly services: readonly string[]
+  /** Its run directory; empty when that is gone. */
+  readonly directory: string
+  /** It is certain that the process is the worker, so a command can end it. */
+  readonly isCertain: boolean
+}
+
+/** The result of ending an orphan. */
+export interface EndedOrphan extends Orphan {
+  /** Why it still runs; empty when it has ended. */
+  readonly problem: string
 }
 
 /** What this supervisor remembers of a service beyond what its worker reports. */
@@ -105,6 +130,8 @@ export interface Observed {
   readonly works: Works
   /** Ends of workers that have not been judged yet: their shards wait for that before they get another. */
   readonly deaths: readonly Death[]
+  /** As of the latest search. */
+  readonly orphans: readonly Orphan[]
 }
 
 /** A service on its way from one shard to another: a record of the journal. */
@@ -180,6 +207,8 @@ export type Event =
   | { readonly type: 'workerIsAlive'; readonly workerId: string }
   | { readonly type: 'workerLost'; readonly workerId: string; readonly message: string }
   | { readonly type: 'workerExited'; readonly workerId: string; readonly message: string }
+  | { readonly type: 'workerLeft'; readonly workerId: string; readonly orphan: Orphan }
+  | { readonly type: 'orphansSeen'; readonly orphans: readonly Orphan[] }
   | { readonly type: 'serviceChanged'; readonly workerId: string; readonly service: ServiceStatus }
   | { readonly type: 'serviceRemoved'; readonly workerId: string; readonly name: string; readonly revision: number }
   | { readonly type: 'callDone'; readonly workerId: string; readonly name: string }
@@ -190,7 +219,12 @@ export type Event =
       readonly reason: 'CredentialUnavailable' | 'WaitingForWorker'
       readonly message: string
     }
-  | { readonly type: 'usageSampled'; readonly usage: ReadonlyMap<string, { cpuPercent: number; memoryBytes: number }> }
+  | {
+      readonly type: 'usageSampled'
+      readonly usage: ReadonlyMap<string, { cpuPercent: number; memoryBytes: number }>
+      /** Ids of the workers whose processes the host hides; all of them. */
+      readonly hidden?: ReadonlySet<string>
+    }
 
 /** Something to do, decided by reconcile. `begin` marks it in Observed before the first await. */
 export type Action =
@@ -243,4 +277,5 @@ export const nothingObserved: Observed = {
   certificateOrders: new Map(),
   works: new Map(),
   deaths: [],
+  orphans: [],
 }

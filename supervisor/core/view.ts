@@ -4,6 +4,7 @@ import type { ListenSpec, ServiceProblem, ServiceStatus } from '../../shared/pro
 import type { CertificateTurns } from './certificates.ts'
 import type { Culprits } from './culpritRecord.ts'
 import { type GuardPolicy, memoryProblems } from './guards.ts'
+import { holderOf, nameOrphan } from './orphans.ts'
 import { certificatesDue, primaryWorkers } from './reconcile.ts'
 import type { Desired, DesiredService, Observed, ObservedWorker, ServiceRecord } from './types.ts'
 
@@ -47,7 +48,8 @@ export function viewServices(
     const wanted = desired.services.get(name)
     const worker = running.get(name) ?? (wanted && primaries.get(wanted.shard))
     const problems = problemsOf(worker?.services.get(name), later, now)
-    return { ...viewService(name, wanted, worker, observed.services.get(name), labels.get(name)), problems }
+    const row = viewService(name, wanted, worker, observed.services.get(name), labels.get(name))
+    return { ...row, ...heldByOrphan(row, observed.orphans), problems }
   })
 }
 
@@ -92,6 +94,14 @@ function viewService(
     return { ...common, phase, ready: phase === 'ready', reason: removing ? 'Removing' : status.reason, message, since }
   }
   return { ...common, phase: 'pending', ready: false, ...pendingReason(record, worker) }
+}
+
+/** The worker can only say that the directory is locked. The supervisor knows that an orphan has it, and what ends the orphan. */
+function heldByOrphan({ name, reason }: Omit<ServiceView, 'problems'>, orphans: Observed['orphans']): { message?: string } {
+  const holder = reason === 'StateDirLocked' ? holderOf(name, orphans) : undefined
+  return holder
+    ? { message: `its node is held by ${nameOrphan(holder)}, which no supervisor follows; "tsnsrv-sup stop --workers" ends it` }
+    : {}
 }
 
 /** The rows, and one for each service that is kept off. Sorted by name. */
@@ -183,7 +193,16 @@ export function viewShards(
       cordoned: cordoned.has(shard),
       suspected: suspects.has(shard),
       memoryGrowth: worker?.memory.growth ?? null,
-      problems: worker ? memoryProblems(worker, guards) : [],
+      problems: worker ? [...memoryProblems(worker, guards), ...hiddenProblems(worker)] : [],
     }
   })
+}
+
+function hiddenProblems({ shard, isHidden, process }: ObservedWorker): string[] {
+  if (!isHidden || !process) return []
+  return [
+    `Its CPU and memory are not known, as this host hides /proc/${String(process.pid)} from the supervisor (hidepid, or another ` +
+      `user namespace): rebalancing and memoryLimit leave it alone. "tsnsrv-sup drain ${String(shard)}" moves its services to a ` +
+      'worker that can be measured.',
+  ]
 }

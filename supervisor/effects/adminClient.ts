@@ -1,6 +1,6 @@
 /** The client side of the admin API: what the commands of the CLI talk to a running supervisor with. */
 import { join } from 'node:path'
-import { Decision, Plan, type PlanRequest, ReloadResult, Status, UpgradeResult } from '../../shared/api.ts'
+import { Decision, EndedOrphans, Plan, type PlanRequest, ReloadResult, Status, UpgradeResult } from '../../shared/api.ts'
 import { ErrorReply } from '../../shared/protocol.ts'
 import type { Orders } from '../core/ports.ts'
 import { createSocketClient, SocketError } from './socketClient.ts'
@@ -42,6 +42,8 @@ export interface AdminClient extends Orders {
   plan(request: PlanRequest): Promise<Plan>
   /** Asks it to stop; it has exited when `watch` resolves. */
   stop(options: { leaveWorkers: boolean }): Promise<void>
+  /** Ends the workers that no supervisor follows. Resolves with the result for each. */
+  endOrphans(options: { timeoutMs: number }): Promise<EndedOrphans>
   close(): void
 }
 
@@ -102,6 +104,7 @@ export function createAdminClient(runDir: string): AdminClient {
     stop: async ({ leaveWorkers }) => {
       await call('POST', `/v1/stop?leaveWorkers=${String(leaveWorkers)}`)
     },
+    endOrphans: async ({ timeoutMs }) => EndedOrphans.parse(await call('POST', '/v1/end-orphans', { timeoutMs })),
     close: () => client.close(),
   }
 }

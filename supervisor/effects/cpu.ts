@@ -1,7 +1,9 @@
 /** CPU and memory of the workers, read from /proc by pidusage (no `ps` is started for it). */
 import pidusage from 'pidusage'
+import type { ProcessIdentity } from '../core/types.ts'
+import { look } from './processIdentity.ts'
 
-export interface ProcessUsage {
+interface ProcessUsage {
   /** Per cent of one core since the previous sample of this process. */
   cpuPercent: number
   /** Resident set. */
@@ -26,11 +28,30 @@ process.env.PIDUSAGE_SILENT = '1'
 
 let readings = new Map<number, Reading>()
 
-/**
- * Samples processes. A pid is absent from the answer when there is no such process, or when this is its first sample: there
- * is no interval yet. Never throws. What is not asked for any more is forgotten.
- */
-export async function sampleWorkers(pids: readonly number[]): Promise<Map<number, ProcessUsage>> {
+interface Sample {
+  /** By worker. A worker is absent when its process has ended or is hidden, and at its first sample: there is no interval yet. */
+  readonly usage: ReadonlyMap<string, ProcessUsage>
+  /** Workers whose processes the host hides. */
+  readonly hidden: ReadonlySet<string>
+}
+
+/** Samples these processes, by worker. Never throws. What is not asked for any more is forgotten. */
+export async function sampleWorkers(processes: ReadonlyMap<string, ProcessIdentity>): Promise<Sample> {
+  const signs = new Map([...processes].map(([workerId, process]) => [workerId, look(process)]))
+  // pidusage gives nothing at all if it may not read one of the processes. And another process may have the pid of an ended one.
+  const visible = [...processes].filter(([workerId]) => signs.get(workerId) === 'same')
+  const byPid = await samplePids(visible.map(([, { pid }]) => pid))
+  const usage = visible.flatMap(([workerId, { pid }]) => {
+    const found = byPid.get(pid)
+    return found ? [[workerId, found] as const] : []
+  })
+  return {
+    usage: new Map(usage),
+    hidden: new Set([...signs].filter(([, sign]) => sign === 'hidden').map(([workerId]) => workerId)),
+  }
+}
+
+async function samplePids(pids: readonly number[]): Promise<Map<number, ProcessUsage>> {
   const usage = new Map<number, ProcessUsage>()
   const next = new Map<number, Reading>()
   const statistics = pids.length === 0 ? {} : await pidusage([...pids], { maxage: KEEP_OPEN_MS }).catch(() => ({}))

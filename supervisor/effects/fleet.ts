@@ -3,25 +3,22 @@
  * and passes calls on. Decides nothing.
  */
 import { mkdirSync } from 'node:fs'
-import { readFile, readdir, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { execa } from 'execa'
 import * as z from 'zod'
-import {
-  ErrorReply,
-  Hello,
-  OLDEST_PROTOCOL_VERSION,
-  PROTOCOL_VERSION,
-  ServiceStatus,
-  WorkerEvent,
-} from '../../shared/protocol.ts'
+import { ErrorReply, OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, ServiceStatus, WorkerEvent } from '../../shared/protocol.ts'
 import type { ServiceSpec } from '../../shared/protocol.ts'
-import type { Fleet } from '../core/ports.ts'
+import type { EndedWorker, Fleet } from '../core/ports.ts'
+import { maySignal } from '../core/standing.ts'
 import type { Event, ProcessIdentity } from '../core/types.ts'
-import { identify, isAlive, killProcess } from './processIdentity.ts'
+import { type NodeDirectories, holdsNode, nodeDirectories } from './nodeLocks.ts'
+import { type OrphanSearch, endOrphans, findOrphans } from './orphans.ts'
+import { identify, look, trySignal } from './processIdentity.ts'
 import { type SocketClient, SocketError, createSocketClient } from './socketClient.ts'
 import { logDirectory } from './stateFile.ts'
+import { findWorkerDirectories, isDeserted, standingOf, workerSocketPath } from './workerDirectory.ts'
 
 export interface FleetOptions {
   /** Path of tsnsrv-worker. */
@@ -30,6 +27,8 @@ export interface FleetOptions {
   readonly runDir: string
   /** Arguments beside identity and paths: how each worker is tuned. Read at each spawn. */
   readonly workerArguments: () => readonly string[]
+  /** Directories of nodes, beside those in the state directory. */
+  readonly nodes: () => NodeDirectories
   /** How often a worker tells what its services have counted, at most. */
   readonly reportMs: number
   /** The supervisor's environment; workers are given only what is on their list. */
@@ -40,8 +39,10 @@ export interface FleetOptions {
 /** A worker says "alive" every 10 s; when two are missing, the connection is looked at again. */
 const SILENCE_MS = 25_000
 const CALL_TIMEOUT_MS = 10_000
-/** A worker directory without record is a worker that never came up: its fork takes milliseconds. */
-const UNRECORDED = /^shard-(\d+)-/
+/** A worker writes its record within milliseconds of its start, and on a very busy machine within this time. */
+const STARTING_MS = 10_000
+/** How often the supervisor tries to reach a worker that it has left. */
+const LEFT_PAUSE_MS = 10_000
 
 /** What a worker may see of the environment: no secret, and what Go and tailscale read. */
 const PASSED_ON =
@@ -52,10 +53,14 @@ interface Link {
   readonly client: SocketClient
   readonly stop: AbortController
   process: ProcessIdentity | null
+  /** Sends SIGKILL to a child of this process, and can reach no other process; null for an adopted worker. */
+  killChild: (() => void) | null
   /** How it ended; empty while it lives, and for an adopted worker, which is nobody's child and tells nothing. */
   exit: string
   /** Settles once a child of this process has told how it ended. */
   reaped: Promise<void>
+  /** The worker could be neither reached nor ended: the loop counts it as an orphan until it answers again. */
+  isLeft: boolean
 }
 
 /** The fleet of the workers whose directories are in `runDir`. */
@@ -64,10 +69,20 @@ export function createFleet(options: FleetOptions): Fleet {
   const directoryOf = (workerId: string) => join(options.runDir, workerId)
 
   function addLink(workerId: string, shard: number, process: ProcessIdentity | null): Link {
-    const client = createSocketClient(join(directoryOf(workerId), 'worker.sock'))
-    const link: Link = { shard, client, stop: new AbortController(), process, exit: '', reaped: Promise.resolve() }
+    const client = createSocketClient(workerSocketPath(directoryOf(workerId)))
+    const stop = new AbortController()
+    const reaped = Promise.resolve()
+    const link: Link = { shard, client, stop, process, killChild: null, exit: '', reaped, isLeft: false }
     links.set(workerId, link)
     return link
+  }
+
+  /** Whether the worker has certainly ended. The end of a child is reported to its parent; that of an adopted worker is judged. */
+  async function hasEnded(workerId: string, { process, killChild, exit }: Link): Promise<boolean> {
+    if (exit !== '') return true
+    if (!killChild) return (await standingOf({ path: directoryOf(workerId), process })) === 'gone'
+    const sign = process === null ? 'hidden' : look(process)
+    return sign === 'none' || sign === 'other'
   }
 
   function linkOf(workerId: string): Link {
@@ -100,12 +115,12 @@ export function createFleet(options: FleetOptions): Fleet {
         stream.heard ||= error instanceof SocketError && error.code === 'BAD_REPLY'
       }
       if (letGo()) return
-      if (link.process ? !isAlive(link.process) : link.exit !== '') {
+      if (await hasEnded(workerId, link)) {
         await end(workerId, link)
         return
       }
       if (stream.heard) options.post({ type: 'workerLost', workerId, message: problem })
-      await delay(pauseMs, undefined, { signal }).catch(() => undefined)
+      await delay(link.isLeft ? LEFT_PAUSE_MS : pauseMs, undefined, { signal }).catch(() => undefined)
     }
   }
 
@@ -118,7 +133,12 @@ export function createFleet(options: FleetOptions): Fleet {
           `worker ${workerId} speaks protocol ${String(hello.protocolVersion)}, this supervisor ${String(PROTOCOL_VERSION)}`,
         )
       }
-      link.process ??= { pid: hello.pid, startTicks: hello.startTicks, bootId: hello.bootId }
+      // The worker's own words count more than its record. A child needs neither.
+      if (!link.killChild) link.process = { pid: hello.pid, startTicks: hello.startTicks, bootId: hello.bootId }
+      if (link.isLeft) {
+        link.isLeft = false
+        options.post({ type: 'workerFound', workerId, shard: link.shard, process: link.process })
+      }
       options.post({ type: 'workerState', workerId, state: event.state })
     } else if (event.type === 'service' && event.service) {
       options.post({ type: 'serviceChanged', workerId, service: event.service })
@@ -139,6 +159,39 @@ export function createFleet(options: FleetOptions): Fleet {
     options.post({ type: 'workerExited', workerId, message: link.exit || 'its process has ended' })
   }
 
+  /** Kills an adopted worker if it is certain which process it is. If not, the worker is left. */
+  async function killAdopted(workerId: string, link: Link): Promise<void> {
+    const directory = directoryOf(workerId)
+    if (!link.process) {
+      // The loop kills it only after it has had its time to come up.
+      if (await isDeserted({ path: directory, process: null }, 0)) link.exit ||= 'it never came up'
+      else leave(workerId, link, false)
+      return
+    }
+    const sign = look(link.process)
+    const holds = sign === 'hidden' && (await holdsNode(link.process.pid, await allNodes()))
+    const isKilled = maySignal(sign, holds) && trySignal(link.process.pid, 'SIGKILL')
+    if (!isKilled && !(await hasEnded(workerId, link))) leave(workerId, link, false)
+  }
+
+  function leave(workerId: string, link: Link, isCertain: boolean): void {
+    link.isLeft = true
+    const pid = link.process?.pid ?? null
+    options.post({
+      type: 'workerLeft',
+      workerId,
+      orphan: { workerId, pid, services: [], directory: directoryOf(workerId), isCertain },
+    })
+  }
+
+  const allNodes = async () => new Map([...(await nodeDirectories(options.stateDir)), ...options.nodes()])
+
+  async function orphanSearch(): Promise<OrphanSearch> {
+    const nodes = await allNodes()
+    const followed = new Set([...links].filter(([, { isLeft }]) => !isLeft).map(([workerId]) => workerId))
+    return { runDir: options.runDir, nodes, followed }
+  }
+
   async function call(
     workerId: string,
     method: string,
@@ -155,17 +208,18 @@ export function createFleet(options: FleetOptions): Fleet {
 
   return {
     async adopt() {
-      for (const entry of await readdir(options.runDir, { withFileTypes: true })) {
-        const shard = Number(UNRECORDED.exec(entry.name)?.[1])
-        if (!entry.isDirectory() || !Number.isInteger(shard)) continue
-        const record = await readRecord(join(options.runDir, entry.name))
-        if (record && !isAlive(record)) {
-          await rm(join(options.runDir, entry.name), { recursive: true, force: true })
+      const ended: EndedWorker[] = []
+      for (const directory of await findWorkerDirectories(options.runDir)) {
+        const { workerId, shard, path, process } = directory
+        if ((await standingOf(directory)) === 'gone' || (await isDeserted(directory, STARTING_MS))) {
+          await rm(path, { recursive: true, force: true })
+          ended.push({ workerId, shard, pid: process?.pid ?? null })
           continue
         }
-        options.post({ type: 'workerFound', workerId: entry.name, shard, process: record })
-        void follow(entry.name, addLink(entry.name, shard, record))
+        options.post({ type: 'workerFound', workerId, shard, process })
+        void follow(workerId, addLink(workerId, shard, process))
       }
+      return ended
     },
 
     spawn(workerId, shard) {
@@ -185,6 +239,7 @@ export function createFleet(options: FleetOptions): Fleet {
           reject: false,
         })
         child.unref()
+        link.killChild = () => void child.kill('SIGKILL')
         link.reaped = child.then((result) => {
           // Without the command line, which shortMessage has: the reason is for a table.
           const code =
@@ -215,14 +270,21 @@ export function createFleet(options: FleetOptions): Fleet {
 
     kill(workerId) {
       const link = links.get(workerId)
-      if (!link) return
-      if (link.process) killProcess(link.process)
-      // Found without a record and silent: nothing ever came up there.
-      else link.exit ||= 'it never came up'
+      if (!link || link.isLeft) return
+      if (link.killChild) link.killChild()
+      else
+        killAdopted(workerId, link).catch((error: unknown) =>
+          leave(workerId, link, (error as NodeJS.ErrnoException).code === 'EPERM'),
+        )
     },
 
+    findOrphans: async () => findOrphans(await orphanSearch()),
+
+    endOrphans: async (drainMs) => endOrphans(await orphanSearch(), drainMs),
+
     async metrics() {
-      const texts = await Promise.allSettled([...links.values()].map((link) => link.client.text('/metrics', 2000)))
+      const followed = [...links.values()].filter(({ isLeft }) => !isLeft)
+      const texts = await Promise.allSettled(followed.map((link) => link.client.text('/metrics', 2000)))
       return texts.flatMap((text) => (text.status === 'fulfilled' ? [text.value] : []))
     },
 
@@ -241,14 +303,4 @@ function understand<T>(shape: z.ZodType<T>, said: unknown): T {
   const parsed = shape.safeParse(said)
   if (parsed.success) return parsed.data
   throw new Error(`the worker does not keep the protocol: ${z.prettifyError(parsed.error).replaceAll(/\s+/g, ' ')}`)
-}
-
-/** What the worker wrote about itself; null when there is nothing (yet) or it is damaged. */
-async function readRecord(directory: string): Promise<ProcessIdentity | null> {
-  try {
-    const { pid, startTicks, bootId } = Hello.parse(JSON.parse(await readFile(join(directory, 'worker.json'), 'utf8')))
-    return { pid, startTicks, bootId }
-  } catch {
-    return null
-  }
 }

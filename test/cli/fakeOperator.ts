@@ -2,6 +2,7 @@
 import type { Decision, Plan, PlanRequest, ReloadResult, ServiceView, ShardView, Status } from '../../shared/api.ts'
 import { ConfigError } from '../../supervisor/config/diagnostic.ts'
 import type { Operator } from '../../supervisor/core/ports.ts'
+import type { EndedOrphan } from '../../supervisor/core/types.ts'
 
 export function serviceView(name: string, fields: Partial<ServiceView> = {}): ServiceView {
   return {
@@ -64,12 +65,14 @@ export function statusOf(services: ServiceView[], fields: Partial<Status> = {}):
     configError: '',
     stateDir: '/var/lib/tsnsrv-sup',
     prometheusAddr: '',
+    metricsError: '',
     shardSize: 20,
     services,
     shards: [shardView(1)],
     moves: [],
     rebalancing: { paused: false, scaledTo: null, upgrade: null, verdict: 'none', reason: '', decisions: [] },
     journalError: '',
+    orphans: [],
     ...fields,
   }
 }
@@ -143,6 +146,10 @@ export class FakeOperator implements Operator {
   stop(options: { leaveWorkers: boolean }): void {
     this.onStop(options)
   }
+
+  /** What ending the orphans comes to. */
+  ended: EndedOrphan[] = []
+  endOrphans = () => Promise.resolve(this.ended)
 
   workerMetrics(): Promise<string[]> {
     return Promise.resolve(this.expositions)

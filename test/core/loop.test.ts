@@ -406,12 +406,72 @@ describe('a service that ends its worker', () => {
     }, 20))
 })
 
+describe('a worker that neither answers nor may be killed', () => {
+  /** Two shards of two services; the worker that has s0 stops, hidden, until the supervisor has given it up. */
+  async function given(world: World) {
+    const loop = world.start(configOf(names(4), 2))
+    await settled(world)
+    const worker = world.serving().get('s0')
+    if (!worker) throw new Error('s0 serves nowhere')
+    worker.hidden = true
+    world.freeze(worker)
+    await world.settleUntil(() => loop.status().orphans.length > 0)
+    return { loop, worker, held: [...worker.nodes].sort() }
+  }
+
+  it('is named with what it holds, and its services wait for their nodes in another worker', () =>
+    inAnyOrder(async (world) => {
+      const { loop, worker, held } = await given(world)
+      expect(loop.status().orphans).toMatchObject([{ workerId: worker.id, pid: worker.pid, directory: `/run/${worker.id}` }])
+      const rows = () => loop.status().services.filter(({ reason }) => reason === 'StateDirLocked')
+      await world.settleUntil(() => rows().length === held.length)
+      await world.settleUntil(() => loop.status().orphans[0]?.services.length === held.length)
+      expect([...(loop.status().orphans[0]?.services ?? [])].sort()).toEqual(held)
+      for (const { message } of rows()) expect(message).toContain(`held by worker ${worker.id} (pid ${String(worker.pid)})`)
+      expect(world.workers.has(worker.id)).toBe(true)
+    }, 20))
+
+  it('is ended by an order, and its services come up at once', () =>
+    inAnyOrder(async (world) => {
+      const { loop, worker, held } = await given(world)
+      await world.settleUntil(
+        () => loop.status().services.filter(({ reason }) => reason === 'StateDirLocked').length === held.length,
+      )
+      const before = world.now
+      await loop.endOrphans()
+      await world.settleUntil(() => servingNames(world).length === 4 && loop.status().orphans.length === 0)
+      expect(world.now - before).toBeLessThan(1000)
+      expect(world.workers.has(worker.id)).toBe(false)
+    }, 20))
+
+  it('is followed again when it answers, and goes on serving', () =>
+    inAnyOrder(async (world) => {
+      const { loop, worker } = await given(world)
+      world.thawAll()
+      await settled(world)
+      expect(loop.status().orphans).toEqual([])
+      expect(servingNames(world)).toEqual(names(4))
+      expect([...world.serving().values()]).toContain(worker)
+    }, 20))
+
+  it('is nothing that keeps the supervisor from stopping', () =>
+    inAnyOrder(async (world) => {
+      const { loop } = await given(world)
+      loop.stop({ leaveWorkers: false })
+      await world.settle()
+      await loop.done
+    }, 20))
+})
+
 describe('whatever happens', () => {
   const aCommand = fc.oneof(
     { weight: 4, arbitrary: fc.record({ do: fc.constant('let' as const), steps: fc.integer({ min: 0, max: 25 }) }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('killWorker' as const), which: fc.nat(5) }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('killSupervisor' as const) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('freezeWorker' as const), which: fc.nat(5) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('hideWorker' as const), which: fc.nat(5) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('thawWorkers' as const) }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constant('endOrphans' as const) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('repeatState' as const), which: fc.nat(5) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('loseState' as const) }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('fillDisk' as const), full: fc.boolean() }) },
@@ -466,6 +526,20 @@ describe('whatever happens', () => {
                 if (victim) world.freeze(victim)
                 break
               }
+              case 'hideWorker': {
+                // Only one that is stopped, too, is ever to be killed, and cannot be.
+                const victim = worker(command.which)
+                if (!victim) break
+                victim.hidden = true
+                world.freeze(victim)
+                break
+              }
+              case 'thawWorkers':
+                world.thawAll()
+                break
+              case 'endOrphans':
+                void loop.endOrphans()
+                break
               case 'repeatState': {
                 const teller = worker(command.which)
                 if (teller) world.repeatState(teller)
@@ -498,6 +572,8 @@ describe('whatever happens', () => {
               }
             }
           }
+          // What nobody can end goes on at last.
+          world.thawAll()
           // What a full disk refused is asked for again.
           world.diskIsFull = false
           await reloaded(world, loop)

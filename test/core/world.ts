@@ -8,7 +8,7 @@ import { stringify } from 'yaml'
 import { type ResolvedConfig, parseConfig } from '../../supervisor/config/parseConfig.ts'
 import { defaultPatience } from '../../supervisor/core/patience.ts'
 import type { Clock, Fleet } from '../../supervisor/core/ports.ts'
-import { type Event, nothingRemembered, type Remembered } from '../../supervisor/core/types.ts'
+import { type Event, nothingRemembered, type Orphan, type Remembered } from '../../supervisor/core/types.ts'
 import { Loop } from '../../supervisor/loop.ts'
 import { serviceStatus } from './serviceStatus.ts'
 import { PROTOCOL_VERSION, type ServicePhase, type ServiceSpec, type ServiceStatus } from '../../shared/protocol.ts'
@@ -27,6 +27,11 @@ interface FakeWorker {
   draining: boolean
   /** Stopped by a signal: alive, and silent. */
   frozen: boolean
+  /** The host does not show that its process is a worker, so that nobody may kill it. */
+  hidden: boolean
+  /** The supervisor has given it up; and has done so once, so that only the locks kept others from its nodes. */
+  left: boolean
+  wasLeft: boolean
 }
 
 /** Of one supervisor: what it had begun before it was killed may still arrive, but it begins nothing more. */
@@ -133,6 +138,24 @@ export class World {
     void this.#tell({ type: 'workerLost', workerId: worker.id, message: 'no word for 25 s' })
   }
 
+  /** Those that were hidden go on, and are heard again, as long as a supervisor looks for them. */
+  thawAll(): void {
+    for (const worker of this.workers.values()) {
+      if (!worker.hidden) continue
+      worker.frozen = false
+      worker.hidden = false
+      if (worker.left) void this.#tell(foundOf(worker))
+      worker.left = false
+      void this.#tell(this.#stateOf(worker))
+    }
+  }
+
+  #orphans(): Orphan[] {
+    return [...this.workers.values()]
+      .filter(({ left }) => left)
+      .map(({ id, pid, nodes }) => ({ workerId: id, pid, services: [...nodes], directory: `/run/${id}`, isCertain: false }))
+  }
+
   killWorker(id: string): void {
     const worker = this.workers.get(id)
     if (!worker) return
@@ -205,7 +228,8 @@ export class World {
   /** An event on its way to the supervisor that lives now. A later one never hears of it, as a broken stream would have it. */
   #tell(event: Event & { workerId: string }): Promise<void> {
     const post = this.#post
-    const silent = this.workers.get(event.workerId)?.frozen === true && event.type !== 'workerLost'
+    const ofSupervisor = event.type === 'workerLost' || event.type === 'workerLeft'
+    const silent = this.workers.get(event.workerId)?.frozen === true && !ofSupervisor
     if (!post || silent) return Promise.resolve()
     const told = (this.#tails.get(event.workerId) ?? Promise.resolve())
       .then(() => this.#scheduler.schedule(Promise.resolve(), `${event.type} of ${event.workerId}`))
@@ -248,15 +272,11 @@ export class World {
     return {
       adopt: () => {
         for (const worker of this.workers.values()) {
-          post({
-            type: 'workerFound',
-            workerId: worker.id,
-            shard: worker.shard,
-            process: { pid: worker.pid, startTicks: 1, bootId: 'boot' },
-          })
+          worker.left = false
+          post(foundOf(worker))
           if (!worker.frozen) void this.#tell(this.#stateOf(worker))
         }
-        return Promise.resolve()
+        return Promise.resolve([])
       },
       spawn: (id, shard) => {
         const worker: FakeWorker = {
@@ -270,6 +290,9 @@ export class World {
           standbys: new Map(),
           draining: false,
           frozen: false,
+          hidden: false,
+          left: false,
+          wasLeft: false,
         }
         this.workers.set(id, worker)
         const come = () => void this.#tell(this.#stateOf(worker))
@@ -295,7 +318,19 @@ export class World {
         this.killWorker(id)
       },
       kill: (id) => {
-        this.killWorker(id)
+        const worker = this.workers.get(id)
+        if (worker?.hidden) {
+          worker.left = true
+          worker.wasLeft = true
+          const [orphan] = this.#orphans().filter(({ workerId }) => workerId === id)
+          if (orphan) void this.#tell({ type: 'workerLeft', workerId: id, orphan })
+        } else this.killWorker(id)
+      },
+      findOrphans: () => Promise.resolve(this.#orphans()),
+      endOrphans: () => {
+        const orphans = this.#orphans()
+        for (const { workerId } of orphans) this.killWorker(workerId)
+        return Promise.resolve(orphans.map((orphan) => ({ ...orphan, problem: '' })))
       },
       metrics: () => Promise.resolve([]),
       close: () => {
@@ -314,6 +349,8 @@ export class World {
       worker.standbys.set(spec.name, spec)
       return this.#set(worker, spec, 'standby')
     }
+    // Nobody can know what a worker holds that is not heard; its lock does.
+    if (holder?.wasLeft && holder !== worker) return this.#set(worker, spec, 'failed', { reason: 'StateDirLocked' })
     if (holder && holder !== worker) {
       this.conflicts.push(`${spec.name}: ${worker.id} was told to start it while ${holder.id} has it`)
       return this.#set(worker, spec, 'failed')
@@ -337,13 +374,14 @@ export class World {
     }
   }
 
-  #set(worker: FakeWorker, spec: ServiceSpec, phase: ServicePhase): ServiceStatus {
+  #set(worker: FakeWorker, spec: ServiceSpec, phase: ServicePhase, fields: Partial<ServiceStatus> = {}): ServiceStatus {
     const certificate = certificateOf(spec.name, this.certified.has(spec.name) ? 'valid' : 'missing', this.now)
     const status = serviceStatus(spec.name, phase, {
       specHash: spec.specHash,
       since: this.now + this.clockError,
       revision: this.#revision++,
       ...(phase === 'ready' && this.tls.has(spec.name) ? { certificate } : {}),
+      ...fields,
     })
     worker.services.set(spec.name, status)
     void this.#tell({ type: 'serviceChanged', workerId: worker.id, service: status })
@@ -410,6 +448,11 @@ export class World {
     void this.#tell({ type: 'serviceRemoved', workerId: worker.id, name, revision: this.#revision++ })
     this.#release(name)
   }
+}
+
+function foundOf({ id, shard, pid }: FakeWorker) {
+  const process = { pid, startTicks: 1, bootId: 'boot' }
+  return { type: 'workerFound' as const, workerId: id, shard, process }
 }
 
 function certificateOf(name: string, phase: 'missing' | 'ordering' | 'valid', now: number): ServiceStatus['certificate'] {

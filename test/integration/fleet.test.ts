@@ -1,6 +1,7 @@
 /** Loop and fleet against worker processes that each misbehave in one way. Whatever they do, the supervisor stays sound. */
 import { afterEach, describe, expect, it } from 'vitest'
-import { writeFile } from 'node:fs/promises'
+import { mkdir, readdir, utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Culprits } from '../../supervisor/core/culpritRecord.ts'
 import { nothingRemembered } from '../../supervisor/core/types.ts'
 import { readStateFile, stateFilePath, writeStateFile } from '../../supervisor/effects/stateFile.ts'
@@ -72,6 +73,47 @@ describe('well-behaved workers', () => {
     const second = await here.start('wellBehaved')
     const after = await untilStatus(second, allReady, 'all ready again')
     expect(after.shards.map((shard) => shard.adopted)).toEqual([false, true])
+  })
+
+  it('that stop, and of which nothing says which process they are, are left as they are, and followed again later', async () => {
+    const here = await play('a', 'b', 'c')
+    const first = await here.start('wellBehaved')
+    const before = await untilStatus(first, allReady, 'all ready')
+    const [worker] = before.shards
+    first.stop({ leaveWorkers: true })
+    await first.done
+    const directory = join(here.config.settings.runDir, worker?.workerId ?? '')
+    await writeFile(join(directory, 'worker.json'), 'damaged')
+    process.kill(worker?.workerPid ?? 0, 'SIGSTOP')
+    const second = await here.start('wellBehaved')
+    expect(second.status().orphans).toMatchObject([{ workerId: worker?.workerId, directory, isCertain: false }])
+    expect(await readdir(directory)).toEqual(['worker.json', 'worker.sock'])
+    expect(await here.workerPids()).toContain(worker?.workerPid)
+    process.kill(worker?.workerPid ?? 0, 'SIGCONT')
+    await untilStatus(second, ({ orphans }) => orphans.length === 0, 'followed again')
+    expect(here.transitions.map(({ name, to }) => `${name} ${to}`)).toContain(`${worker?.workerId ?? ''} orphaned`)
+  })
+
+  it('that have ended as they should while no supervisor ran leave a directory that is nobody’s', async () => {
+    const here = await play('a')
+    const first = await here.start('wellBehaved')
+    await untilStatus(first, allReady, 'ready')
+    first.stop({ leaveWorkers: false })
+    await first.done
+    const directory = (name: string) => join(here.config.settings.runDir, name)
+    await mkdir(directory('shard-1-long-0'))
+    await utimes(directory('shard-1-long-0'), new Date(0), new Date(0))
+    // This one may be about to come up.
+    await mkdir(directory('shard-1-just-0'))
+    const second = await here.start('wellBehaved')
+    expect(await here.runDirectory()).not.toEqual(expect.arrayContaining([expect.stringMatching(/^shard-1-(long|just)-0$/)]))
+    expect(second.status().orphans).toEqual([])
+    const told = (name: string) => here.transitions.filter((each) => each.name === name).map(({ to, message }) => [to, message])
+    expect(told('shard-1-long-0')).toEqual([['gone', 'it has ended while no supervisor ran']])
+    expect(told('shard-1-just-0')).toEqual([
+      ['unknown', ''],
+      ['gone', expect.stringContaining('it never came up')],
+    ])
   })
 
   it('tell their metrics', async () => {

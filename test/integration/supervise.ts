@@ -51,7 +51,7 @@ export class Playground {
   /** A supervisor whose workers are of this kind: a file of ./workers. */
   async start(kind: string): Promise<Loop> {
     const { settings } = this.config
-    const loop = new Loop(
+    const loop: Loop = new Loop(
       {
         clock: systemClock,
         createFleet: (post) =>
@@ -60,6 +60,7 @@ export class Playground {
             stateDir: settings.stateDir,
             runDir: settings.runDir,
             workerArguments: () => [],
+            nodes: () => loop.nodeDirectories(),
             reportMs: 1000,
             env: process.env,
             post,

@@ -73,6 +73,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
           stateDir: settings.stateDir,
           runDir: settings.runDir,
           workerArguments: () => tuningOf(loop.settings),
+          nodes: () => loop.nodeDirectories(),
           reportMs: settings.sampleIntervalMs,
           env: process.env,
           post,
@@ -190,11 +191,7 @@ async function reload(loop: Loop, log: Log, why: string): Promise<void> {
 }
 
 async function sample(loop: Loop): Promise<void> {
-  const pids = loop.workerPids()
-  const usage = await sampleWorkers([...pids.values()])
-  const byWorker = [...pids].flatMap(([workerId, pid]) => {
-    const found = usage.get(pid)
-    return found ? [[workerId, found] as const] : []
-  })
-  if (byWorker.length > 0) loop.post({ type: 'usageSampled', usage: new Map(byWorker) })
+  const sampled = await sampleWorkers(loop.workerProcesses())
+  if (sampled.usage.size > 0 || sampled.hidden.size > 0) loop.post({ type: 'usageSampled', ...sampled })
+  await loop.lookAfterOrphans()
 }

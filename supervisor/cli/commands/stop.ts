@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from 'commander'
 import type { Status } from '../../../shared/api.ts'
 import { parseDuration } from '../../../shared/duration.ts'
 import type { AdminClient } from '../../effects/adminClient.ts'
-import { identify, isAlive } from '../../effects/processIdentity.ts'
+import { identify, look, withoutStart } from '../../effects/processIdentity.ts'
 import { clientCommand, withAdminClient } from '../clientCommand.ts'
 import { count } from '../format.ts'
 import type { Streams } from '../terminal.ts'
@@ -34,10 +34,10 @@ async function stop(client: AdminClient, pid: number, leaveWorkers: boolean, tim
   const timeout = AbortSignal.timeout(timeoutMs)
   // Watched from before the order: the stream ends when the admin server does, shortly before the process.
   const ended = client.watch(() => undefined, timeout).catch(() => undefined)
-  const supervisor = identify(pid)
+  const supervisor = identify(pid) ?? withoutStart(pid)
   await client.stop({ leaveWorkers })
   await ended
-  while (supervisor && isAlive(supervisor)) {
+  while (['same', 'hidden'].includes(look(supervisor))) {
     if (timeout.aborted) {
       throw new Error(
         `the supervisor (pid ${pid}) was told to stop and has not ended within ${timeoutMs / 1000} s; ` +
