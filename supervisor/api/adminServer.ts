@@ -10,6 +10,7 @@ import type { PlanRequest } from '../../shared/api.ts'
 import type { ErrorReply } from '../../shared/protocol.ts'
 import { ConfigError } from '../config/diagnostic.ts'
 import { type Operator, OrderError } from '../core/ports.ts'
+import { unsafeDirectory } from '../core/privateDirectory.ts'
 import { boundConnections } from './boundConnections.ts'
 import { createWatchFeed } from './watchFeed.ts'
 
@@ -148,18 +149,8 @@ function prepareDirectory(socketPath: string): void {
   }
   const directory = dirname(socketPath)
   mkdirSync(directory, { recursive: true, mode: 0o700 })
-  const { mode, uid } = statSync(directory)
-  if ((mode & 0o022) !== 0) {
-    throw new Error(
-      `${directory} is writable by other users, who could replace the socket in it; make it private: chmod 700 ${directory}`,
-    )
-  }
-  const me = process.geteuid?.()
-  if (me !== undefined && uid !== me && uid !== 0) {
-    throw new Error(
-      `${directory} belongs to another user (uid ${uid}), who could replace the socket in it; choose another --run-dir`,
-    )
-  }
+  const problem = unsafeDirectory(directory, statSync(directory), { flag: '--run-dir', user: process.geteuid?.() })
+  if (problem !== '') throw new Error(problem)
 }
 
 /** Whether someone serves the socket. One that nobody serves is what a killed supervisor leaves behind: it is removed. */

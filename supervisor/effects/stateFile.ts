@@ -4,12 +4,14 @@
  * the living workers say.
  */
 import { constants } from 'node:fs'
-import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { access, mkdir, readFile, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { DecisionRecord, RebalancingView } from '../../shared/api.ts'
 import { noCulprits } from '../core/culpritRecord.ts'
+import { unsafeDirectory } from '../core/privateDirectory.ts'
 import { notRebalanced, type Remembered } from '../core/types.ts'
+import { writeAtomically } from './atomicFile.ts'
 
 const Shard = z.number().int().min(1)
 const EpochMs = z.number()
@@ -65,7 +67,7 @@ const State = z.object({
 })
 
 /** Where the supervisor keeps its own things: no service can be called that, a name has no dots. */
-const ownDirectory = (stateDir: string): string => join(stateDir, '.supervisor')
+export const ownDirectory = (stateDir: string): string => join(stateDir, '.supervisor')
 export const stateFilePath = (stateDir: string): string => join(ownDirectory(stateDir), 'state.json')
 export const logDirectory = (stateDir: string): string => join(ownDirectory(stateDir), 'logs')
 
@@ -112,25 +114,9 @@ export async function setStateFileAside(stateDir: string, now: Date): Promise<st
 /** Writes it so that after a crash at any moment either the old or the new file is there, whole. */
 export async function writeStateFile(stateDir: string, state: Remembered): Promise<void> {
   const path = stateFilePath(stateDir)
-  const temporary = `${path}.new`
   try {
-    const file = await open(temporary, 'w', 0o600)
-    try {
-      await file.writeFile(`${JSON.stringify({ version: 1, ...state }, plain, 1)}\n`)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await rename(temporary, path)
-    // The rename itself is only safe once the directory is on disk.
-    const directory = await open(ownDirectory(stateDir), constants.O_RDONLY)
-    try {
-      await directory.sync()
-    } finally {
-      await directory.close()
-    }
+    await writeAtomically(path, `${JSON.stringify({ version: 1, ...state }, plain, 1)}\n`)
   } catch (error) {
-    await rm(temporary, { force: true }).catch(() => undefined)
     throw new StateFileError(`cannot write ${path}: ${(error as Error).message}; what was written before is still there`)
   }
 }
@@ -141,16 +127,21 @@ function plain(_key: string, value: unknown): unknown {
   return value instanceof Set ? [...(value as Set<unknown>)] : value
 }
 
-/** Makes the directories of the supervisor, 0700, and checks that it can write in them. Throws UnusableDirectoryError. */
+/**
+ * Makes the directories of the supervisor, 0700, and checks that it can write in them and that nobody else can. Throws
+ * UnusableDirectoryError.
+ */
 export async function prepareDirectories(stateDir: string, runDir: string): Promise<void> {
   for (const directory of [stateDir, ownDirectory(stateDir), logDirectory(stateDir), runDir]) {
+    const flag = directory === runDir ? '--run-dir' : '--state-dir'
+    let problem: string
     try {
       await mkdir(directory, { recursive: true, mode: 0o700 })
       await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
+      problem = unsafeDirectory(directory, await stat(directory), { flag, user: process.geteuid?.() })
     } catch (error) {
-      throw new UnusableDirectoryError(
-        `cannot use ${directory}: ${(error as Error).message}. Choose another with --state-dir or --run-dir, or give this user access`,
-      )
+      problem = `${directory}: ${(error as Error).message}. Choose another ${flag}, or give this user access`
     }
+    if (problem !== '') throw new UnusableDirectoryError(`cannot use ${problem}`)
   }
 }

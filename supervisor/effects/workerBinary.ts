@@ -21,6 +21,12 @@ export async function readWorkerVersion(binary: string): Promise<string> {
   return stdout.trim()
 }
 
+/** Asks the worker binary what Node cannot: see OwnerOf. */
+export async function readSocketOwner(binary: string, name: string): Promise<number | null> {
+  const { stdout } = await execa(binary, ['--socket-owner', name], { timeout: 10_000, extendEnv: false, stdin: 'ignore' })
+  return stdout === '' ? null : Number(stdout)
+}
+
 function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK)

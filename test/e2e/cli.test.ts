@@ -1,5 +1,7 @@
 /** The program as an operator meets it: exit codes, bad input, output of each command against a real supervisor. */
-import { chmod, mkdir, truncate, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { chmod, mkdir, stat, truncate, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { execa } from 'execa'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -93,6 +95,25 @@ describe('bad input to start is one clear error, exit 2, and touches nothing tha
   })
 })
 
+describe('a state directory that others can write to', () => {
+  it('is refused, exit 2, with the command that mends it', async () => {
+    const state = join(stack.directory, 'shared')
+    await mkdir(state)
+    await chmod(state, 0o777)
+    const { exitCode, stderr } = await stack.cli(
+      'start',
+      '-c',
+      stack.configFile,
+      '--state-dir',
+      state,
+      '--run-dir',
+      join(state, 'r'),
+    )
+    expect(exitCode).toBe(2)
+    expect(stderr).toContain(`chmod go-w ${state}`)
+  })
+})
+
 describe('a start that cannot write its state', () => {
   it('says so, ends with 1, and holds nothing', async () => {
     const state = join(stack.directory, 'unwritable')
@@ -113,6 +134,30 @@ describe('a second supervisor', () => {
     expect(exitCode).toBe(1)
     expect(stderr).toMatch(/another tsnsrv-sup runs on/)
     expect((await stack.status()).phase).toBe('running')
+  })
+
+  it('is not kept away by another user who takes the lock of version 0.1', async (context) => {
+    if (process.getuid?.() !== 0) context.skip('only root can become another user')
+    const other = await Stack.create({ upstreams: 1 })
+    await other.configure(other.services(1))
+    await mkdir(other.stateDir, { mode: 0o700 })
+    const { dev, ino } = await stat(other.stateDir)
+    const name = createHash('sha256')
+      .update(`${String(dev)}:${String(ino)}`)
+      .digest('hex')
+      .slice(0, 32)
+    const script = `require('net').createServer().listen('\\0tsnsrv-sup-${name}', () => console.log('taken'))`
+    const squatter = execa(process.execPath, ['-e', script], { uid: 65534, gid: 65534, cwd: '/', reject: false })
+    try {
+      await once(squatter.stdout, 'data')
+      const supervisor = await other.startReady()
+      supervisor.kill('SIGTERM')
+      expect((await supervisor.ended).stderr).toContain('a process of uid 65534 has taken the abstract socket')
+    } finally {
+      squatter.kill('SIGKILL')
+      await squatter
+      await other.end()
+    }
   })
 })
 

@@ -12,6 +12,7 @@ import { loadConfig, understandConfig } from '../../effects/configFile.ts'
 import { sampleWorkers } from '../../effects/cpu.ts'
 import { createCredentials, KEY_VARIABLES } from '../../effects/credential.ts'
 import { createFleet } from '../../effects/fleet.ts'
+import { type RunRecord, recordRun } from '../../effects/lastRun.ts'
 import { lockStateDir } from '../../effects/lock.ts'
 import { openLogFile } from '../../effects/logFile.ts'
 import { openFileLimit, openFilesProblem } from '../../effects/openFiles.ts'
@@ -25,7 +26,7 @@ import {
 } from '../../effects/stateFile.ts'
 import type { Log } from '../../effects/supervisorLog.ts'
 import { watchFile } from '../../effects/watchFile.ts'
-import { findWorkerBinary, readWorkerVersion } from '../../effects/workerBinary.ts'
+import { findWorkerBinary, readSocketOwner, readWorkerVersion } from '../../effects/workerBinary.ts'
 import { Loop } from '../../loop.ts'
 import { createStartOutput } from '../startOutput.ts'
 import { version } from '../version.ts'
@@ -56,8 +57,10 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
   const { settings } = config
   const binary = findWorkerBinary(settings.workerBinary)
   await prepareDirectories(settings.stateDir, settings.runDir)
-  const release = await lockStateDir(settings.stateDir)
+  const lock = await lockStateDir(settings.stateDir, (name) => readSocketOwner(binary, name))
   const output = await createStartOutput(process.stderr, openLogFile(logDirectory(settings.stateDir)))
+  if (lock.note !== '') output.log.warn(lock.note)
+  const run = await beginRun(settings.stateDir, output.log)
   for (const note of notes) output.log.warn(renderDiagnostics([note], text).trimEnd())
   const tooFewFiles = openFilesProblem(await openFileLimit(), config.services.length, settings)
   if (tooFewFiles !== '') output.log.warn(tooFewFiles)
@@ -112,6 +115,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
     stateDir: settings.stateDir,
     metrics: metrics?.addr,
   })
+  let how = 'as it could not start'
   try {
     // Told to end in the middle of adoption, it is done without ever having started.
     await Promise.race([loop.start(), loop.done])
@@ -119,6 +123,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
     if (journalError !== '')
       output.log.warn(`${journalError}; everything is started all the same, and written as soon as it can be`)
     await loop.done
+    how = loop.leavesWorkers ? 'as it was told to, and left its workers serving' : 'as it was told to, with its workers'
   } catch (error) {
     // Nothing of the configuration runs; what an earlier supervisor left does, and stays.
     loop.stop({ leaveWorkers: true })
@@ -129,12 +134,29 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
     stopWatching()
     stopShowing()
     await Promise.all([admin.close(), metrics?.close()])
-    await release()
+    // Before the lock is released: the next supervisor replaces the record.
+    await run?.end(how).catch((error: unknown) => output.log.warn(UNRECORDED, { error: (error as Error).message }))
+    await lock.release()
   }
   output.log.info('ended')
   // Sockets to workers that serve on, and their children handles, are no reason to stay.
   process.exit()
 }
+
+/** Begins the record of this run, and logs how the last one ended. Resolves with null when the record cannot be written. */
+async function beginRun(stateDir: string, log: Log): Promise<RunRecord | null> {
+  try {
+    const run = await recordRun(stateDir, { version })
+    if (!run.wasOrderly) log.warn(run.before)
+    else if (run.before !== '') log.info(run.before)
+    return run
+  } catch (error) {
+    log.warn(UNRECORDED, { error: (error as Error).message })
+    return null
+  }
+}
+
+const UNRECORDED = 'the next supervisor will not know how this one ended'
 
 /** What was last written; a damaged file is moved aside, and the workers that answer tell what was in it. */
 async function recall(stateDir: string, log: Log): Promise<Remembered> {
