@@ -136,6 +136,21 @@ describe('a second supervisor', () => {
     expect((await stack.status()).phase).toBe('running')
   })
 
+  it('with metrics on the same address starts all the same, and says so', async () => {
+    const other = await Stack.create({ upstreams: 1 })
+    try {
+      const { prometheusAddr } = await stack.status()
+      await other.configure(other.services(1), { prometheusAddr })
+      await other.startReady()
+      const { metricsError } = await other.status()
+      expect(metricsError).toContain(`${prometheusAddr}: the address is in use by another program`)
+      expect(metricsError).toContain('--prometheus-addr')
+      expect((await other.cli('status', '--config', other.configFile)).stdout).toContain(metricsError)
+    } finally {
+      await other.end()
+    }
+  })
+
   it('is not kept away by another user who takes the lock of version 0.1', async (context) => {
     if (process.getuid?.() !== 0) context.skip('only root can become another user')
     const other = await Stack.create({ upstreams: 1 })

@@ -1,7 +1,7 @@
 /** `tsnsrv-sup start`: the one place where configuration, loop, effects and API are put together. */
 import { Command } from 'commander'
 import { startAdminServer } from '../../api/adminServer.ts'
-import { startMetricsServer } from '../../api/metrics.ts'
+import { keepMetrics } from '../../api/keepMetrics.ts'
 import { renderDiagnostics } from '../../config/diagnostic.ts'
 import { type Settings, addSettingsOptions } from '../../config/settings.ts'
 import { defaultPatience } from '../../core/patience.ts'
@@ -97,9 +97,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
     await recall(settings.stateDir, output.log),
     defaultPatience,
   )
-  // Metrics before the first worker: an address in use is found before anything runs.
-  const metrics =
-    settings.prometheusAddr === '' ? null : await startMetricsServer({ addr: settings.prometheusAddr, operator: loop })
+  const metrics = settings.prometheusAddr === '' ? null : await serveMetrics(loop, output.log)
   const admin = await startAdminServer({ socketPath: adminSocketPath(settings.runDir), operator: loop })
   handleSignals(loop, output.log)
   const sampling = setInterval(() => void sample(loop), settings.sampleIntervalMs)
@@ -157,6 +155,22 @@ async function beginRun(stateDir: string, log: Log): Promise<RunRecord | null> {
 }
 
 const UNRECORDED = 'the next supervisor will not know how this one ended'
+
+function serveMetrics(loop: Loop, log: Log): ReturnType<typeof keepMetrics> {
+  const addr = loop.settings.prometheusAddr
+  let told = ''
+  return keepMetrics({
+    addr,
+    operator: loop,
+    onProblem(problem) {
+      loop.metricsError = problem
+      // The log gets one line, not one for each attempt.
+      if (problem !== '' && told === '') log.warn(problem)
+      else if (problem === '' && told !== '') log.info('metrics are served now', { metrics: addr })
+      told = problem
+    },
+  })
+}
 
 /** What was last written; a damaged file is moved aside, and the workers that answer tell what was in it. */
 async function recall(stateDir: string, log: Log): Promise<Remembered> {
