@@ -5,18 +5,21 @@ import { ErrorReply } from '../../shared/protocol.ts'
 import type { Orders } from '../core/ports.ts'
 import { createSocketClient, SocketError } from './socketClient.ts'
 
-/** Nobody serves the admin socket. `socketPath` is where it was looked for. */
+/** No process serves the admin socket at `socketPath`. `serving`: which workers serve without a supervisor; empty when none do. */
 export class NoSupervisorError extends Error {
   override readonly name = 'NoSupervisorError'
 
   constructor(
     readonly socketPath: string,
-    options?: ErrorOptions,
+    { cause, serving = '' }: { cause?: unknown; serving?: string } = {},
   ) {
     super(
-      `no supervisor answers on ${socketPath}; start one with "tsnsrv-sup start --config <file>", ` +
-        'or say where it runs with the --run-dir, --state-dir or --config that it was started with',
-      options,
+      serving === ''
+        ? `no supervisor answers on ${socketPath}; start one with "tsnsrv-sup start --config <file>", ` +
+            'or say where it runs with the --run-dir, --state-dir or --config that it was started with'
+        : `no supervisor answers on ${socketPath}, but ${serving}. ` +
+            'Take over: "tsnsrv-sup start --config <file>". End them: "tsnsrv-sup stop --workers"',
+      { cause },
     )
   }
 }

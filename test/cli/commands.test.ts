@@ -12,6 +12,7 @@ import { adminSocketPath } from '../../supervisor/effects/adminClient.ts'
 import { noCulprits } from '../../supervisor/core/culpritRecord.ts'
 import { nothingRemembered } from '../../supervisor/core/types.ts'
 import { loadConfig } from '../../supervisor/effects/configFile.ts'
+import { lockStateDir } from '../../supervisor/effects/lock.ts'
 import { writeStateFile } from '../../supervisor/effects/stateFile.ts'
 import { FakeOperator, refusedConfig, serviceView, shardView, statusOf } from './fakeOperator.ts'
 import { result, run } from './terminal.ts'
@@ -218,6 +219,42 @@ describe('stop', () => {
     const { exitCode, stderr } = await result('stop', '--timeout', '50ms', ...here())
     expect(exitCode).toBe(1)
     expect(stderr).toContain('has not ended within 0.05 s')
+  })
+})
+
+describe('stop --workers', () => {
+  const orphan = { workerId: 'shard-1-abc', pid: 258, services: ['blog'], directory: '', isCertain: true }
+
+  it('has the supervisor end the workers that it does not follow, and tells of each', async () => {
+    await start()
+    expect(await result('stop', '--workers', ...here())).toEqual({
+      exitCode: 0,
+      stdout: 'No worker runs without a supervisor.\n',
+      stderr: '',
+    })
+    operator.ended = [
+      { ...orphan, problem: '' },
+      { ...orphan, workerId: 'shard-2-def', pid: 259, services: [], problem: 'it was told to end and has not' },
+    ]
+    expect(await result('stop', '--workers', ...here())).toEqual({
+      exitCode: 1,
+      stdout: 'Ended worker shard-1-abc (pid 258) with blog.\n',
+      stderr: 'tsnsrv-sup: worker shard-2-def (pid 259) still runs: it was told to end and has not\n',
+    })
+  })
+
+  it('ends nobody where a supervisor has the state directory and does not answer', async () => {
+    mkdirSync(runDir, { recursive: true })
+    const lock = await lockStateDir(stateDir, () => Promise.resolve(null))
+    const { exitCode, stderr } = await result('stop', '--workers', ...here())
+    expect(exitCode).toBe(1)
+    expect(stderr).toContain(`a supervisor runs on ${stateDir}, and does not answer in ${runDir}`)
+    await lock.release()
+  })
+
+  it('has nothing to end where nothing ever was', async () => {
+    expect((await result('stop', '--workers', ...here())).exitCode).toBe(0)
+    expect((await result('stop', '--workers', '--leave-workers', ...here())).exitCode).toBe(2)
   })
 })
 

@@ -7,6 +7,8 @@ import { renderPlan } from '../../supervisor/cli/plan.ts'
 import { renderProgress } from '../../supervisor/cli/progress.ts'
 import { describeChanges, renderStatus } from '../../supervisor/cli/statusView.ts'
 import { colorsFor } from '../../supervisor/cli/terminal.ts'
+import { renderUnsupervised, summarizeUnsupervised } from '../../supervisor/cli/unsupervisedView.ts'
+import { viewOrphan } from '../../supervisor/core/orphans.ts'
 import { serviceView, shardView, statusOf } from './fakeOperator.ts'
 import { CapturedOutput } from './terminal.ts'
 
@@ -82,6 +84,21 @@ describe('renderStatus', () => {
     expect(lines).toContain('shard 2: Its memory has grown by 9 MiB an hour: it leaks.')
   })
 
+  it('tells of metrics that are not served and of workers that nobody follows, whole', () => {
+    const orphan = { workerId: 'shard-1-abc', pid: 258, services: ['blog'], directory: '', isCertain: true }
+    const lines = renderStatus(statusOf([], { metricsError: 'taken', orphans: [viewOrphan(orphan)] }), {
+      colors,
+      now,
+      columns: 30,
+    })
+    expect(lines.split('\n')).toEqual(
+      expect.arrayContaining([
+        'taken',
+        'No supervisor follows worker shard-1-abc (pid 258), which holds blog. End it with "tsnsrv-sup stop --workers".',
+      ]),
+    )
+  })
+
   it('fits into a terminal, services in trouble first', () => {
     const services = [...Array.from({ length: 50 }, (_, i) => serviceView(`s${i}`)), waiting]
     const lines = renderStatus(statusOf(services), { colors, now, rows: 20, columns: 100 }).split('\n')
@@ -91,21 +108,80 @@ describe('renderStatus', () => {
   })
 })
 
+describe('viewOrphan', () => {
+  const orphan = { workerId: 'shard-1-abc', pid: 258, services: [], directory: '/run/x/shard-1-abc', isCertain: false }
+
+  it('says what to look at where it is not certain that a process is a worker, and names what is known only', () => {
+    expect(viewOrphan(orphan).message).toBe(
+      'No supervisor follows worker shard-1-abc (pid 258), which may still run: it does not answer, and this host does not show ' +
+        'whether process 258 is a worker. Look at it as root (ps -p 258): end it if it is a tsnsrv-worker, or remove ' +
+        '/run/x/shard-1-abc if it is none.',
+    )
+    expect(viewOrphan({ ...orphan, pid: null, directory: '' }).message).toMatch(
+      /ps -C tsnsrv-worker\): end it if it is a tsnsrv-worker\.$/,
+    )
+  })
+})
+
+describe('renderUnsupervised', () => {
+  const service = (name: string) => {
+    return { name, phase: 'ready' as const, message: '', dnsName: `${name}.ts.net`, addresses: ['100.64.0.1'] }
+  }
+  const workers = [
+    { workerId: 'shard-1-a', shard: 1, pid: 71, version: '1', services: [service('wiki')] },
+    {
+      workerId: 'shard-2-b',
+      shard: 2,
+      pid: 72,
+      version: '1',
+      services: [service('blog'), { ...service('cv'), phase: 'failed' as const, message: 'no\u001b[2J' }],
+    },
+    { workerId: 'shard-3-c', shard: 3, pid: 73, version: '1', services: [] },
+  ]
+  const orphans = [viewOrphan({ workerId: 'shard-4-d', pid: 74, services: ['files', 'wiki'], directory: '', isCertain: true })]
+
+  it('shows each service with its worker, then the workers without services and those that do not answer', () => {
+    expect(renderUnsupervised({ supervisor: null, workers, orphans }, colors).split('\n')).toEqual([
+      'No supervisor runs here.',
+      'SERVICE  SHARD  WORKER  STATE   IP          TAILNET NAME / MESSAGE',
+      'blog     2      72      ready   100.64.0.1  blog.ts.net',
+      'cv       2      72      failed  100.64.0.1  no [2J',
+      'wiki     1      71      ready   100.64.0.1  wiki.ts.net',
+      'worker shard-3-c (pid 73) runs without services',
+      orphans[0]?.message,
+    ])
+  })
+
+  it('is summed up in a few words, or in none', () => {
+    expect(summarizeUnsupervised({ supervisor: null, workers, orphans })).toBe(
+      '4 workers (pid 71, 72, 73, 74) serve 4 services without one',
+    )
+    expect(summarizeUnsupervised({ supervisor: null, workers: workers.slice(0, 1), orphans: [] })).toBe(
+      '1 worker (pid 71) serves 1 service without one',
+    )
+    expect(summarizeUnsupervised({ supervisor: null, workers: [], orphans: [] })).toBe('')
+  })
+})
+
 describe('describeChanges', () => {
   it('tells what came, changed and went', () => {
     const before = statusOf([serviceView('a'), serviceView('b')])
     const after = statusOf([serviceView('b', { phase: 'failed', ready: false, message: 'no' }), serviceView('c')], {
-      ...{ phase: 'stopping', configGeneration: 2, configError: 'bad' },
+      ...{ phase: 'stopping', configGeneration: 2, configError: 'bad', metricsError: 'taken' },
+      orphans: [{ workerId: 'w', pid: 1, services: [], directory: '', isCertain: true, message: 'End it.' }],
     })
     expect(describeChanges(before, after)).toEqual([
       'supervisor: running -> stopping',
       'config: generation 2',
       'config: refused: bad',
+      'metrics: taken',
+      'orphan w: End it.',
       'b: failed, no',
       'c: ready',
       'a: gone',
     ])
     expect(describeChanges(after, after)).toEqual([])
+    expect(describeChanges(after, { ...after, metricsError: '', orphans: [] })).toEqual(['metrics: served', 'orphan w: gone'])
   })
 })
 

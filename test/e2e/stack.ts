@@ -29,6 +29,8 @@ export interface StackOptions {
   shardSize?: number
   /** Environment of the supervisor, beside what it needs to start; given the lab where it depends on that. */
   env?: Record<string, string> | ((lab: Lab) => Record<string, string>)
+  /** A command that executes the supervisor in its own place: see hidden.ts. */
+  launcher?: readonly string[]
 }
 
 /** A supervisor process. */
@@ -50,6 +52,7 @@ export class Stack {
   readonly configFile: string
   shardSize: number
   readonly #env: Record<string, string>
+  readonly #launcher: readonly string[]
   readonly #running = new Set<SupervisorProcess>()
 
   private constructor(directory: string, lab: Lab, options: StackOptions) {
@@ -59,6 +62,7 @@ export class Stack {
     this.runDir = join(directory, 'run')
     this.configFile = join(directory, 'services.yaml')
     this.shardSize = options.shardSize ?? 4
+    this.#launcher = options.launcher ?? []
     this.#env = typeof options.env === 'function' ? options.env(lab) : (options.env ?? {})
   }
 
@@ -119,7 +123,8 @@ export class Stack {
 
   /** Starts `tsnsrv-sup start`, and does not wait for anything. */
   start(...args: string[]): SupervisorProcess {
-    const child = execa(binaries.cli, ['start', '--config', this.configFile, ...args], { ...this.#options(), detached: true })
+    const [program = '', ...rest] = [...this.#launcher, binaries.cli, 'start', '--config', this.configFile, ...args]
+    const child = execa(program, rest, { ...this.#options(), detached: true })
     const ended = child.then(({ exitCode, signal, stderr }) => {
       this.#running.delete(supervisor)
       return { exitCode, signal, stderr }

@@ -1,9 +1,10 @@
 import type { Command } from 'commander'
-import type { Status } from '../../../shared/api.ts'
-import { NoSupervisorError } from '../../effects/adminClient.ts'
+import type { Status, Unsupervised } from '../../../shared/api.ts'
+import { type AdminClient, NoSupervisorError } from '../../effects/adminClient.ts'
 import { clientCommand, untilInterrupted, withAdminClient } from '../clientCommand.ts'
 import { describeChanges, renderStatus } from '../statusView.ts'
 import { colorsFor, type Streams } from '../terminal.ts'
+import { renderUnsupervised } from '../unsupervisedView.ts'
 
 /** `tsnsrv-sup status`: the running supervisor, its shards and services; with --watch until Ctrl-C. */
 export function statusCommand(streams: Streams): Command {
@@ -13,13 +14,15 @@ export function statusCommand(streams: Streams): Command {
     .addHelpText(
       'after',
       `
+Where no supervisor runs, it shows what workers serve without one, and the exit code is 3.
+
 Examples:
   $ tsnsrv-sup status
   $ tsnsrv-sup status --watch
   $ tsnsrv-sup status --json | jq -r '.services[] | select(.ready | not) | .name'`,
     )
-    .action((options: { watch?: true; json?: true }, command: Command) =>
-      withAdminClient(command, async (client, socketPath) => {
+    .action((options: { watch?: true; json?: true }, command: Command) => {
+      const look = async (client: AdminClient, socketPath: string) => {
         if (!options.watch) {
           streams.stdout.write(`${show(await client.status(), streams, options.json)}\n`)
           return
@@ -33,8 +36,14 @@ Examples:
           }
           if (!signal.aborted) throw new NoSupervisorError(socketPath)
         })
-      }),
-    )
+      }
+      return withAdminClient(command, look, (found) => showUnsupervised(found, streams, options.json))
+    })
+}
+
+function showUnsupervised(found: Unsupervised, { stdout }: Streams, json: true | undefined): void {
+  if (found.workers.length + found.orphans.length === 0) return
+  stdout.write(`${json ? JSON.stringify(found, null, 2) : renderUnsupervised(found, colorsFor(stdout), stdout.columns)}\n`)
 }
 
 function show(status: Status, { stdout }: Streams, json: true | undefined): string {

@@ -2,32 +2,65 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command, InvalidArgumentError } from 'commander'
 import type { Status } from '../../../shared/api.ts'
 import { parseDuration } from '../../../shared/duration.ts'
-import type { AdminClient } from '../../effects/adminClient.ts'
+import { nameOrphan } from '../../core/orphans.ts'
+import type { EndedOrphan } from '../../core/types.ts'
+import { type AdminClient, NoSupervisorError } from '../../effects/adminClient.ts'
 import { identify, look, withoutStart } from '../../effects/processIdentity.ts'
-import { clientCommand, withAdminClient } from '../clientCommand.ts'
+import { clientCommand, directoriesOf, withAdminClient } from '../clientCommand.ts'
+import { endUnsupervised } from '../endUnsupervised.ts'
 import { count } from '../format.ts'
-import type { Streams } from '../terminal.ts'
+import { plain, type Streams } from '../terminal.ts'
+
+interface StopOptions {
+  leaveWorkers?: true
+  workers?: true
+  timeout: number
+}
 
 /** `tsnsrv-sup stop`: returns when the supervisor has ended, so that the next `start` finds the place free. */
 export function stopCommand(streams: Streams): Command {
   return clientCommand('stop', 'Stop the running supervisor: drain all services, end all workers.')
     .option('--leave-workers', 'end only the supervisor; the workers serve on and the next supervisor adopts them')
+    .option('--workers', 'end only the workers that no supervisor follows: all of them where none runs')
     .option('--timeout <duration>', 'how long to wait for the end', duration, 60_000)
     .addHelpText(
       'after',
       `
 Examples:
   $ tsnsrv-sup stop
-  $ tsnsrv-sup stop --leave-workers && tsnsrv-sup start --config services.yaml   # an upgrade that no request notices`,
+  $ tsnsrv-sup stop --leave-workers && tsnsrv-sup start --config services.yaml   # an upgrade that no request notices
+  $ tsnsrv-sup stop --workers   # after a supervisor that was killed and shall not come back`,
     )
-    .action((options: { leaveWorkers?: true; timeout: number }, command: Command) =>
-      withAdminClient(command, async (client) => {
+    .action(async (options: StopOptions, command: Command) => {
+      if (options.workers) {
+        if (options.leaveWorkers) throw new InvalidArgumentError('--workers and --leave-workers exclude each other')
+        await stopWorkers(command, options.timeout, streams)
+        return
+      }
+      await withAdminClient(command, async (client) => {
         const leaveWorkers = options.leaveWorkers === true
         const before = await client.status()
         await stop(client, before.pid, leaveWorkers, options.timeout)
         streams.stdout.write(`${describe(before, leaveWorkers)}\n`)
-      }),
-    )
+      })
+    })
+}
+
+/** A running supervisor does it itself: only it knows which workers it follows. */
+async function stopWorkers(command: Command, timeoutMs: number, { stdout }: Streams): Promise<void> {
+  const directories = await directoriesOf(command)
+  const ended = await withAdminClient(command, (client) => client.endOrphans({ timeoutMs })).catch((error: unknown) => {
+    if (error instanceof NoSupervisorError) return endUnsupervised(directories)
+    throw error
+  })
+  if (ended.length === 0) stdout.write('No worker runs without a supervisor.\n')
+  for (const orphan of ended.filter(({ problem }) => problem === '')) stdout.write(`Ended ${describeOrphan(orphan)}.\n`)
+  const left = ended.filter(({ problem }) => problem !== '')
+  if (left.length > 0) throw new Error(left.map((orphan) => `${describeOrphan(orphan)} still runs: ${orphan.problem}`).join('\n'))
+}
+
+function describeOrphan(orphan: EndedOrphan): string {
+  return plain(`${nameOrphan(orphan)}${orphan.services.length > 0 ? ` with ${orphan.services.join(', ')}` : ''}`)
 }
 
 async function stop(client: AdminClient, pid: number, leaveWorkers: boolean, timeoutMs: number): Promise<void> {
@@ -48,11 +81,12 @@ async function stop(client: AdminClient, pid: number, leaveWorkers: boolean, tim
   }
 }
 
-function describe({ pid, services, shards }: Status, leaveWorkers: boolean): string {
+function describe({ pid, services, shards, orphans }: Status, leaveWorkers: boolean): string {
   const workers = shards.filter((shard) => shard.workerPid !== null).length
+  const left = orphans.map(({ message }) => `\n${plain(message)}`).join('')
   if (!leaveWorkers)
-    return `Stopped the supervisor (pid ${pid}), ${count(workers, 'worker')} and ${count(services.length, 'service')}.`
-  return `Stopped the supervisor (pid ${pid}); ${count(workers, 'worker')} with ${count(services.length, 'service')} serve on.`
+    return `Stopped the supervisor (pid ${pid}), ${count(workers, 'worker')} and ${count(services.length, 'service')}.${left}`
+  return `Stopped the supervisor (pid ${pid}); ${count(workers, 'worker')} with ${count(services.length, 'service')} serve on.${left}`
 }
 
 function duration(text: string): number {
