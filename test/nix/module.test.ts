@@ -185,6 +185,9 @@ describe('the unit', () => {
     expect(serviceConfig).toMatchObject({ CapabilityBoundingSet: '', NoNewPrivileges: true, ProtectSystem: 'strict' })
     expect(serviceConfig.RestrictAddressFamilies).toEqual(['AF_INET', 'AF_INET6', 'AF_NETLINK', 'AF_UNIX'])
     expect(serviceConfig).not.toHaveProperty('MemoryDenyWriteExecute')
+    // Of these two together, the one would hide from the supervisor what the other hides from everybody: test/systemd.
+    expect(serviceConfig).toMatchObject({ ProtectProc: 'invisible' })
+    expect(serviceConfig).not.toHaveProperty('PrivateUsers')
   })
 
   test('loads the key of each service, and nothing of it but the path is in the configuration', async () => {
