@@ -29,6 +29,16 @@ export default defineConfig({
       },
       {
         test: {
+          name: 'systemd',
+          include: ['test/systemd/**/*.test.ts'],
+          maxWorkers: 1,
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+          ...leaveNothing,
+        },
+      },
+      {
+        test: {
           name: 'conformance',
           include: ['test/conformance/**/*.test.ts'],
           maxWorkers: 1,

@@ -18,6 +18,7 @@ const layers: Layer[] = [
   goLayer,
   fuzzLayer,
   vitestLayer('integration', { usesBuild: true }),
+  vitestLayer('systemd', { usesBuild: true }),
   vitestLayer('conformance', { usesBuild: true }),
   vitestLayer('e2e', { usesBuild: true }),
 ]
