@@ -208,7 +208,7 @@ const serviceKeys = {
     .meta({ examples: [['*@example.org', '/admin tag:admin']] })
     .default([])
     .describe(
-      'Who may use the service, as [/path ]who: a login, *@domain, tag:x, node:x, cap:x or anyone. Rules without a path hold for tcp: too.',
+      'Who may use the service, as [/path ]who: a login, *@domain, tag:x, node:x, cap:x or anyone. Rules without a path hold for tcp: too. A path with an encoded slash (%2F) is answered 400 where a rule depends on it.',
     ),
   recommendedProxyHeaders: z
     .boolean()

@@ -28,6 +28,7 @@ type group struct {
 // Decision is whether a request may pass, and for one that may not the reason, for the log.
 type Decision struct {
 	Allowed bool
+	Unclear bool // not allowed because of its path, whoever asks: the request is a bad one
 	Reason  string
 }
 
@@ -78,22 +79,33 @@ func unclear(path string) error {
 //
 // Upstreams differ in whether they ignore case, merge slashes and drop path parameters. So a path that is not spelled as in
 // a rule, but that some upstream would take for it, needs both: that rule, and what decides if no upstream does. Neither can
-// /Admin avoid a rule for /admin, nor /PUBLIC/x profit from one for /public. Unicode normalization is not looked at.
+// /Admin avoid a rule for /admin, nor /PUBLIC/x profit from one for /public. Unicode normalization is not looked at. They differ
+// in encoded slashes as well; with one in it, a path is unclear if who may ask for it depends on that.
 func (r *Rules) Decide(u *url.URL, who Who) Decision {
-	var decoded string
-	if r.byPath {
-		var err error
-		if decoded, err = pathcheck.Read(u); err != nil {
-			return Decision{Reason: err.Error()}
+	if !r.byPath {
+		return r.decide(pathcheck.Reading{}, who)
+	}
+	readings, err := pathcheck.Readings(u)
+	if err != nil {
+		return Decision{Unclear: true, Reason: err.Error()}
+	}
+	decision := r.decide(readings[0], who)
+	for _, reading := range readings[1:] {
+		if r.decide(reading, who).Allowed != decision.Allowed {
+			return Decision{Unclear: true, Reason: pathcheck.SlashDecides.Error()}
 		}
 	}
+	return decision
+}
+
+func (r *Rules) decide(path pathcheck.Reading, who Who) Decision {
 	least := 0 // how many segments the rules that decide have at least
 	for i := range r.groups {
 		g := &r.groups[i]
 		if len(g.segments) < least {
 			break
 		}
-		covered := g.covers(u.Path, decoded)
+		covered := g.covers(path.Once, path.Twice)
 		if covered == uncovered {
 			continue
 		}

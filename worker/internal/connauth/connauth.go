@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,13 +25,41 @@ const (
 )
 
 // Pool sends requests over connections that all clients share, but those that log in. The zero value is not usable.
-type Pool struct{ shared *http.Transport }
+type Pool struct {
+	mu     sync.Mutex // of changes
+	shared atomic.Pointer[http.Transport]
+}
 
 // NewPool makes a Pool whose shared connections are those of transport, which is its own from then on.
-func NewPool(transport *http.Transport) *Pool { return &Pool{shared: transport} }
+func NewPool(transport *http.Transport) *Pool {
+	p := &Pool{}
+	p.shared.Store(transport)
+	return p
+}
 
 // Close ends idle connections; those in use end with their request. Those of clients end with these, or when they are idle.
-func (p *Pool) Close() { p.shared.CloseIdleConnections() }
+func (p *Pool) Close() { p.shared.Load().CloseIdleConnections() }
+
+// KeepIdle has connections kept without a request for no longer than this. A longer time than before changes nothing.
+func (p *Pool) KeepIdle(most time.Duration) {
+	if isKept(p.shared.Load(), most) {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := p.shared.Load()
+	if isKept(last, most) {
+		return
+	}
+	next := last.Clone()
+	next.IdleConnTimeout = most
+	p.shared.Store(next)
+	last.CloseIdleConnections() // and no request begins on it any more
+}
+
+func isKept(transport *http.Transport, most time.Duration) bool {
+	return transport.IdleConnTimeout > 0 && transport.IdleConnTimeout <= most
+}
 
 // RoundTrip implements http.RoundTripper. The client is taken from the request's context, see With.
 func (p *Pool) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -38,7 +67,7 @@ func (p *Pool) RoundTrip(request *http.Request) (*http.Response, error) {
 	if own := client.transport(p, logsIn(request.Header["Authorization"])); own != nil {
 		return own.RoundTrip(request)
 	}
-	response, err := p.shared.RoundTrip(request)
+	response, err := p.shared.Load().RoundTrip(request)
 	if err == nil && logsIn(response.Header["Www-Authenticate"]) {
 		client.transport(p, true) // the server asks for it: the next request may be part of a login in any form
 	}
@@ -61,7 +90,7 @@ func logsIn(values []string) bool {
 // ownTransport is like shared, without its connections. Where there is a choice it speaks HTTP/1.1: in HTTP/2 a connection is
 // nobody's.
 func (p *Pool) ownTransport() *http.Transport {
-	own := p.shared.Clone()
+	own := p.shared.Load().Clone()
 	if own.Protocols != nil && own.Protocols.HTTP1() {
 		own.Protocols = new(http.Protocols)
 		own.Protocols.SetHTTP1(true)

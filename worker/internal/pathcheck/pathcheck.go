@@ -24,6 +24,9 @@ const (
 	NotUTF8      Refusal = "the path is not UTF-8"
 	Unprintable  Refusal = "the path has a backslash or a control character"
 	DotSegment   Refusal = "the path has a dot segment"
+
+	// SlashDecides is for who compares Readings, and finds that they are not treated alike.
+	SlashDecides Refusal = "the path has an encoded slash, and for upstreams that take it for a separator another rule holds"
 )
 
 // Read gives the path of u as an upstream reads that decodes it twice, or a Refusal. It has as many slashes as u.Path. What
@@ -50,6 +53,40 @@ func Read(u *url.URL) (decoded string, err error) {
 		return "", EncodedSlash
 	}
 	return decoded, nil
+}
+
+// Reading is a path as some upstreams split it into segments: decoded once and twice, with as many slashes. A slash that they
+// do not take for a separator is notSeparator in it.
+type Reading struct{ Once, Twice string }
+
+const notSeparator = "\x00" // which no path has that Read lets pass
+
+// Readings gives the ways to split the path of u, or a Refusal. It is one way unless the path has an encoded slash: that is a
+// separator for no upstream, for those that decode the path before they split it, and for those that decode it twice.
+func Readings(u *url.URL) ([]Reading, error) {
+	decoded, err := Read(u)
+	if err == nil {
+		return []Reading{{u.Path, decoded}}, nil
+	}
+	if err != EncodedSlash {
+		return nil, err
+	}
+	var kept, once, twice Reading
+	for segment := range strings.SplitSeq(strings.TrimPrefix(u.EscapedPath(), "/"), "/") {
+		kept.append(decode(segment), decode(decode(segment)))
+	}
+	for segment := range strings.SplitSeq(strings.TrimPrefix(u.Path, "/"), "/") {
+		once.append(segment, decode(segment))
+	}
+	for segment := range strings.SplitSeq(strings.TrimPrefix(decode(u.Path), "/"), "/") {
+		twice.append(segment, segment)
+	}
+	return []Reading{kept, once, twice}, nil
+}
+
+func (r *Reading) append(once, twice string) {
+	r.Once += "/" + strings.ReplaceAll(once, "/", notSeparator)
+	r.Twice += "/" + strings.ReplaceAll(twice, "/", notSeparator)
 }
 
 // Bare gives what some upstreams keep of a segment: without path parameters (Tomcat), without what follows an encoded "?" or

@@ -2,6 +2,7 @@ package pathcheck
 
 import (
 	"net/url"
+	"slices"
 	"testing"
 )
 
@@ -112,4 +113,25 @@ func request(t *testing.T, target string) *url.URL {
 		t.Fatal(err)
 	}
 	return u
+}
+
+func TestReadingsAreTheWaysToSplitAPath(t *testing.T) {
+	for target, want := range map[string][]Reading{
+		"/a/b%20c":   {{"/a/b c", "/a/b c"}},
+		"/a%2561/b":  {{"/a%61/b", "/aa/b"}},
+		"/a%2fb/c":   {{"/a\x00b/c", "/a\x00b/c"}, {"/a/b/c", "/a/b/c"}, {"/a/b/c", "/a/b/c"}},
+		"/a%252fb/c": {{"/a%2fb/c", "/a\x00b/c"}, {"/a%2fb/c", "/a\x00b/c"}, {"/a/b/c", "/a/b/c"}},
+		"/%2f/":      {{"/\x00/", "/\x00/"}, {"///", "///"}, {"///", "///"}},
+	} {
+		u, err := url.ParseRequestURI(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Readings(u); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %q, %v", target, got, err)
+		}
+	}
+	if got, err := Readings(&url.URL{Path: "/a/../b", RawPath: "/a%2f../b"}); err != DotSegment || got != nil {
+		t.Errorf("%q, %v", got, err)
+	}
 }

@@ -4,6 +4,7 @@ package prefix
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/pathcheck"
@@ -45,23 +46,30 @@ func (p *Prefixes) Match(u *url.URL, funnel bool) (path, rawPath string, err err
 	if p.everything {
 		return u.Path, u.RawPath, nil
 	}
-	if _, err := pathcheck.Read(u); err != nil {
+	readings, err := pathcheck.Readings(u)
+	if err != nil {
 		return "", "", err
 	}
 	prefixes := p.tailnet
 	if funnel {
 		prefixes = p.funnel
 	}
-	for _, prefix := range prefixes {
-		if !covers(prefix, u.Path) {
-			continue
-		}
-		if p.strip {
-			return without(strings.TrimSuffix(prefix, "/"), u)
-		}
-		return u.Path, u.RawPath, nil
+	first := func(reading pathcheck.Reading) int {
+		return slices.IndexFunc(prefixes, func(prefix string) bool { return covers(prefix, reading.Once) })
 	}
-	return "", "", ErrNotFound
+	matched := first(readings[0])
+	for _, reading := range readings[1:] {
+		if first(reading) != matched {
+			return "", "", pathcheck.SlashDecides
+		}
+	}
+	switch {
+	case matched < 0:
+		return "", "", ErrNotFound
+	case p.strip:
+		return without(strings.TrimSuffix(prefixes[matched], "/"), u)
+	}
+	return u.Path, u.RawPath, nil
 }
 
 func covers(prefix, path string) bool {

@@ -171,6 +171,26 @@ func TestWhatIsReadInDifferentWaysIsRefusedBeforeItIsMatched(t *testing.T) {
 	}
 }
 
+func TestAnEncodedSlashMattersWhereAPrefixDependsOnIt(t *testing.T) {
+	p := New(prefixes("/pub/x", "/pub"), true)
+	for target, want := range map[string]struct {
+		path, raw string
+		err       error
+	}{
+		"/pub/@scope%2fname":   {"/@scope/name", "/@scope%2fname", nil},
+		"/pub/x/a%252fb":       {"/a%2fb", "", nil},
+		"/other%2fx":           {"", "", ErrNotFound},
+		"/pub%2fy":             {"", "", pathcheck.SlashDecides},
+		"/pub/x%2fy":           {"", "", pathcheck.SlashDecides}, // below another prefix
+		"/pub%252fy":           {"", "", pathcheck.SlashDecides},
+		"/pub/%2fevil.example": {"", "", ManySlashes},
+	} {
+		if path, raw, err := p.Match(parse(t, target), false); path != want.path || raw != want.raw || err != want.err {
+			t.Errorf("%s: %q, %q, %v", target, path, raw, err)
+		}
+	}
+}
+
 // A real server reads the request lines and another one the rest of the path, as a client and an upstream do.
 func TestRequestLinesArriveAtTheUpstreamWithoutThePrefix(t *testing.T) {
 	arrived := make(chan string, 1)

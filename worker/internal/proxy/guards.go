@@ -21,7 +21,11 @@ func (p *Proxy) checkAccess(next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		caller := p.clients.callerOf(r)
-		if decision := p.rules.Decide(r.URL, caller.who); !decision.Allowed {
+		switch decision := p.rules.Decide(r.URL, caller.who); {
+		case decision.Unclear:
+			p.config.refuseRequest(w, r, http.StatusBadRequest, decision.Reason)
+			return
+		case !decision.Allowed:
 			p.config.audit(r, caller, http.StatusForbidden, decision.Reason)
 			refuse(w, r, http.StatusForbidden, "you may not use this")
 			return

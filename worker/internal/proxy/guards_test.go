@@ -95,6 +95,27 @@ func TestAccessRulesTurnAwayWhomTheyDoNotName(t *testing.T) {
 	}
 }
 
+func TestEncodedSlashesPassUnlessARuleDependsOnThem(t *testing.T) {
+	for _, over := range everyReach(t) {
+		t.Run(over.name, func(t *testing.T) {
+			spec := guarded(t)
+			spec.Allow = []protocol.AccessRule{{Path: "/", Kind: protocol.AccessRuleKindAnyone}, {Path: "/admin", Kind: protocol.AccessRuleKindTag, Value: "tag:nobody"}}
+			f := serveOver(t, over, spec, over.whoIs)
+			if response, dump := f.send(http.MethodGet, "/@scope%2fname", nil); response.StatusCode != http.StatusOK || lines(dump)[0] != "GET /@scope%2fname HTTP/1.1" {
+				t.Errorf("%s %s", response.Status, dump)
+			}
+			for target, want := range map[string]int{"/admin%2fx": http.StatusBadRequest, "/x/..%2fadmin": http.StatusBadRequest, "/admin/x%2fy": http.StatusForbidden} {
+				if response, body := f.send(http.MethodGet, target, nil); response.StatusCode != want {
+					t.Errorf("%s: %s %s", target, response.Status, body)
+				}
+			}
+			if denied, refused := f.counters.denied.Load(), f.counters.clientErrors.Load(); denied != 1 || refused != 2 {
+				t.Errorf("%d denied, %d refused", denied, refused)
+			}
+		})
+	}
+}
+
 func TestAccessRulesDoNotNeedTheHeaders(t *testing.T) {
 	spec := guarded(t)
 	spec.Allow = []protocol.AccessRule{{Path: "/", Kind: protocol.AccessRuleKindTag, Value: "tag:a"}}

@@ -110,12 +110,17 @@ func (f *front) troubles(part string) func(error) {
 // change makes the front a proxy of another spec.
 func (f *front) change(spec protocol.ProxySpec) {
 	f.Helper()
-	logger := slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	upstream, err := OpenUpstream(spec, hostDialer{}, limit.NewFiles().Join())
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Cleanup(upstream.Close)
+	f.use(spec, upstream)
+}
+
+func (f *front) use(spec protocol.ProxySpec, upstream *Upstream) {
+	f.Helper()
+	logger := slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	proxy, err := New(Config{
 		Service:  "web",
 		Spec:     spec,

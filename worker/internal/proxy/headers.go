@@ -46,6 +46,7 @@ func rewriter(config Config, target *url.URL, clients *identities) func(*httputi
 		if config.Spec.Whois {
 			maps.Copy(r.Out.Header, clients.callerOf(r.In).headers)
 		}
+		replay(r.Out)
 	}
 }
 

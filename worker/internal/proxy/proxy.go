@@ -80,7 +80,7 @@ func New(config Config) (*Proxy, error) {
 	}
 	var chain http.Handler = &httputil.ReverseProxy{
 		Rewrite:        rewriter(config, target, p.clients),
-		Transport:      config.Upstream.pool,
+		Transport:      config.Upstream,
 		ModifyResponse: p.respond,
 		ErrorHandler:   failureHandler(config),
 		FlushInterval:  flushInterval,
