@@ -16,14 +16,8 @@ interface Table {
 
 /** Tables, and a line for each requirement that was not met. */
 export function renderConsole(run: Attacks): string {
-  const tables = tablesOf(run).map(({ title, rows }) => `${title}\n${columns(rows, GAP).split('\n').map(cut).join('\n')}`)
-  return [
-    ...tables,
-    verdicts(run)
-      .map((line) => cut(line))
-      .join('\n'),
-    method(run),
-  ].join('\n\n')
+  const tables = tablesOf(run).map(({ title, rows }) => `${title}\n${fitted(columns(rows, GAP).split('\n'))}`)
+  return [...tables, fitted(verdicts(run)), fitted(method(run))].join('\n\n')
 }
 
 /** The same tables for a document. */
@@ -86,9 +80,10 @@ function held(shapes: readonly Shape[]): string {
 function shapeRows({ trials }: Attacks): string[][] {
   const rows = trials.flatMap((trial) =>
     trial.shapes.map((shape) => {
-      const answers = { ...shape.answers, ...shape.failures }
-      const told = Object.entries(answers).map(([answer, count]) => `${answer} x${count}`)
-      return [trial.attack, trial.via, shape.shape, held([shape]), told.join(', ') || 'nothing']
+      const answers = Object.entries(shape.answers).map(([answer, count]) => `${answer} x${count}`)
+      const failures = Object.entries(shape.failures).map(([reason, count]) => `not opened x${count} (${reason})`)
+      const told = [...answers, ...failures]
+      return [trial.attack, trial.via, shape.shape, held([shape]), told.join(', ') || 'no answer']
     }),
   )
   return [['attack', 'via', 'over', 'held', 'answers'], ...rows]
@@ -110,6 +105,7 @@ function method({ command, seconds, machine, versions }: Attacks): string[] {
   return [`${command} (${formatDuration(seconds)})`, formatMachine(machine), formatVersions(versions)]
 }
 
-function cut(line: string): string {
-  return line.length > WIDTH ? `${line.slice(0, WIDTH - 1)}…` : line
+/** As many of them as there are, none wider than a terminal. */
+function fitted(texts: readonly string[]): string {
+  return texts.map((text) => (text.length > WIDTH ? `${text.slice(0, WIDTH - 1)}…` : text)).join('\n')
 }
