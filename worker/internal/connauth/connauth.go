@@ -91,9 +91,13 @@ func logsIn(values []string) bool {
 // nobody's.
 func (p *Pool) ownTransport() *http.Transport {
 	own := p.shared.Load().Clone()
-	if own.Protocols != nil && own.Protocols.HTTP1() {
+	if own.Protocols == nil || own.Protocols.HTTP1() {
 		own.Protocols = new(http.Protocols)
 		own.Protocols.SetHTTP1(true)
+		own.ForceAttemptHTTP2, own.TLSNextProto = false, nil
+		if own.TLSClientConfig != nil {
+			own.TLSClientConfig.NextProtos = nil // HTTP/2 is offered in those of the one that it is a copy of
+		}
 	}
 	own.MaxIdleConnsPerHost = mostIdle
 	if own.IdleConnTimeout == 0 {

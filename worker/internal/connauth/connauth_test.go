@@ -1,6 +1,7 @@
 package connauth
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -26,7 +27,11 @@ func TestOwnConnectionsSpeakHTTP1(t *testing.T) {
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	pool := NewPool(server.Client().Transport.(*http.Transport))
+	trusting := server.Client().Transport.(*http.Transport).TLSClientConfig
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusting.RootCAs}, Protocols: new(http.Protocols)}
+	transport.Protocols.SetHTTP1(true)
+	transport.Protocols.SetHTTP2(true)
+	pool := NewPool(transport)
 	t.Cleanup(pool.Close)
 	client := &Client{}
 	ask := func(client *Client, authorization string) (proto, address string) {
