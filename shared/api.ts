@@ -8,15 +8,9 @@
  * | POST /v1/reload | ReloadResult; 422 with ErrorReply when the config was refused (what runs stays) |
  * | POST /v1/plan, body PlanRequest | Plan: what a reload of this text would do; 422 as for reload |
  * | POST /v1/stop?leaveWorkers=true|false | 202; the process exits when done |
- * | POST /v1/move?service=NAME&to=SHARD|new | Decision: the move is in the journal; 409 when it cannot be |
- * | POST /v1/rebalance?dryRun=true|false | Decision, on the newest samples and without regard to cooldowns |
- * | POST /v1/drain?shard=SHARD | Decision: the shard is cordoned, and its services move to others |
- * | POST /v1/cordon?shard=SHARD&cordoned=true|false | 200 |
- * | POST /v1/scale?shards=COUNT|auto | 200 |
- * | POST /v1/upgrade-workers?all=true|false | {shards}: those whose workers will be replaced; with all, also those of this version |
- * | POST /v1/pause?paused=true|false | 200; while paused, nothing moves unless the operator says so |
- * | POST /v1/release?service=NAME | 200; a quarantined service is started again, alone in a shard; 409 when it is not |
  * | POST /v1/end-orphans | EndedOrphans: the workers that no supervisor follows are ended; answers once they have drained |
+ *
+ * The orders, POST /v1/move and so on, are in orders.ts.
  */
 import * as z from 'zod'
 import { ServicePhase, ServiceProblem, ServiceReason } from './protocol.ts'

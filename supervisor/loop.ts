@@ -3,6 +3,7 @@
  * two events nothing runs.
  */
 import type { Decision, Plan, PlanRequest, ReloadResult, Status } from '../shared/api.ts'
+import type { Answer, Given, Verb } from '../shared/orders.ts'
 import { changedServices, laterSettings, refuseOtherDirectories } from './config/changes.ts'
 import type { ResolvedConfig, ResolvedService } from './config/parseConfig.ts'
 import { shiftObserved, shiftRemembered, takeOver } from './core/clockStep.ts'
@@ -12,17 +13,7 @@ import { recallRates, rememberRates } from './core/loads.ts'
 import { maskEvent } from './core/maskEvent.ts'
 import { openingShards } from './core/moves.ts'
 import { begin, clearBackoff, forget, observe } from './core/observe.ts'
-import {
-  type Order,
-  orderCordon,
-  orderDrain,
-  orderMove,
-  orderPause,
-  orderRebalance,
-  orderRelease,
-  orderScale,
-  orderUpgrade,
-} from './core/orders.ts'
+import { decide } from './core/orders.ts'
 import { viewOrphan } from './core/orphans.ts'
 import { makePlan } from './core/plan.ts'
 import type { Clock, Fleet, Operator } from './core/ports.ts'
@@ -289,44 +280,13 @@ export class Loop implements Operator {
     return made
   }
 
-  move(name: string, to: number | 'new'): Promise<Decision> {
-    return this.#order((situation, now) => orderMove(situation, name, to, now))
-  }
-
-  drain(shard: number): Promise<Decision> {
-    return this.#order((situation, now) => orderDrain(situation, shard, now))
-  }
-
-  rebalance(options: { dryRun: boolean }): Promise<Decision> {
-    return this.#order((situation, now) => orderRebalance(situation, options, now))
-  }
-
-  cordon(shard: number, cordoned: boolean): Promise<void> {
-    return this.#order((situation) => orderCordon(situation, shard, cordoned))
-  }
-
-  scale(shards: number | null): Promise<void> {
-    return this.#order((situation) => orderScale(situation, shards))
-  }
-
-  pause(paused: boolean): Promise<void> {
-    return this.#order((situation) => orderPause(situation, paused))
-  }
-
-  async upgradeWorkers(options: { all: boolean }): Promise<number[]> {
-    const installed = await this.#ports.workerVersion()
-    return this.#order((situation) => orderUpgrade(situation, installed, options))
-  }
-
-  release(name: string): Promise<void> {
-    return this.#order((situation, now) => orderRelease(situation, name, now))
-  }
-
   /** Writes what an order comes to, and then has it carried out. */
-  #order<Answer>(make: (situation: Situation, now: number) => Order<Answer>): Promise<Answer> {
+  async order<V extends Verb>(verb: V, given: Given<V>): Promise<Answer<V>> {
+    // The binary has to be run to say its version.
+    const installed = verb === 'upgrade-workers' ? await this.#ports.workerVersion() : ''
     return this.#change(async () => {
       const now = this.#now()
-      const { write, answer } = make(this.#situation(), now)
+      const { write, answer } = decide(verb, this.#situation(), given, { now, installed })
       if (!isEmpty(write)) {
         await this.#remember(write)
         this.#desire()

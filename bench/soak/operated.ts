@@ -74,7 +74,7 @@ export async function startOperated(cli: string, surroundings: Surroundings): Pr
       supervisor = start()
     },
     async move(name, to) {
-      const { moves } = await admin.move(name, to)
+      const { moves } = await admin.order('move', { service: name, to })
       const done = new AbortController()
       await admin.watch((status) => {
         if (status.moves.length === 0) done.abort()

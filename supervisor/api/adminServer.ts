@@ -7,6 +7,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
 import type { PlanRequest } from '../../shared/api.ts'
+import { Flag, isVerb, orders, readParameters } from '../../shared/orders.ts'
 import type { ErrorReply } from '../../shared/protocol.ts'
 import { ConfigError } from '../config/diagnostic.ts'
 import { type Operator, OrderError } from '../core/ports.ts'
@@ -53,60 +54,40 @@ export async function startAdminServer({
     const query = new URLSearchParams(queryText)
     const call = `${request.method ?? ''} ${path}`
     if (call !== 'POST /v1/plan') request.resume()
+    const [, verb = ''] = /^POST \/v1\/([a-z-]+)$/.exec(call) ?? []
+    if (isVerb(verb)) {
+      sendJSON(response, 200, await operator.order(verb, read(query, orders[verb].takes)))
+      return
+    }
     switch (call) {
       case 'GET /v1/status':
+        read(query, {})
         sendJSON(response, 200, operator.status())
         return
       case 'GET /v1/watch':
+        read(query, {})
         feed.add(response)
         return
       case 'POST /v1/reload':
+        read(query, {})
         sendJSON(response, 200, await operator.reload())
         return
       case 'POST /v1/plan':
+        read(query, {})
         sendJSON(response, 200, await operator.plan(await readPlanRequest(request)))
         return
-      case 'POST /v1/move': {
-        const to = readText(query, 'to') === 'new' ? 'new' : readCount(query, 'to')
-        sendJSON(response, 200, await operator.move(readText(query, 'service'), to))
-        return
-      }
-      case 'POST /v1/rebalance':
-        sendJSON(response, 200, await operator.rebalance({ dryRun: readFlag(query, 'dryRun') }))
-        return
-      case 'POST /v1/drain':
-        sendJSON(response, 200, await operator.drain(readCount(query, 'shard')))
-        return
-      case 'POST /v1/cordon':
-        await operator.cordon(readCount(query, 'shard'), readFlag(query, 'cordoned'))
-        sendJSON(response, 200, {})
-        return
-      case 'POST /v1/scale':
-        await operator.scale(readText(query, 'shards') === 'auto' ? null : readCount(query, 'shards'))
-        sendJSON(response, 200, {})
-        return
-      case 'POST /v1/upgrade-workers':
-        sendJSON(response, 200, { shards: await operator.upgradeWorkers({ all: readFlag(query, 'all') }) })
-        return
-      case 'POST /v1/pause':
-        await operator.pause(readFlag(query, 'paused'))
-        sendJSON(response, 200, {})
-        return
-      case 'POST /v1/release':
-        await operator.release(readText(query, 'service'))
-        sendJSON(response, 200, {})
-        return
       case 'POST /v1/end-orphans':
+        read(query, {})
         sendJSON(response, 200, await operator.endOrphans())
         return
       case 'POST /v1/stop': {
-        const leaveWorkers = readFlag(query, 'leaveWorkers')
+        const { leaveWorkers } = read(query, { leaveWorkers: Flag })
         sendJSON(response, 202, {})
-        operator.stop({ leaveWorkers })
+        operator.stop({ leaveWorkers: leaveWorkers === true })
         return
       }
       default: {
-        const message = `there is no ${call}; see shared/api.ts for what there is`
+        const message = `there is no ${call}; see shared/api.ts and shared/orders.ts for what there is`
         sendJSON(response, 404, { reason: 'NotFound', message } satisfies ErrorReply)
       }
     }
@@ -214,24 +195,10 @@ class BadRequestError extends Error {
   override readonly name = 'BadRequest'
 }
 
-function readText(query: URLSearchParams, key: string): string {
-  const text = query.get(key)
-  if (text === null || text === '') throw new BadRequestError(`${key} is missing`)
-  return text
-}
-
-/** True or false; absent is false. */
-function readFlag(query: URLSearchParams, key: string): boolean {
-  const text = query.get(key) ?? 'false'
-  if (text !== 'true' && text !== 'false') throw new BadRequestError(`${key} is true or false, not "${text}"`)
-  return text === 'true'
-}
-
-/** A whole number from 1. */
-function readCount(query: URLSearchParams, key: string): number {
-  const text = readText(query, key)
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new BadRequestError(`${key} is a whole number from 1, not "${text}"`)
-  return Number(text)
+function read(query: URLSearchParams, takes: Parameters<typeof readParameters>[1]): Readonly<Record<string, unknown>> {
+  const result = readParameters(query, takes)
+  if ('problem' in result) throw new BadRequestError(result.problem)
+  return result.given
 }
 
 /** A refused configuration (422), an order that cannot be (409) and a bad query (400) are the caller's; all else is ours (500). */

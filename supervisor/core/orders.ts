@@ -1,5 +1,6 @@
-/** What becomes of an operator's orders: what is to be written, and what he is told. Each throws OrderError. Pure. */
+/** What becomes of an operator's orders: what is to be written, and what is answered. Each throws OrderError. Pure. */
 import type { Decision } from '../../shared/api.ts'
+import type { Answer, Given, Verb } from '../../shared/orders.ts'
 import { CLEARED_AFTER_MS, release } from './culprit.ts'
 import { withMoves } from './journal.ts'
 import { lowestFree, place } from './placement.ts'
@@ -9,13 +10,42 @@ import { type Situation, rebalancePolicyOf, snapshotOf } from './situation.ts'
 import type { Rebalancing, Remembered } from './types.ts'
 import { viewShards } from './view.ts'
 
-export interface Order<Answer> {
+interface Order<Answer> {
   readonly write: Partial<Remembered>
   readonly answer: Answer
 }
 
-/** Moves one service. */
-export function orderMove(situation: Situation, name: string, to: number | 'new', now: number): Order<Decision> {
+/** What an order depends on beside the situation. */
+export interface OrderFacts {
+  readonly now: number
+  /** Version of the worker binary that is installed; empty when the order does not ask. */
+  readonly installed: string
+}
+
+type Decide<V extends Verb> = (situation: Situation, given: Given<V>, facts: OrderFacts) => Order<Answer<V>>
+
+const deciders: { readonly [V in Verb]: Decide<V> } = {
+  move: orderMove,
+  rebalance: orderRebalance,
+  drain: orderDrain,
+  cordon: (situation, { shard }) => orderCordon(situation, shard, true),
+  uncordon: (situation, { shard }) => orderCordon(situation, shard, false),
+  scale: (situation, { shards }) => orderScale(situation, shards === 'auto' ? null : shards),
+  'upgrade-workers': orderUpgrade,
+  pause: (situation) => remembering(situation, { paused: true }),
+  resume: (situation) => remembering(situation, { paused: false }),
+  release: ({ remembered, observed }, { service }, { now }) => ({
+    write: release(remembered, observed, service, now),
+    answer: {},
+  }),
+}
+
+/** What an order comes to. */
+export function decide<V extends Verb>(verb: V, situation: Situation, given: Given<V>, facts: OrderFacts): Order<Answer<V>> {
+  return deciders[verb](situation, given, facts)
+}
+
+function orderMove(situation: Situation, { service: name, to }: Given<'move'>, { now }: OrderFacts): Order<Decision> {
   const { shards } = snapshotOf(situation, now)
   const { shardSize } = situation.settings
   const source = shards.find(({ services }) => services.some((service) => service.name === name))
@@ -55,19 +85,20 @@ function apartAfter({ remembered, services }: Situation, name: string, to: numbe
   return apart
 }
 
-/** Decides at once, without regard to cooldowns and budget. */
-export function orderRebalance(situation: Situation, { dryRun }: { dryRun: boolean }, now: number): Order<Decision> {
+function orderRebalance(situation: Situation, { dryRun }: Given<'rebalance'>, { now }: OrderFacts): Order<Decision> {
   const impatient = { serviceCooldownMs: 0, shardCooldownMs: 0, movesPerWindow: Number.POSITIVE_INFINITY }
   const decision = rebalance(snapshotOf(situation, now), { ...rebalancePolicyOf(situation), ...impatient }, now)
   return dryRun || decision.moves.length === 0 ? { write: {}, answer: decision } : carriedOut(situation, decision, now)
 }
 
-/** Cordons a shard, and has its services go to others. */
-export function orderDrain(situation: Situation, shard: number, now: number): Order<Decision> {
+function orderDrain(situation: Situation, { shard }: Given<'drain'>, { now }: OrderFacts): Order<Decision> {
   const { shards } = snapshotOf(situation, now)
   const source = shards.find((candidate) => candidate.shard === shard)
   if (!source)
-    throw new OrderError(`there is no shard ${String(shard)}; there are ${shards.map((known) => String(known.shard)).join(', ')}`)
+    throw noSuchShard(
+      shard,
+      shards.map((known) => known.shard),
+    )
   refuseSuspects(situation, shard, 'one of its services may be what ends its worker')
   const all = shards.flatMap(({ services }) =>
     services.map(({ name, cpuPercent, group }) => ({ name, weight: cpuPercent, group })),
@@ -83,17 +114,21 @@ export function orderDrain(situation: Situation, shard: number, now: number): Or
   return carriedOut(situation, manual(`shard ${String(shard)} is drained by the operator`, moves), now, cordoned)
 }
 
-export function orderCordon(situation: Situation, shard: number, cordoned: boolean): Order<undefined> {
+function orderCordon(situation: Situation, shard: number, cordoned: boolean): Order<Answer<'cordon'>> {
   const closed = new Set(situation.remembered.rebalancing.cordoned)
-  if (cordoned && !knownShards(situation).some((known) => known.shard === shard))
-    throw new OrderError(`there is no shard ${String(shard)}`)
+  const shards = knownShards(situation).map((known) => known.shard)
+  // A number stays cordoned when its shard ends.
+  if (!shards.includes(shard) && !closed.has(shard)) throw noSuchShard(shard, shards)
   if (cordoned) closed.add(shard)
   else closed.delete(shard)
   return remembering(situation, { cordoned: closed })
 }
 
-/** How many shards there are to be; null for as many as the load wants. */
-export function orderScale(situation: Situation, shards: number | null): Order<undefined> {
+const noSuchShard = (shard: number, shards: readonly number[]) =>
+  new OrderError(`there is no shard ${String(shard)}; there are ${shards.join(', ') || 'none'}`)
+
+/** `shards` is null for as many as the load wants. */
+function orderScale(situation: Situation, shards: number | null): Order<Answer<'scale'>> {
   const { services, settings } = situation
   const least = Math.ceil(services.size / settings.shardSize)
   if (shards !== null && shards < least) {
@@ -104,22 +139,16 @@ export function orderScale(situation: Situation, shards: number | null): Order<u
   return remembering(situation, { scaledTo: shards })
 }
 
-export function orderPause(situation: Situation, paused: boolean): Order<undefined> {
-  return remembering(situation, { paused })
-}
-
-/** Replaces the workers that are not of the installed version, or all. Answers with their shards. */
-export function orderUpgrade(situation: Situation, installed: string, { all }: { all: boolean }): Order<number[]> {
+function orderUpgrade(
+  situation: Situation,
+  { all }: Given<'upgrade-workers'>,
+  { installed }: OrderFacts,
+): Order<Answer<'upgrade-workers'>> {
   const shards = knownShards(situation).flatMap(({ shard, version, workerPhase }) =>
     all || (workerPhase !== null && version !== installed) ? [shard] : [],
   )
   const upgrade = shards.length > 0 ? { waiting: shards, current: null, halted: '' } : null
-  return { ...remembering(situation, { upgrade }), answer: shards }
-}
-
-/** Starts a service that is quarantined. */
-export function orderRelease({ remembered, observed }: Situation, name: string, now: number): Order<undefined> {
-  return { write: release(remembered, observed, name, now), answer: undefined }
+  return { ...remembering(situation, { upgrade }), answer: { shards } }
 }
 
 /** Suspects are to get no company, and to be nobody's: the search for the culprit counts on it. */
@@ -143,9 +172,9 @@ function carriedOut(
   return { write: withMoves(remembered, decision, rebalancing, now), answer: decision }
 }
 
-const remembering = ({ remembered }: Situation, change: Partial<Rebalancing>): Order<undefined> => ({
+const remembering = ({ remembered }: Situation, change: Partial<Rebalancing>): Order<Record<string, never>> => ({
   write: { rebalancing: { ...remembered.rebalancing, ...change } },
-  answer: undefined,
+  answer: {},
 })
 
 const knownShards = ({ desired, observed, remembered: { rebalancing, culprits }, settings }: Situation) =>

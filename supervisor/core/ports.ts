@@ -1,5 +1,6 @@
 /** What the pure core and the loop ask of the outside. Effects implement these; tests put fakes in their place. */
-import type { Decision, Plan, PlanRequest, ReloadResult, Status } from '../../shared/api.ts'
+import type { Plan, PlanRequest, ReloadResult, Status } from '../../shared/api.ts'
+import type { Answer, Given, Verb } from '../../shared/orders.ts'
 import type { ServiceSpec, ServiceStatus } from '../../shared/protocol.ts'
 import type { EndedOrphan, Orphan } from './types.ts'
 
@@ -9,26 +10,11 @@ export class OrderError extends Error {
 }
 
 /**
- * What an operator may tell a supervisor to do: the same in the process and over its socket. In the
- * process they reject with an OrderError, over the socket with a RefusedError of status 409, and then nothing has changed.
+ * What an operator may tell a supervisor to do: the same in the process and over its socket. In the process an order rejects
+ * with an OrderError, over the socket with a RefusedError of status 409, and then nothing has changed.
  */
 export interface Orders {
-  /** Moves one service. */
-  move(name: string, to: number | 'new'): Promise<Decision>
-  /** Decides at once, without regard to cooldowns and budget; with `dryRun`, moves nothing. */
-  rebalance(options: { dryRun: boolean }): Promise<Decision>
-  /** Cordons a shard and moves its services to others. */
-  drain(shard: number): Promise<Decision>
-  /** Whether a shard gets anything new. */
-  cordon(shard: number, cordoned: boolean): Promise<void>
-  /** How many shards there are to be; null for as many as the load wants. */
-  scale(shards: number | null): Promise<void>
-  /** Replaces workers, one after the other, that are not of the installed version; with `all`, every one. Gives their shards. */
-  upgradeWorkers(options: { all: boolean }): Promise<number[]>
-  /** Whether rebalancing does anything by itself. */
-  pause(paused: boolean): Promise<void>
-  /** Starts a service that is quarantined, alone in a shard. */
-  release(name: string): Promise<void>
+  order<V extends Verb>(verb: V, given: Given<V>): Promise<Answer<V>>
 }
 
 /** The running supervisor as the admin API, the metrics endpoint and the signal handlers see it. */

@@ -1,6 +1,7 @@
 /** The client side of the admin API: what the commands of the CLI talk to a running supervisor with. */
 import { join } from 'node:path'
-import { Decision, EndedOrphans, Plan, type PlanRequest, ReloadResult, Status, UpgradeResult } from '../../shared/api.ts'
+import { EndedOrphans, Plan, type PlanRequest, ReloadResult, Status } from '../../shared/api.ts'
+import { type Answer, orders } from '../../shared/orders.ts'
 import { ErrorReply } from '../../shared/protocol.ts'
 import type { Orders } from '../core/ports.ts'
 import { createSocketClient, SocketError } from './socketClient.ts'
@@ -70,11 +71,6 @@ export function createAdminClient(runDir: string): AdminClient {
     throw new SocketError('BAD_REPLY', `${socketPath} answered ${method} ${path} with status ${status} and no reason`)
   }
 
-  const order = (what: string, query: Record<string, string | number | boolean>) => {
-    const text = Object.entries(query).map(([key, value]): [string, string] => [key, String(value)])
-    return call('POST', `/v1/${what}?${new URLSearchParams(text).toString()}`)
-  }
-
   function explain(error: unknown): never {
     const absent = error instanceof SocketError && (error.code === 'ENOENT' || error.code === 'ECONNREFUSED')
     throw absent ? new NoSupervisorError(socketPath, { cause: error }) : error
@@ -88,21 +84,9 @@ export function createAdminClient(runDir: string): AdminClient {
     },
     reload: async () => ReloadResult.parse(await call('POST', '/v1/reload', { timeoutMs: RELOAD_TIMEOUT_MS })),
     plan: async (request) => Plan.parse(await call('POST', '/v1/plan', { timeoutMs: RELOAD_TIMEOUT_MS, body: request })),
-    move: async (name, to) => Decision.parse(await order('move', { service: name, to })),
-    rebalance: async ({ dryRun }) => Decision.parse(await order('rebalance', { dryRun })),
-    drain: async (shard) => Decision.parse(await order('drain', { shard })),
-    cordon: async (shard, cordoned) => {
-      await order('cordon', { shard, cordoned })
-    },
-    scale: async (shards) => {
-      await order('scale', { shards: shards ?? 'auto' })
-    },
-    upgradeWorkers: async ({ all }) => UpgradeResult.parse(await order('upgrade-workers', { all })).shards,
-    pause: async (paused) => {
-      await order('pause', { paused })
-    },
-    release: async (name) => {
-      await order('release', { service: name })
+    order: async (verb, given) => {
+      const query = new URLSearchParams(Object.entries(given).map(([name, value]): [string, string] => [name, String(value)]))
+      return orders[verb].answers.parse(await call('POST', `/v1/${verb}?${query.toString()}`)) as Answer<typeof verb>
     },
     stop: async ({ leaveWorkers }) => {
       await call('POST', `/v1/stop?leaveWorkers=${String(leaveWorkers)}`)

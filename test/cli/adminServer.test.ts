@@ -4,8 +4,10 @@ import { type IncomingMessage, request } from 'node:http'
 import { connect, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Plan, PlanRequest, Status } from '../../shared/api.ts'
+import { orders, type Parameter, type Verb } from '../../shared/orders.ts'
 import { type AdminServer, startAdminServer } from '../../supervisor/api/adminServer.ts'
 import {
   type AdminClient,
@@ -14,6 +16,7 @@ import {
   NoSupervisorError,
   RefusedError,
 } from '../../supervisor/effects/adminClient.ts'
+import { OrderError } from '../../supervisor/core/ports.ts'
 import { FakeOperator, refusedConfig, serviceView, statusOf } from './fakeOperator.ts'
 
 let runDir: string
@@ -133,11 +136,6 @@ describe('the admin API', () => {
     await expect(client.reload()).rejects.toEqual(new RefusedError(500, 'Error', 'disk full'))
   })
 
-  it('passes a release on', async () => {
-    await client.release('blog')
-    expect(operator.orders).toEqual(['release blog'])
-  })
-
   it('passes the order to stop on', async () => {
     const orders: unknown[] = []
     operator.onStop = (options) => orders.push(options)
@@ -154,21 +152,101 @@ describe('the admin API', () => {
 
   it.each([
     ['POST', '/v1/stop?leaveWorkers=maybe', 400],
-    ['POST', '/v1/release', 400],
+    ['POST', '/v1/stop', 400],
+    ['POST', '/v1/reload?force=true', 400],
+    ['GET', '/v1/status?json', 400],
     ['GET', '/v1/stop', 404],
+    ['GET', '/v1/pause', 404],
     ['POST', '/v1/status', 404],
+    ['POST', '/v1/constructor', 404],
     ['GET', '/', 404],
     ['GET', '//[', 404],
   ])('refuses %s %s', async (method, path, status) => {
     operator.onStop = () => expect.unreachable()
-    const answer = await new Promise<number | undefined>((resolve, reject) => {
-      const call = request({ socketPath, method, path, agent: false }, (reply) => {
-        reply.resume()
-        resolve(reply.statusCode)
-      })
-      call.on('error', reject).end()
+    expect((await ask(method, path)).status).toBe(status)
+  })
+})
+
+/** An exchange without the client. */
+async function ask(method: string, path: string): Promise<{ status: number | undefined; message: string }> {
+  const call = request({ socketPath, method, path, agent: false }).end()
+  const [reply] = (await once(call, 'response')) as [IncomingMessage]
+  return { status: reply.statusCode, message: (JSON.parse(await text(reply)) as { message?: string }).message ?? '' }
+}
+
+describe('an order', () => {
+  beforeEach(start)
+
+  /** Texts that each kind of parameter takes, by its words. */
+  const good: Record<string, string> = {
+    'the name of a service': 'blog',
+    'a whole number from 1': '7',
+    'true or false': 'true',
+    'a whole number from 1, or "new"': 'new',
+    'a whole number from 1, or "auto"': '12',
+  }
+  const bad: Record<string, readonly string[]> = {
+    'the name of a service': [''],
+    'a whole number from 1': ['', '0', '-1', '1.5', '1e3', ' 1', '01', '9999999', 'new', 'NaN'],
+    'true or false': ['', '1', '0', 'yes', 'True', 'FALSE', 'null'],
+    'a whole number from 1, or "new"': ['', '0', 'auto', 'New'],
+    'a whole number from 1, or "auto"': ['', '0', 'new', 'AUTO'],
+  }
+  const verbs = Object.entries(orders).map(
+    ([verb, { takes }]) => [verb as Verb, takes as Record<string, Parameter<unknown>>] as const,
+  )
+  const queryOf = (takes: Record<string, Parameter<unknown>>, without = '') =>
+    Object.entries(takes).flatMap(([name, { wanted }]) => (name === without ? [] : [`${name}=${good[wanted]!}`]))
+
+  it.each(verbs)('%s gets from the client to the operator, and its answer back', async (verb, takes) => {
+    const given = Object.fromEntries(Object.entries(takes).map(([name, { wanted, read }]) => [name, read(good[wanted]!)]))
+    const seen: unknown[] = []
+    const order = operator.order.bind(operator)
+    operator.order = (...call) => {
+      seen.push(call)
+      return order(...call)
+    }
+    const answer = await client.order(verb, given)
+    expect(seen).toEqual([[verb, given]])
+    expect(orders[verb].answers.safeParse(answer).success).toBe(true)
+  })
+
+  it.each(verbs)('%s is refused, and not carried out, unless it is said whole', async (verb, takes) => {
+    const wrong: string[][] = [
+      [...queryOf(takes), 'other=1'],
+      [...queryOf(takes), 'toString=1'],
+    ]
+    for (const [name, { wanted }] of Object.entries(takes)) {
+      wrong.push(queryOf(takes, name), [...queryOf(takes), `${name}=${good[wanted]!}`])
+      for (const text of bad[wanted]!) wrong.push([...queryOf(takes, name), `${name}=${encodeURIComponent(text)}`])
+    }
+    for (const query of wrong) {
+      const { status, message } = await ask('POST', `/v1/${verb}?${query.join('&')}`)
+      expect({ query, status }).toEqual({ query, status: 400 })
+      expect(message).not.toBe('')
+    }
+    expect(operator.orders).toEqual([])
+  })
+
+  it('does what its verb says', async () => {
+    for (const path of ['pause', 'resume', 'cordon?shard=3', 'uncordon?shard=3'])
+      expect((await ask('POST', `/v1/${path}`)).status).toBe(200)
+    expect(operator.orders).toEqual(['pause', 'resume', 'cordon 3', 'uncordon 3'])
+  })
+
+  it('says what is wrong', async () => {
+    expect((await ask('POST', '/v1/pause?paused=false')).message).toBe('there is no parameter paused; it takes none')
+    expect((await ask('POST', '/v1/move?service=blog')).message).toBe('to is missing: a whole number from 1, or "new"')
+    expect((await ask('POST', '/v1/cordon?shard=x')).message).toBe('shard is a whole number from 1, not "x"')
+    expect((await ask('POST', '/v1/cordon?shard=1&shard=2')).message).toBe('shard is given twice')
+  })
+
+  it('that cannot be is a conflict', async () => {
+    operator.onOrder = () => Promise.reject(new OrderError('there is no shard 9; there are 1'))
+    await expect(client.order('uncordon', { shard: 9 })).rejects.toMatchObject({
+      status: 409,
+      message: 'there is no shard 9; there are 1',
     })
-    expect(answer).toBe(status)
   })
 })
 

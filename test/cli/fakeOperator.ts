@@ -1,5 +1,6 @@
 /** An Operator in memory: what the admin API and the metrics endpoint are tested on. */
-import type { Decision, Plan, PlanRequest, ReloadResult, ServiceView, ShardView, Status } from '../../shared/api.ts'
+import type { Plan, PlanRequest, ReloadResult, ServiceView, ShardView, Status } from '../../shared/api.ts'
+import type { Answer, Given, Verb } from '../../shared/orders.ts'
 import { ConfigError } from '../../supervisor/config/diagnostic.ts'
 import type { Operator } from '../../supervisor/core/ports.ts'
 import type { EndedOrphan } from '../../supervisor/core/types.ts'
@@ -114,33 +115,17 @@ export class FakeOperator implements Operator {
     return this.onPlan(request)
   }
 
-  /** Orders in the order in which they came, as "<what> <arguments>"; `onOrder` answers them. */
+  /** Orders in the order in which they came, as "<verb> <parameters>". */
   readonly orders: string[] = []
-  onOrder: () => Promise<Decision> = () => Promise.resolve({ verdict: 'manual', reason: 'asked for', moves: [], expected: [] })
+  /** What an order answers or rejects with. */
+  onOrder: (verb: Verb) => Promise<unknown> = (verb) =>
+    Promise.resolve(
+      verb === 'upgrade-workers' ? { shards: [1] } : { verdict: 'manual', reason: 'asked for', moves: [], expected: [] },
+    )
 
-  #order(what: string, ...details: unknown[]): Promise<Decision> {
-    this.orders.push([what, ...details].join(' '))
-    return this.onOrder()
-  }
-
-  move = (name: string, to: number | 'new') => this.#order('move', name, to)
-  rebalance = ({ dryRun }: { dryRun: boolean }) => this.#order('rebalance', dryRun)
-  drain = (shard: number) => this.#order('drain', shard)
-  cordon = async (shard: number, cordoned: boolean) => {
-    await this.#order('cordon', shard, cordoned)
-  }
-  scale = async (shards: number | null) => {
-    await this.#order('scale', shards)
-  }
-  upgradeWorkers = async ({ all }: { all: boolean }) => {
-    await this.#order('upgrade-workers', all)
-    return [1]
-  }
-  pause = async (paused: boolean) => {
-    await this.#order('pause', paused)
-  }
-  release = async (name: string) => {
-    await this.#order('release', name)
+  order<V extends Verb>(verb: V, given: Given<V>): Promise<Answer<V>> {
+    this.orders.push([verb, ...Object.values(given)].join(' '))
+    return this.onOrder(verb) as Promise<Answer<V>>
   }
 
   stop(options: { leaveWorkers: boolean }): void {

@@ -91,7 +91,7 @@ describe('a clock that is set', () => {
     whenever(async (world, setClock, steps) => {
       const loop = world.start(configOf(names, 4))
       await settled(world)
-      for (const name of ['s0', 's1']) void loop.move(name, 'new').catch(() => undefined)
+      for (const name of ['s0', 's1']) void loop.order('move', { service: name, to: 'new' }).catch(() => undefined)
       await world.settle(steps)
       setClock()
       expect(await settled(world)).toBeLessThan(3 * MINUTE)
@@ -104,7 +104,7 @@ describe('a clock that is set', () => {
     whenever(async (world, setClock, steps) => {
       let loop = world.start(configOf(names, 4))
       await settled(world)
-      await loop.move('s0', 'new')
+      await loop.order('move', { service: 's0', to: 'new' })
       await world.settle(steps)
       world.killSupervisor()
       setClock()
@@ -146,7 +146,7 @@ describe('a clock that is set', () => {
       })
       let loop = world.start({ ...config, services })
       await settled(world)
-      await loop.move('s0', 'new')
+      await loop.order('move', { service: 's0', to: 'new' })
       await settled(world)
       if (betweenTwo) world.killSupervisor()
       setClock()

@@ -103,7 +103,7 @@ describe('a worker above the memory limit', () => {
   it('is left alone while rebalancing is paused', () =>
     scene(async ({ world, loop, sample }) => {
       world.now += HOUR_MS
-      const paused = loop.pause(true)
+      const paused = loop.order('pause', {})
       await world.settle()
       await paused
       await sample({ 1: 900 }, 10)

@@ -342,7 +342,7 @@ describe('a service that ends its worker', () => {
       world.poisons.add('s1')
       await settled(world)
       const before = world.deaths.length
-      const order = loop.release('s1')
+      const order = loop.order('release', { service: 's1' })
       await settled(world)
       await order
       expect(world.deaths.slice(before)).toEqual([['s1'], ['s1']])
@@ -355,7 +355,7 @@ describe('a service that ends its worker', () => {
       expect(await reloaded(world, loop)).toMatchObject({ changed: ['s1'], moved: [] })
       expect(servingNames(world)).toEqual(names(5))
       expect(world.deaths.length).toBe(before + 2)
-      await expect(loop.release('s1')).rejects.toThrow('s1 is not quarantined; no service is')
+      await expect(loop.order('release', { service: 's1' })).rejects.toThrow('s1 is not quarantined; no service is')
     }, 20))
 
   it('gets no company and is no company while it is searched for, by no order either', () =>
@@ -374,16 +374,16 @@ describe('a service that ends its worker', () => {
       const innocents = names(8).filter((name) => !suspected().includes(shardOf(name)))
       const [innocent = ''] = innocents
       const starts = new Map(world.starts)
-      await expect(loop.move(innocent, first)).rejects.toThrow(
+      await expect(loop.order('move', { service: innocent, to: first })).rejects.toThrow(
         `shard ${String(first)} is under suspicion since its worker ended several times: ${innocent} would be in danger there; ` +
           'name another shard, or "new". It is cleared when its worker has lived for 15 minutes, which "status" shows',
       )
-      await expect(loop.move(suspect, 'new')).rejects.toThrow(`${suspect} may be what ends its worker`)
-      await expect(loop.drain(first)).rejects.toThrow('one of its services may be what ends its worker')
+      await expect(loop.order('move', { service: suspect, to: 'new' })).rejects.toThrow(`${suspect} may be what ends its worker`)
+      await expect(loop.order('drain', { shard: first })).rejects.toThrow('one of its services may be what ends its worker')
       // Others are drained, and none of them comes to the suspects; nor does an upgrade touch these.
-      await loop.drain(shardOf(innocent))
+      await loop.order('drain', { shard: shardOf(innocent) })
       await world.settleUntil(() => loop.status().moves.length === 0)
-      await loop.upgradeWorkers({ all: true })
+      await loop.order('upgrade-workers', { all: true })
       await world.settleUntil(() => loop.status().rebalancing.upgrade === null)
       expect(suspected()).toHaveLength(2)
       for (const name of names(8)) {
@@ -391,7 +391,7 @@ describe('a service that ends its worker', () => {
       }
       await settled(world)
       expect(suspected()).toEqual([])
-      await expect(loop.move(suspect, 'new')).resolves.toBeDefined()
+      await expect(loop.order('move', { service: suspect, to: 'new' })).resolves.toBeDefined()
       await settled(world)
       expect(servingNames(world)).toEqual(names(8))
     }, 20))
@@ -607,7 +607,7 @@ describe('moves', () => {
       const loop = world.start(configOf(names(5), 4))
       await settled(world)
       const to = elsewhere(loop, 's0')
-      void loop.move('s0', to)
+      void loop.order('move', { service: 's0', to: to })
       await settled(world)
       expect(world.serving().get('s0')?.shard).toBe(to)
       expect(servingNames(world)).toEqual(names(5))
@@ -622,17 +622,42 @@ describe('moves', () => {
       const loop = world.start(configOf(names(5), 4))
       await settled(world)
       const home = shardOf(loop, 's0') ?? 0
-      const ordered = loop.move('s0', 'new')
+      const ordered = loop.order('move', { service: 's0', to: 'new' })
       const refused = 's0 is on its way already; "status" shows where to'
-      await expect(loop.move('s0', elsewhere(loop, 's0'))).rejects.toThrow(refused)
-      await expect(loop.drain(home)).rejects.toThrow(refused)
+      await expect(loop.order('move', { service: 's0', to: elsewhere(loop, 's0') })).rejects.toThrow(refused)
+      await expect(loop.order('drain', { shard: home })).rejects.toThrow(refused)
       await settled(world)
       await ordered
       expect(loop.status().shards.filter(({ cordoned }) => cordoned)).toEqual([])
-      await loop.drain(home)
+      await loop.order('drain', { shard: home })
       await settled(world)
       expect(loop.status().shards.map(({ shard }) => shard)).not.toContain(home)
       expect(servingNames(world)).toEqual(names(5))
+    }, 20))
+
+  it('cordon and uncordon shards that there are, and let a number go whose shard has ended', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(5), 4))
+      await settled(world)
+      const home = shardOf(loop, 's0') ?? 0
+      const other = elsewhere(loop, 's0')
+      for (const verb of ['cordon', 'uncordon'] as const) {
+        await expect(loop.order(verb, { shard: 77 })).rejects.toThrow('there is no shard 77; there are 1, 2')
+      }
+      const cordoned = () =>
+        loop
+          .status()
+          .shards.filter((shard) => shard.cordoned)
+          .map(({ shard }) => shard)
+      await loop.order('cordon', { shard: other })
+      expect(cordoned()).toEqual([other])
+      await loop.order('uncordon', { shard: other })
+      expect(cordoned()).toEqual([])
+      await loop.order('drain', { shard: home })
+      await settled(world)
+      expect(world.saved.rebalancing.cordoned).toEqual(new Set([home]))
+      await loop.order('uncordon', { shard: home })
+      expect(world.saved.rebalancing.cordoned).toEqual(new Set())
     }, 20))
 
   it(
@@ -661,7 +686,7 @@ describe('moves', () => {
         const home = shardOf(loop, 's0') ?? 0
         expect(together().size).toBe(1)
         const away = home === 1 ? 2 : 1
-        void loop.move('s0', away)
+        void loop.order('move', { service: 's0', to: away })
         await settled(world)
         await sampled()
         expect(shardOf(loop, 's0')).toBe(away)
@@ -671,7 +696,7 @@ describe('moves', () => {
         await settled(world)
         await sampled()
         expect(shardOf(loop, 's0')).toBe(away)
-        void loop.move('s0', home)
+        void loop.order('move', { service: 's0', to: home })
         await settled(world)
         expect(world.saved.rebalancing.apart).toEqual(new Set())
         // Now it is the configuration that splits the group, for lack of room, and then there is room again.
@@ -694,7 +719,7 @@ describe('moves', () => {
       await settled(world)
       const home = shardOf(loop, 's0')
       world.faults.set('s0', 1)
-      void loop.move('s0', elsewhere(loop, 's0'))
+      void loop.order('move', { service: 's0', to: elsewhere(loop, 's0') })
       await settled(world)
       expect(world.serving().get('s0')?.shard).toBe(home)
       expect(loop.status().rebalancing.decisions[0]?.problems).toEqual([expect.stringMatching(/^s0 returned: /) as string])
@@ -712,7 +737,7 @@ describe('moves', () => {
             const world = new World(scheduler)
             let loop = world.start(configOf(names(6), 4))
             await settled(world)
-            for (const name of ['s0', 's1', 's2']) void loop.move(name, 'new').catch(() => undefined)
+            for (const name of ['s0', 's1', 's2']) void loop.order('move', { service: name, to: 'new' }).catch(() => undefined)
             for (const { steps, worker } of deaths) {
               await world.settle(steps)
               if (worker) world.killWorker(workerIds(world)[steps % world.workers.size] ?? '')
@@ -736,7 +761,7 @@ describe('moves', () => {
       const loop = world.start(configOf(names(5), 4))
       await settled(world)
       const to = elsewhere(loop, 's0')
-      void loop.move('s0', to)
+      void loop.order('move', { service: 's0', to: to })
       await world.settleUntil(() => [...world.workers.values()].some(({ services }) => services.get('s0')?.phase === 'draining'))
       world.killSupervisor()
       await settled(world)
@@ -750,7 +775,7 @@ describe('moves', () => {
       await settled(world)
       const to = elsewhere(loop, 's0')
       const phasesOf = (name: string) => [...world.workers.values()].map(({ services }) => services.get(name)?.phase)
-      void loop.move('s0', to)
+      void loop.order('move', { service: 's0', to: to })
       await world.settleUntil(() => loop.status().moves.length > 0)
       for (let deaths = 0; loop.status().moves.length > 0 && !phasesOf('s0').includes('standby'); ) {
         expect(phasesOf('s0')).toContain('ready')
@@ -767,7 +792,7 @@ describe('moves', () => {
       const loop = world.start(configOf(names(5), 4))
       await settled(world)
       const [home, to] = [shardOf(loop, 's0'), elsewhere(loop, 's0')]
-      const ordered = loop.move('s0', to)
+      const ordered = loop.order('move', { service: 's0', to: to })
       await world.settleUntil(() => loop.status().moves.length > 0)
       await ordered
       world.diskIsFull = true
@@ -811,9 +836,9 @@ describe('moves', () => {
     inAnyOrder(async (world) => {
       const loop = world.start(configOf(names(6), 2))
       await settled(world)
-      expect(await loop.upgradeWorkers({ all: false })).toEqual([])
+      expect(await loop.order('upgrade-workers', { all: false })).toEqual({ shards: [] })
       world.installed = 'next'
-      expect(await loop.upgradeWorkers({ all: false })).toEqual([1, 2, 3])
+      expect(await loop.order('upgrade-workers', { all: false })).toEqual({ shards: [1, 2, 3] })
       let most = 0
       loop.onChange(() => {
         most = Math.max(most, loop.status().shards.length)
@@ -836,7 +861,7 @@ describe('moves', () => {
       await settled(world)
       world.faults.set('s1', 1)
       world.faults.set('s0', 1)
-      await loop.upgradeWorkers({ all: false })
+      await loop.order('upgrade-workers', { all: false })
       await settled(world)
       expect(loop.status().rebalancing.upgrade?.halted).toMatch(/did not come up/)
       expect(servingNames(world)).toEqual(names(4))

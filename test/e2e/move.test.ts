@@ -64,7 +64,7 @@ describe('a service that moves', () => {
       const moving = window(WINDOW_MS)
       // Without the command, whose start would take the machine from those who are watched.
       const moved = await moveWhileWatched(async (there) => {
-        await admin.move('svc0', (there ? away : home) ?? 0)
+        await admin.order('move', { service: 'svc0', to: (there ? away : home) ?? 0 })
         await stack.until(({ moves }) => moves.length === 0, 'it has moved')
       })
       return { ...moved, still, moving: await moving }

@@ -3,17 +3,20 @@ import { clientCommand, withAdminClient } from '../clientCommand.ts'
 import { readCount } from '../readCount.ts'
 import type { Streams } from '../terminal.ts'
 
+const words = {
+  cordon: ['Let nothing new into a shard; what is in it stays.', 'cordoned'],
+  uncordon: ['Let services into a shard again.', 'open'],
+} as const
+
 /** `tsnsrv-sup cordon SHARD` and `uncordon SHARD` */
-export function cordonCommand(streams: Streams, cordoned: boolean): Command {
-  const [name, description] = cordoned
-    ? (['cordon', 'Let nothing new into a shard; what is in it stays.'] as const)
-    : (['uncordon', 'Let services into a shard again.'] as const)
-  return clientCommand(name, description)
+export function cordonCommand(streams: Streams, verb: keyof typeof words): Command {
+  const [description, outcome] = words[verb]
+  return clientCommand(verb, description)
     .argument('<shard>', 'its number', readCount)
     .action((shard: number, _options: unknown, command: Command) =>
       withAdminClient(command, async (client) => {
-        await client.cordon(shard, cordoned)
-        streams.stdout.write(`Shard ${String(shard)} is ${cordoned ? 'cordoned' : 'open'}.\n`)
+        await client.order(verb, { shard })
+        streams.stdout.write(`Shard ${String(shard)} is ${outcome}.\n`)
       }),
     )
 }

@@ -20,6 +20,6 @@ Examples:
   $ tsnsrv-sup move photos --to new`,
     )
     .action((service: string, { to }: { to: number | 'new' }, command: Command) =>
-      withAdminClient(command, async (client) => followMoves(client, await client.move(service, to), streams)),
+      withAdminClient(command, async (client) => followMoves(client, await client.order('move', { service, to }), streams)),
     )
 }

@@ -10,7 +10,7 @@ export function rebalanceCommand(streams: Streams): Command {
     .option('--dry-run', 'only tell what would move, and why')
     .action(({ dryRun = false }: { dryRun?: boolean }, command: Command) =>
       withAdminClient(command, async (client) => {
-        const decision = await client.rebalance({ dryRun })
+        const decision = await client.order('rebalance', { dryRun })
         if (dryRun) streams.stdout.write(`${describe(decision)}\n`)
         else await followMoves(client, decision, streams)
       }),

@@ -17,7 +17,7 @@ Example:
     )
     .action((service: string, _options: unknown, command: Command) =>
       withAdminClient(command, async (client) => {
-        await client.release(service)
+        await client.order('release', { service })
         streams.stdout.write(`${service} is started again, alone in a shard.\n`)
       }),
     )

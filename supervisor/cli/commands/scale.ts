@@ -10,7 +10,7 @@ export function scaleCommand(streams: Streams): Command {
     .requiredOption('--shards <count>', 'a number, or "auto"', (text) => (text === 'auto' ? text : readCount(text)))
     .action(({ shards }: { shards: number | 'auto' }, command: Command) =>
       withAdminClient(command, async (client) => {
-        await client.scale(shards === 'auto' ? null : shards)
+        await client.order('scale', { shards })
         streams.stdout.write(
           shards === 'auto'
             ? 'There are as many shards as the load wants.\n'

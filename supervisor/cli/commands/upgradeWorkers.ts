@@ -16,7 +16,7 @@ does not come up there: it goes back, and the other shards stay as they are.`,
     )
     .action(({ all = false }: { all?: boolean }, command: Command) =>
       withAdminClient(command, async (client) => {
-        const shards = await client.upgradeWorkers({ all })
+        const { shards } = await client.order('upgrade-workers', { all })
         if (shards.length === 0) {
           streams.stdout.write('Every worker is of the installed version.\n')
           return
