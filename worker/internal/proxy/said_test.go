@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -200,16 +201,18 @@ func TestWhatIsTakenOutOfResponsesIsNowhereInThem(t *testing.T) {
 	}
 }
 
-// FuzzNothingClaimedReachesTheUpstream sends what it likes, raw; whatever arrives, in however many requests, claims nothing.
-func FuzzNothingClaimedReachesTheUpstream(f *testing.F) {
-	url, told := listening(f)
-	front := serveOver(f, loopback, guardedNames(url), alice)
+// Whatever a client sends, raw, and in however many requests it arrives, it claims nothing. It is no fuzz target: tailscale would
+// have to be built for that, which takes minutes.
+func TestNothingClaimedReachesTheUpstream(t *testing.T) {
+	url, told := listening(t)
+	front := serveOver(t, loopback, guardedNames(url), alice)
 	front.send(http.MethodGet, "/", nil)
 	own := (<-told).header
-	f.Add("X-Tailscale-User", "root", "Remote-User", "root", "keep-alive, X-Forwarded-For", "Remote-User")
-	f.Add("x_role", "admin", "X-Debug-Token", "1", "X-Role, X-Tailscale-User", "X_Role")
-	f.Add("Upgrade", "h2c", "X.Forwarded.For", "6.6.6.6", "Upgrade, HTTP2-Settings", "x-real-ip")
-	f.Fuzz(func(t *testing.T, name, value, trailer, said, connection, announced string) {
+	arrived := 0
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 1000 {
+		name, trailer, announced := spelled(random), spelled(random), spelled(random)
+		value, said, connection := "root", "admin", spelled(random)+", "+spelled(random)
 		for len(told) > 0 {
 			<-told
 		}
@@ -225,6 +228,7 @@ func FuzzNothingClaimedReachesTheUpstream(f *testing.F) {
 		_, _ = io.Copy(io.Discard, conn)
 		for len(told) > 0 {
 			heard := <-told
+			arrived++
 			for name, values := range heard.header {
 				folded := claim.Folded(name)
 				theirs := claim.Is(name) || folded == "X-Role" || folded == "X-Debug-Token" || name == "Upgrade" || name == "Http2-Settings"
@@ -243,5 +247,22 @@ func FuzzNothingClaimedReachesTheUpstream(f *testing.F) {
 				}
 			}
 		}
-	})
+	}
+	if arrived < 100 {
+		t.Errorf("only %d requests arrived", arrived)
+	}
+}
+
+// spelled is the name of a header that matters, as some client may spell it.
+func spelled(random *rand.Rand) string {
+	names := []string{"X-Tailscale-User", "Tailscale-User-Login", "Remote-User", "X-Forwarded-For", "X-Forwarded-Host", "Forwarded", "X-Real-Ip",
+		"X-Role", "X-Debug-Token", "Upgrade", "HTTP2-Settings", "keep-alive", "X-Auth-Request-Email", "X-Webauth-User", "Host"}
+	between := []string{"-", "-", "-", "_", ".", " ", "\t", "--", "\x00", "\r\n "}
+	name := []byte(names[random.IntN(len(names))])
+	for i, c := range name {
+		if random.IntN(4) == 0 {
+			name[i] = c ^ 0x20&-(c>>6&1) // the other case, of letters
+		}
+	}
+	return strings.ReplaceAll(string(name), "-", between[random.IntN(len(between))])
 }
