@@ -19,7 +19,7 @@ var gatewayHTML string
 var gatewayPage = template.Must(template.New("gateway").Parse(gatewayHTML))
 
 // gateway shows the tailnet to browsers that are not on it: <service>.localhost is asked for over a node of the lab.
-// Requests pass unchanged, with the headers and the Host that the browser sent.
+// Requests pass with the headers that the browser sent, and with the service's name as their Host.
 type gateway struct {
 	tailnet *tailnet.Tailnet
 	proxy   *httputil.ReverseProxy
@@ -27,7 +27,7 @@ type gateway struct {
 
 func newGateway(tn *tailnet.Tailnet, transport http.RoundTripper) *gateway {
 	g := &gateway{tailnet: tn}
-	g.proxy = passUnchanged(transport, func(r *http.Request) string { return serviceOf(r.Host) }, g.serveFailure)
+	g.proxy = passTo(transport, func(r *http.Request) string { return serviceOf(r.Host) }, g.serveFailure)
 	return g
 }
 
@@ -52,7 +52,7 @@ func serviceOf(host string) string {
 }
 
 func (g *gateway) serveFailure(w http.ResponseWriter, r *http.Request, err error) {
-	g.servePage(w, r, http.StatusBadGateway, fmt.Sprintf("%s does not answer: %v", serviceOf(r.Host), err))
+	g.servePage(w, r, http.StatusBadGateway, fmt.Sprintf("%s does not answer: %v", r.Host, err))
 }
 
 // servePage lists the nodes as links, below what went wrong if anything did.

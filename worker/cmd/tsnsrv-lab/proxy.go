@@ -19,7 +19,7 @@ type proxy struct {
 }
 
 func newProxy(member *tailnet.Member, transport http.RoundTripper) *proxy {
-	return &proxy{member: member, plain: passUnchanged(transport, func(r *http.Request) string { return r.Host }, serveUnreachable)}
+	return &proxy{member: member, plain: passTo(transport, func(r *http.Request) string { return r.Host }, serveUnreachable)}
 }
 
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -68,14 +68,15 @@ func newTransport(member *tailnet.Member) *http.Transport {
 	}
 }
 
-// passUnchanged hands requests on to the host that target names, with the headers and the Host that the client sent.
-func passUnchanged(
+// passTo hands requests on to the host that target names, under that name, with the headers that the client sent.
+func passTo(
 	transport http.RoundTripper, target func(*http.Request) string, failed func(http.ResponseWriter, *http.Request, error),
 ) *httputil.ReverseProxy {
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme = "http"
 			r.Out.URL.Host = target(r.In)
+			r.Out.Host = r.Out.URL.Host // services answer for their own names only
 			// Rewrite has dropped these; who stands for a plain client passes on what the client claims.
 			for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 				if values, sent := r.In.Header[name]; sent {

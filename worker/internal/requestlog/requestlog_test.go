@@ -5,15 +5,30 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
+// output is what a logger wrote and nobody has read. Summaries are written by timers.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
 // lines are what a logger wrote, decoded.
-func lines(t *testing.T, output *bytes.Buffer) (all []map[string]any) {
+func lines(t *testing.T, output *output) (all []map[string]any) {
 	t.Helper()
-	decoder := json.NewDecoder(output)
+	output.mu.Lock()
+	defer output.mu.Unlock()
+	decoder := json.NewDecoder(&output.text)
 	for decoder.More() {
 		var line map[string]any
 		if err := decoder.Decode(&line); err != nil {
@@ -26,7 +41,7 @@ func lines(t *testing.T, output *bytes.Buffer) (all []map[string]any) {
 
 func TestRepeatsAreSummarised(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var output bytes.Buffer
+		var output output
 		log := slog.New(New(slog.NewJSONHandler(&output, nil))).With("service", "web")
 		for i := range 1200 {
 			log.Warn("a request was denied", "peer", fmt.Sprintf("100.64.0.9:%d", i), "path", fmt.Sprintf("/%d", i))
@@ -52,7 +67,7 @@ func TestRepeatsAreSummarised(t *testing.T) {
 // From however many addresses the lines come, they are few, and none is lost from the counts.
 func TestManyClientsFillNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var output bytes.Buffer
+		var output output
 		log := slog.New(New(slog.NewJSONHandler(&output, nil)))
 		const clients = 5 * mostKeys
 		for i := range clients {
@@ -75,7 +90,7 @@ func TestManyClientsFillNothing(t *testing.T) {
 // A flood at one service leaves the lines of another alone.
 func TestServicesCountApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var output bytes.Buffer
+		var output output
 		root := slog.New(New(slog.NewJSONHandler(&output, nil)))
 		flooded, quiet := root.With("service", "flooded"), root.With("service", "quiet")
 		for i := range 1000 {
