@@ -3,23 +3,27 @@ import { appendFile, mkdtemp, readdir, rename, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { execa } from 'execa'
-import { beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { renderConsole, renderMarkdown } from '../../bench/attacks/report.ts'
 import { Attacks, type Trial } from '../../bench/attacks/results.ts'
 import { isBack, judge } from '../../bench/attacks/verdict.ts'
 import { meterLogs } from '../../bench/attacks/watch.ts'
-import { buildTools } from '../../bench/build.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 /** Much longer than a run takes, and less than what it waits for at most: 60 s for services that do not answer. */
 const TIMEOUT_MS = 50_000
+/** The first start builds what is missing. */
 const BUILD_TIMEOUT_MS = 600_000
 
 const attacks = (...args: string[]) =>
   execa('node', ['--import', 'tsx', 'bench/attacks/main.ts', ...args], { cwd: root, reject: false, detached: true })
 
 describe('npm run bench:attacks', { timeout: TIMEOUT_MS }, () => {
-  beforeAll(() => buildTools(() => undefined), BUILD_TIMEOUT_MS)
+  it('names the attacks that there are when it is asked for another', { timeout: BUILD_TIMEOUT_MS }, async () => {
+    const { exitCode, stderr } = await attacks('--attacks', 'kindness')
+    expect(exitCode).toBe(2)
+    expect(stderr).toMatch(/no attack kindness; there are unfinished-headers, stalled-bodies, /)
+  })
 
   it('measures worker, neighbour and attacker over tailnet and funnel', async () => {
     const OPENINGS = 6
@@ -89,12 +93,6 @@ describe('npm run bench:attacks', { timeout: TIMEOUT_MS }, () => {
     expect(stdout).toBe('')
     expect(stderr).toContain('interrupted')
     expect(await readdir(tmpdir())).not.toContain(stage)
-  })
-
-  it('names the attacks that there are when it is asked for another', async () => {
-    const { exitCode, stderr } = await attacks('--attacks', 'kindness')
-    expect(exitCode).toBe(2)
-    expect(stderr).toMatch(/no attack kindness; there are unfinished-headers, stalled-bodies, /)
   })
 })
 
