@@ -209,6 +209,11 @@ func run(f flags) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(home.listener) }()
 	logger.Info("worker is ready", "id", f.id, "pid", hello.Pid, "version", hello.Version)
+	defer func() {
+		if err := home.leaveMetrics(registry); err != nil {
+			logger.Warn("what was counted last is lost", "error", err)
+		}
+	}()
 	return wait(set, server, logger, stop, served)
 }
 

@@ -283,8 +283,9 @@ func TestWorkerServesAndOutlivesItsSupervisor(t *testing.T) {
 	awaitEvent(t, lines, func(e protocol.WorkerEvent) bool {
 		return e.Type == protocol.WorkerEventTypeRemoved && *e.Name == "web"
 	})
-	if _, metrics := w.do(http.MethodGet, "/metrics", ""); strings.Contains(metrics, "web") {
-		t.Errorf("series of a removed service:\n%s", metrics)
+	const counted = `tsnsrv_request_duration_seconds_count{service="web"} 4`
+	if _, metrics := w.do(http.MethodGet, "/metrics", ""); !strings.Contains(metrics, counted) || strings.Contains(metrics, "tsnsrv_open_connections") {
+		t.Errorf("want the counters of the removed service, and no gauge:\n%s", metrics)
 	}
 	if status, _ := w.do(http.MethodPost, "/v1/shutdown", ""); status != http.StatusAccepted {
 		t.Errorf("shutdown: %d", status)
@@ -292,6 +293,7 @@ func TestWorkerServesAndOutlivesItsSupervisor(t *testing.T) {
 	if err := w.awaitExit(); err != nil {
 		t.Error(err)
 	}
+	wantCounted(t, w.dir, counted)
 	wantEmpty(t, w.dir)
 }
 
@@ -310,6 +312,7 @@ func TestTerminateDrainsAndCleansUp(t *testing.T) {
 	if err := w.awaitExit(); err != nil {
 		t.Error(err)
 	}
+	wantCounted(t, w.dir, `tsnsrv_request_duration_seconds_count{service="web"} 0`)
 	wantEmpty(t, w.dir)
 
 	text, err := os.ReadFile(logFile)
@@ -400,4 +403,15 @@ func wantEmpty(t *testing.T, dir string) {
 	if err != nil || len(left) != 0 {
 		t.Errorf("left in the run directory: %v, %v", left, err)
 	}
+}
+
+// wantCounted takes away what the worker has left of its counters, as the supervisor does.
+func wantCounted(t *testing.T, dir, line string) {
+	t.Helper()
+	path := filepath.Join(dir, metricsName)
+	text, err := os.ReadFile(path)
+	if err != nil || !strings.Contains(string(text), line+"\n") {
+		t.Errorf("%s does not say %q: %v\n%s", path, line, err, text)
+	}
+	os.Remove(path)
 }

@@ -9,14 +9,16 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"tailscale.com/atomicfile"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
 const (
-	socketName = "worker.sock"
-	helloName  = "worker.json"
+	socketName  = "worker.sock"
+	helloName   = "worker.json"
+	metricsName = "metrics"
 )
 
 // runDir is where a supervisor finds this worker.
@@ -58,6 +60,11 @@ func openRunDir(path string, hello protocol.Hello) (*runDir, error) {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
 	return &runDir{path: path, listener: listener}, nil
+}
+
+// leaveMetrics writes what has been counted until the end, for the supervisor, which removes the directory.
+func (d *runDir) leaveMetrics(registry prometheus.Gatherer) error {
+	return prometheus.WriteToTextfile(filepath.Join(d.path, metricsName), registry)
 }
 
 // close removes what openRunDir made, worker.json last: while it is there, the worker may still be.

@@ -128,6 +128,6 @@ func (c *Counters) auth(outcome forwardauth.Outcome, took time.Duration) {
 		count.Add(1)
 	}
 	if took > 0 {
-		c.authDuration.Observe(took.Seconds())
+		c.authDuration.observe(took)
 	}
 }

@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
@@ -352,26 +350,5 @@ func TestConnectIsRefused(t *testing.T) {
 		if response := f.raw("CONNECT " + target + " HTTP/1.1\r\nHost: " + target + "\r\n\r\n"); response.StatusCode != want {
 			t.Errorf("to %s: %s", target, response.Status)
 		}
-	}
-}
-
-func TestMetricsOfARemovedServiceGo(t *testing.T) {
-	metrics := NewMetrics()
-	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(metrics)
-	counters := metrics.Add("web", limit.New(), noBackends())
-	counters.request(http.StatusOK, time.Millisecond)
-	counters.request(http.StatusNotFound, time.Millisecond)
-	want := `# HELP tsnsrv_requests_total Requests by status code of the response; 499: the client went away before.
-# TYPE tsnsrv_requests_total counter
-tsnsrv_requests_total{code="200",service="web"} 1
-tsnsrv_requests_total{code="404",service="web"} 1
-`
-	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "tsnsrv_requests_total"); err != nil {
-		t.Error(err)
-	}
-	metrics.Remove(counters)
-	if count, err := testutil.GatherAndCount(registry); err != nil || count != 0 {
-		t.Errorf("%d series left, %v", count, err)
 	}
 }
