@@ -7,7 +7,7 @@ import type { ServiceStatus } from '../../shared/protocol.ts'
 /** The work of a service, as known from its counters. */
 interface Work {
   /** Counters at the last look; null when only the rate is known, from an earlier supervisor. */
-  readonly counted: { readonly requests: number; readonly bytes: number } | null
+  readonly counted: { readonly workerId: string; readonly requests: number; readonly bytes: number } | null
   /** Epoch ms of the last look at the counters. */
   readonly at: number
   /** Moving average, in small requests a second. */
@@ -31,22 +31,23 @@ const IDLE_PER_SECOND = 0.2
 const MEMORY_MS = 20_000
 
 /** Takes in the counters of one worker. `services` are all that it runs. */
-export function countWork(works: Works, services: Iterable<ServiceStatus>, now: number): Works {
+export function countWork(works: Works, workerId: string, services: Iterable<ServiceStatus>, now: number): Works {
   const next = new Map(works)
   for (const { name, phase, counters } of services) {
     // The counters that go on are those of the worker that has it.
-    if (phase !== 'standby') next.set(name, look(works.get(name), counters, now))
+    if (phase !== 'standby') next.set(name, look(works.get(name), workerId, counters, now))
   }
   return next
 }
 
-function look(before: Work | undefined, counters: ServiceStatus['counters'], now: number): Work {
-  const counted = { requests: counters.requests, bytes: counters.bytesIn + counters.bytesOut }
-  if (!before?.counted) return { counted, at: now, perSecond: before?.perSecond ?? 0 }
+function look(before: Work | undefined, workerId: string, counters: ServiceStatus['counters'], now: number): Work {
+  const counted = { workerId, requests: counters.requests, bytes: counters.bytesIn + counters.bytesOut }
+  // Each worker has counted for itself, so the first look at another one tells only where its counters stand.
+  if (before?.counted?.workerId !== workerId) return { counted, at: now, perSecond: before?.perSecond ?? 0 }
   const elapsedMs = now - before.at
   // Two tellings of one moment, or a clock that was set back.
   if (elapsedMs <= 0) return { ...before, counted, at: now }
-  // Counters begin again when the service has moved or its worker was replaced.
+  // Workers of earlier versions begin again when a service comes back.
   const since = (count: number, then: number) => (count >= then ? count - then : count)
   const { requests, bytes } = before.counted
   const work = since(counted.requests, requests) + since(counted.bytes, bytes) / BYTES_PER_REQUEST

@@ -28,7 +28,7 @@ export function observe(observed: Observed, event: Event, now: number, policy: P
       const later = [...worker.services.values()].filter((service) => service.revision > revision)
       const seen = services.reduce((state, service) => foldFailure(state, worker, service, now, policy), observed)
       return putWorker(
-        { ...seen, works: countWork(observed.works, services, now) },
+        { ...seen, works: countWork(observed.works, worker.id, services, now) },
         {
           ...worker,
           // A draining worker keeps its deadline: that it still answers does not make it stay.
@@ -45,7 +45,7 @@ export function observe(observed: Observed, event: Event, now: number, policy: P
     }
     case 'workerIsAlive':
       // It says no more because nothing was counted since it last did.
-      return { ...observed, works: countWork(observed.works, worker.services.values(), now) }
+      return { ...observed, works: countWork(observed.works, worker.id, worker.services.values(), now) }
     case 'workerLost':
       if (worker.phase === 'unknown' || worker.phase === 'draining') return observed
       // Its first words were none of the protocol's. It was given nothing yet, and another may do better.
