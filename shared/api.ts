@@ -64,6 +64,11 @@ export const ShardView = z.object({
   version: z.string(),
   cordoned: z.boolean().describe('it gets nothing new'),
   suspected: z.boolean().describe('one of its services may be what ends its worker'),
+  silentSince: z
+    .number()
+    .nullable()
+    .prefault(null)
+    .describe('epoch ms since when its worker has not answered; null while it does'),
   memoryGrowth: z
     .object({ bytesPerHour: z.number(), since: z.number().describe('epoch ms') })
     .nullable()

@@ -17,6 +17,7 @@ import { decide } from './core/orders.ts'
 import { viewOrphan } from './core/orphans.ts'
 import { makePlan } from './core/plan.ts'
 import type { Clock, Fleet, Operator } from './core/ports.ts'
+import { renderExposition } from './core/exposition.ts'
 import { forgetServices, viewMoves, viewRebalancing } from './core/rebalancing.ts'
 import { reconcile } from './core/reconcile.ts'
 import type { Situation } from './core/situation.ts'
@@ -33,7 +34,8 @@ import {
   type Remembered,
   nothingObserved,
 } from './core/types.ts'
-import { viewPhase, viewQuarantined, viewServices, viewShards } from './core/view.ts'
+import type { UsageBook } from './core/usageBook.ts'
+import { ownersOf, viewPhase, viewQuarantined, viewServices, viewShards } from './core/view.ts'
 import { type ExecutionPorts, execute } from './execute.ts'
 
 /** What the loop needs from outside. */
@@ -47,6 +49,7 @@ export interface LoopPorts {
   readonly readConfig: (request: PlanRequest) => Promise<ResolvedConfig>
   /** Writes what has to outlive this supervisor; rejects when it cannot, and then nothing has changed. */
   readonly save: (state: Remembered) => Promise<void>
+  readonly usage: UsageBook
   readonly authKey: ExecutionPorts['authKey']
   readonly hasCredential: (service: ResolvedService) => boolean
   /** Version of the worker binary that is installed now. */
@@ -107,6 +110,8 @@ export class Loop implements Operator {
   #decision: Decision = { verdict: 'none', reason: 'nothing has been measured yet', moves: [], expected: [] }
   #tickIsDue = false
   #cancelTimer: () => void = () => undefined
+  /** The reading of all workers that is under way. */
+  #reading: Promise<string[]> | undefined
 
   /** `remembered` is what was last written; empty when there was nothing or it was damaged. */
   constructor(ports: LoopPorts, identity: Identity, config: ResolvedConfig, remembered: Remembered, patience: Patience) {
@@ -148,6 +153,7 @@ export class Loop implements Operator {
   /** Takes in what an effect tells. The answer to it comes in the next tick, together with all that was told meanwhile. */
   post(event: Event): void {
     const now = this.#now()
+    this.#ports.usage.take(event)
     this.#become(observe(this.#observed, maskEvent(event), now, this.#policy()))
     if (event.type === 'usageSampled') this.#sampled = true
     this.#requestTick()
@@ -178,6 +184,7 @@ export class Loop implements Operator {
       this.#requestTick()
     })
     await this.#lookForOrphans()
+    this.#ports.usage.keepWorkers(new Set(this.#observed.workers.keys()))
     // Where a service really runs counts more than what was written; but one that was on its way goes on.
     const running = new Map(this.#remembered.placement)
     for (const worker of this.#observed.workers.values()) {
@@ -221,6 +228,7 @@ export class Loop implements Operator {
     }
     this.#config = config
     this.#services = services
+    this.#ports.usage.keepServices(names)
     // A stop that came while the placement was written stays one.
     const phase = this.#desired.phase === 'adopt' ? 'run' : this.#desired.phase
     this.#desire(phase)
@@ -315,8 +323,18 @@ export class Loop implements Operator {
     return () => this.#listeners.delete(listener)
   }
 
-  workerMetrics(): Promise<string[]> {
-    return this.#fleet.metrics()
+  async workerMetrics(): Promise<string[]> {
+    const answered = await this.readMetrics()
+    const owners = new Map([...ownersOf(this.#observed)].map(([name, { id }]) => [name, id]))
+    return [renderExposition(this.#ports.usage.metrics(answered, owners))]
+  }
+
+  /** Takes in what the workers have counted until now. One round at a time: a late answer would look like counters that fall. */
+  readMetrics(): Promise<string[]> {
+    this.#reading ??= this.#fleet.metrics().finally(() => {
+      this.#reading = undefined
+    })
+    return this.#reading
   }
 
   async endOrphans(): Promise<EndedOrphan[]> {
@@ -365,7 +383,8 @@ export class Loop implements Operator {
     const now = this.#now()
     const running = viewServices(this.#desired, this.#observed, this.#services, now)
     const { quarantine, suspects } = this.#remembered.culprits
-    const services = viewQuarantined(running, quarantine, this.#observed, this.#services)
+    const rows = viewQuarantined(running, quarantine, this.#observed, this.#services)
+    const services = rows.map((row) => ({ ...row, ...this.#ports.usage.served(row.name) }))
     const { settings } = this.#config
     return {
       ...this.#identity,

@@ -1,10 +1,10 @@
 /** The Prometheus endpoint: the supervisor's metrics and those of all workers, on one page. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { mergeExpositions, parseExposition, renderExposition } from '../core/exposition.ts'
 import type { Operator } from '../core/ports.ts'
 import { boundConnections } from './boundConnections.ts'
 import { isKnownHost } from './knownHost.ts'
-import { mergeExpositions } from './mergeExpositions.ts'
 import { createSupervisorMetrics } from './supervisorMetrics.ts'
 
 export interface MetricsServer {
@@ -33,7 +33,11 @@ export async function startMetricsServer({ addr, operator }: { addr: string; ope
 
   const render = createSupervisorMetrics()
   let scrape: Promise<string> | undefined
-  const metrics = async () => mergeExpositions([await render(operator.status()), ...(await operator.workerMetrics())])
+  const metrics = async () => {
+    // First, as it tells which workers answer.
+    const texts = await operator.workerMetrics()
+    return renderExposition(mergeExpositions([await render(operator.status()), ...texts].map(parseExposition)))
+  }
 
   const server = createServer(LIMITS, (request, response) => {
     const { path, problem } = readRequest(request, host)

@@ -75,6 +75,7 @@ function shiftWorker(worker: ObservedWorker, change: Change): ObservedWorker {
     ...worker,
     since: change(worker.since),
     deadline: orNull(worker.deadline, change),
+    silentSince: orNull(worker.silentSince, change),
     usage: usage && { ...usage, at: change(usage.at) },
     memory: shiftMemory(memory, change),
   }

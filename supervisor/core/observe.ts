@@ -17,9 +17,13 @@ export function observe(observed: Observed, event: Event, now: number, policy: P
   if (event.type === 'workerFound') return addWorker(observed, event, now, policy)
   if (event.type === 'usageSampled') return { ...observed, workers: withUsage(observed.workers, event, now) }
   if (event.type === 'orphansSeen') return withOrphans(observed, event.orphans)
-  const worker = observed.workers.get(event.workerId)
-  if (!worker) return observed
+  const known = observed.workers.get(event.workerId)
+  if (!known) return observed
+  const worker = { ...known, silentSince: silenceAfter(known, event, now) }
   switch (event.type) {
+    case 'workerSilent':
+    case 'metricsRead':
+      return putWorker(observed, worker)
     case 'workerSpawned':
       return putWorker(observed, { ...worker, process: event.process })
     case 'workerState': {
@@ -45,7 +49,7 @@ export function observe(observed: Observed, event: Event, now: number, policy: P
     }
     case 'workerIsAlive':
       // It says no more because nothing was counted since it last did.
-      return { ...observed, works: countWork(observed.works, worker.id, worker.services.values(), now) }
+      return { ...putWorker(observed, worker), works: countWork(observed.works, worker.id, worker.services.values(), now) }
     case 'workerLost':
       if (worker.phase === 'unknown' || worker.phase === 'draining') return observed
       // Its first words were none of the protocol's. It was given nothing yet, and another may do better.
@@ -83,6 +87,13 @@ export function observe(observed: Observed, event: Event, now: number, policy: P
       return putWorker(failed, { ...worker, calls: without(worker.calls, event.name) })
     }
   }
+}
+
+/** Since when a worker has not answered, once this has happened: any word of it ends the silence. */
+function silenceAfter({ silentSince }: ObservedWorker, { type }: Event, now: number): number | null {
+  if (type === 'workerSilent') return silentSince ?? now
+  const speaks = ['workerState', 'workerIsAlive', 'serviceChanged', 'serviceRemoved', 'metricsRead'].includes(type)
+  return speaks ? null : silentSince
 }
 
 /** The state once the action has begun. Called before the first await, or a second tick would begin it twice. */
@@ -170,6 +181,7 @@ function blankWorker(id: string, shard: number, now: number): ObservedWorker {
     version: '',
     protocolVersion: 0,
     trouble: '',
+    silentSince: null,
     services: new Map(),
     calls: new Map(),
     usage: null,

@@ -29,7 +29,7 @@ export interface Operator extends Orders {
   plan(request: PlanRequest): Promise<Plan>
   /** Begins to stop: drains and ends all workers, or leaves them serving for the next supervisor. Returns at once. */
   stop(options: { leaveWorkers: boolean }): void
-  /** Prometheus text of every worker that answers in time. */
+  /** Prometheus text of all services, whatever has become of their workers, and of every worker that answers in time. */
   workerMetrics(): Promise<string[]>
   /** Ends the workers that no supervisor follows. Resolves with the result for each, which takes as long as they drain. */
   endOrphans(): Promise<EndedOrphan[]>
@@ -60,7 +60,10 @@ export interface Fleet {
   findOrphans(): Promise<Orphan[]>
   /** Ends all orphans. Resolves with the result for each, which takes as long as they drain. */
   endOrphans(drainMs: number): Promise<EndedOrphan[]>
-  /** Prometheus text of every worker that answers in time. */
+  /**
+   * Reads the Prometheus text of every worker, told as `metricsRead`. Gives the ids of those that answered in time; one that did
+   * not is `workerSilent`, and is not asked again before it has said something by itself.
+   */
   metrics(): Promise<string[]>
   /** Lets go of all workers, which go on serving. */
   close(): void

@@ -67,6 +67,8 @@ export interface ObservedWorker {
   readonly protocolVersion: number
   /** What is wrong with it, in words; empty when nothing is. */
   readonly trouble: string
+  /** Epoch ms since when it has not answered; null while it does. */
+  readonly silentSince: number | null
   readonly services: ReadonlyMap<string, ServiceStatus>
   /** Calls begun and not answered yet, by service. */
   readonly calls: ReadonlyMap<string, 'put' | 'delete' | 'order'>
@@ -205,6 +207,10 @@ export type Event =
   | { readonly type: 'workerSpawned'; readonly workerId: string; readonly process: ProcessIdentity }
   | { readonly type: 'workerState'; readonly workerId: string; readonly state: WorkerState }
   | { readonly type: 'workerIsAlive'; readonly workerId: string }
+  /** It does not answer although its process lives, as one that is stopped. */
+  | { readonly type: 'workerSilent'; readonly workerId: string }
+  /** Its Prometheus text. */
+  | { readonly type: 'metricsRead'; readonly workerId: string; readonly text: string }
   | { readonly type: 'workerLost'; readonly workerId: string; readonly message: string }
   | { readonly type: 'workerExited'; readonly workerId: string; readonly message: string }
   | { readonly type: 'workerLeft'; readonly workerId: string; readonly orphan: Orphan }

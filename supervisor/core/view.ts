@@ -36,12 +36,8 @@ export function viewServices(
   labels: ReadonlyMap<string, ServiceLabels>,
   now: number,
 ): ServiceView[] {
-  const workers = [...observed.workers.values()]
-  const running = new Map<string, ObservedWorker>()
-  for (const worker of workers) {
-    for (const [name, { phase }] of worker.services) if (phase !== 'standby' || !running.has(name)) running.set(name, worker)
-  }
-  const primaries = primaryWorkers(workers)
+  const running = ownersOf(observed)
+  const primaries = primaryWorkers(observed.workers.values())
   const { later } = certificatesDue(desired, observed, now)
   const names = [...new Set([...desired.services.keys(), ...running.keys()])].sort()
   return names.map((name) => {
@@ -51,6 +47,15 @@ export function viewServices(
     const row = viewService(name, wanted, worker, observed.services.get(name), labels.get(name))
     return { ...row, ...heldByOrphan(row, observed.orphans), problems }
   })
+}
+
+/** The worker that has each service: not the one that stands by, if there is another. */
+export function ownersOf(observed: Observed): ReadonlyMap<string, ObservedWorker> {
+  const owners = new Map<string, ObservedWorker>()
+  for (const worker of observed.workers.values()) {
+    for (const [name, { phase }] of worker.services) if (phase !== 'standby' || !owners.has(name)) owners.set(name, worker)
+  }
+  return owners
 }
 
 function viewService(
@@ -193,7 +198,8 @@ export function viewShards(
       cordoned: cordoned.has(shard),
       suspected: suspects.has(shard),
       memoryGrowth: worker?.memory.growth ?? null,
-      problems: worker ? [...memoryProblems(worker, guards), ...hiddenProblems(worker)] : [],
+      silentSince: worker?.silentSince ?? null,
+      problems: worker ? [...silenceProblems(worker), ...memoryProblems(worker, guards), ...hiddenProblems(worker)] : [],
     }
   })
 }
@@ -205,4 +211,11 @@ function hiddenProblems({ shard, isHidden, process }: ObservedWorker): string[] 
       `user namespace): rebalancing and memoryLimit leave it alone. "tsnsrv-sup drain ${String(shard)}" moves its services to a ` +
       'worker that can be measured.',
   ]
+}
+
+/** One whose fate is unknown says so by its phase. */
+function silenceProblems({ silentSince, phase }: ObservedWorker): string[] {
+  if (silentSince === null || phase === 'unknown') return []
+  const since = new Date(silentSince).toISOString()
+  return [`Its worker has not answered since ${since}. It is replaced if it stays silent; see whether its process is stopped.`]
 }

@@ -26,3 +26,10 @@ export async function writeAtomically(path: string, text: string): Promise<void>
     throw error
   }
 }
+
+/** Moves a damaged file aside, under a name that tells when. Returns the new path. */
+export async function setAside(path: string, now: Date): Promise<string> {
+  const aside = `${path}.damaged-${now.toISOString().replaceAll(':', '')}`
+  await rename(path, aside)
+  return aside
+}

@@ -3,7 +3,7 @@
  * and passes calls on. Decides nothing.
  */
 import { mkdirSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { execa } from 'execa'
@@ -43,6 +43,7 @@ const CALL_TIMEOUT_MS = 10_000
 const STARTING_MS = 10_000
 /** How often the supervisor tries to reach a worker that it has left. */
 const LEFT_PAUSE_MS = 10_000
+const METRICS_TIMEOUT_MS = 2000
 
 /** What a worker may see of the environment: no secret, and what Go and tailscale read. */
 const PASSED_ON =
@@ -55,6 +56,8 @@ interface Link {
   process: ProcessIdentity | null
   /** Sends SIGKILL to a child of this process, and can reach no other process; null for an adopted worker. */
   killChild: (() => void) | null
+  /** It did not answer when its metrics were read, and has said nothing since. */
+  isSilent: boolean
   /** How it ended; empty while it lives, and for an adopted worker, which is nobody's child and tells nothing. */
   exit: string
   /** Settles once a child of this process has told how it ended. */
@@ -72,7 +75,7 @@ export function createFleet(options: FleetOptions): Fleet {
     const client = createSocketClient(workerSocketPath(directoryOf(workerId)))
     const stop = new AbortController()
     const reaped = Promise.resolve()
-    const link: Link = { shard, client, stop, process, killChild: null, exit: '', reaped, isLeft: false }
+    const link: Link = { shard, client, stop, process, killChild: null, isSilent: false, exit: '', reaped, isLeft: false }
     links.set(workerId, link)
     return link
   }
@@ -125,6 +128,7 @@ export function createFleet(options: FleetOptions): Fleet {
   }
 
   function tell(workerId: string, link: Link, event: WorkerEvent): void {
+    link.isSilent = false
     if (event.type === 'state' && event.state) {
       const { hello } = event.state
       if (hello.workerId !== workerId) throw new Error(`the worker on the socket of ${workerId} is ${hello.workerId}`)
@@ -149,11 +153,18 @@ export function createFleet(options: FleetOptions): Fleet {
     }
   }
 
+  /** What a worker left of its counters when it ended; nothing if it was killed. */
+  async function tellLastMetrics(workerId: string): Promise<void> {
+    const text = await readFile(join(directoryOf(workerId), 'metrics'), 'utf8').catch(() => '')
+    if (text !== '') options.post({ type: 'metricsRead', workerId, text })
+  }
+
   async function end(workerId: string, link: Link): Promise<void> {
     await link.reaped
     links.delete(workerId)
     link.stop.abort()
     link.client.close()
+    await tellLastMetrics(workerId)
     // Before the loop hears of it: after that a directory of the same name may be made again.
     await rm(directoryOf(workerId), { recursive: true, force: true }).catch(() => undefined)
     options.post({ type: 'workerExited', workerId, message: link.exit || 'its process has ended' })
@@ -212,6 +223,7 @@ export function createFleet(options: FleetOptions): Fleet {
       for (const directory of await findWorkerDirectories(options.runDir)) {
         const { workerId, shard, path, process } = directory
         if ((await standingOf(directory)) === 'gone' || (await isDeserted(directory, STARTING_MS))) {
+          await tellLastMetrics(workerId)
           await rm(path, { recursive: true, force: true })
           ended.push({ workerId, shard, pid: process?.pid ?? null })
           continue
@@ -283,9 +295,18 @@ export function createFleet(options: FleetOptions): Fleet {
     endOrphans: async (drainMs) => endOrphans(await orphanSearch(), drainMs),
 
     async metrics() {
-      const followed = [...links.values()].filter(({ isLeft }) => !isLeft)
-      const texts = await Promise.allSettled(followed.map((link) => link.client.text('/metrics', 2000)))
-      return texts.flatMap((text) => (text.status === 'fulfilled' ? [text.value] : []))
+      const read = async ([workerId, link]: [string, Link]): Promise<string[]> => {
+        if (link.isSilent || link.isLeft) return []
+        try {
+          options.post({ type: 'metricsRead', workerId, text: await link.client.text('/metrics', METRICS_TIMEOUT_MS) })
+          return [workerId]
+        } catch (error) {
+          link.isSilent = error instanceof SocketError && error.code === 'TIMEOUT'
+          if (link.isSilent) options.post({ type: 'workerSilent', workerId })
+          return []
+        }
+      }
+      return (await Promise.all([...links].map(read))).flat()
     },
 
     close() {

@@ -4,14 +4,14 @@
  * the living workers say.
  */
 import { constants } from 'node:fs'
-import { access, mkdir, readFile, rename, stat } from 'node:fs/promises'
+import { access, mkdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { DecisionRecord, RebalancingView } from '../../shared/api.ts'
 import { noCulprits } from '../core/culpritRecord.ts'
 import { unsafeDirectory } from '../core/privateDirectory.ts'
 import { notRebalanced, type Remembered } from '../core/types.ts'
-import { writeAtomically } from './atomicFile.ts'
+import { setAside, writeAtomically } from './atomicFile.ts'
 
 const Shard = z.number().int().min(1)
 const EpochMs = z.number()
@@ -104,25 +104,20 @@ export async function readStateFile(stateDir: string): Promise<Remembered | null
 }
 
 /** Moves a damaged state file aside, under a name that tells when. Returns the new path. */
-export async function setStateFileAside(stateDir: string, now: Date): Promise<string> {
-  const path = stateFilePath(stateDir)
-  const aside = `${path}.damaged-${now.toISOString().replaceAll(':', '')}`
-  await rename(path, aside)
-  return aside
+export function setStateFileAside(stateDir: string, now: Date): Promise<string> {
+  return setAside(stateFilePath(stateDir), now)
 }
 
 /** Writes it so that after a crash at any moment either the old or the new file is there, whole. */
 export async function writeStateFile(stateDir: string, state: Remembered): Promise<void> {
   const path = stateFilePath(stateDir)
-  try {
-    await writeAtomically(path, `${JSON.stringify({ version: 1, ...state }, plain, 1)}\n`)
-  } catch (error) {
+  await writeAtomically(path, `${JSON.stringify({ version: 1, ...state }, plain, 1)}\n`).catch((error: unknown) => {
     throw new StateFileError(`cannot write ${path}: ${(error as Error).message}; what was written before is still there`)
-  }
+  })
 }
 
 /** Maps as objects, and sets as lists. */
-function plain(_key: string, value: unknown): unknown {
+export function plain(_key: string, value: unknown): unknown {
   if (value instanceof Map) return Object.fromEntries(value as Map<string, unknown>)
   return value instanceof Set ? [...(value as Set<unknown>)] : value
 }

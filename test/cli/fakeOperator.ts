@@ -49,6 +49,7 @@ export function shardView(shard: number, fields: Partial<ShardView> = {}): Shard
     version: '0.1.0',
     cordoned: false,
     suspected: false,
+    silentSince: null,
     memoryGrowth: null,
     problems: [],
     ...fields,

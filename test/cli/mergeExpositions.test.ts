@@ -1,12 +1,14 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { mergeExpositions } from '../../supervisor/api/mergeExpositions.ts'
+import { mergeExpositions as merge, parseExposition, renderExposition } from '../../supervisor/core/exposition.ts'
 import { createSupervisorMetrics } from '../../supervisor/api/supervisorMetrics.ts'
 import { serviceView, shardView, statusOf } from './fakeOperator.ts'
 
 const promtool = 'promtool'
 const hasPromtool = spawnSync(promtool, ['--version']).status === 0
+
+const mergeExpositions = (texts: readonly string[]) => renderExposition(merge(texts.map(parseExposition)))
 
 /** What a worker of the shard says: a counter, a histogram, a family of its own. */
 const workerText = (shard: number) => `# HELP tsnsrv_requests_total Requests answered.
@@ -45,6 +47,11 @@ tsnsrv_request_duration_seconds_count{service="s2"} 2
     ['garbage and comments', ['<html>\n# just a comment\n{} 1\n'], ''],
     ['a family without metadata', ['a 1\n', 'a{x="y"} 2'], 'a 1\na{x="y"} 2\n'],
     ['metadata that only the second text has', ['a 1', '# TYPE a gauge\na{b="c"} 2'], '# TYPE a gauge\na 1\na{b="c"} 2\n'],
+    [
+      'equal series of counters: their sum',
+      ['# TYPE a counter\na{b="c"} 1', 'a{b="c"} 2\na{b="d"} 3'],
+      '# TYPE a counter\na{b="c"} 3\na{b="d"} 3\n',
+    ],
     ['the same series twice: the first stays', ['a{b="c"} 1', 'a{b="c"} 2'], 'a{b="c"} 1\n'],
     ['braces, quotes and escapes in a label', ['a{b="}\\"{,"} 1', 'a{b="}\\"{"} 2'], 'a{b="}\\"{,"} 1\na{b="}\\"{"} 2\n'],
     [

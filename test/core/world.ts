@@ -9,6 +9,7 @@ import { type ResolvedConfig, parseConfig } from '../../supervisor/config/parseC
 import { defaultPatience } from '../../supervisor/core/patience.ts'
 import type { Clock, Fleet } from '../../supervisor/core/ports.ts'
 import { type Event, nothingRemembered, type Orphan, type Remembered } from '../../supervisor/core/types.ts'
+import { UsageBook, nothingUsed } from '../../supervisor/core/usageBook.ts'
 import { Loop } from '../../supervisor/loop.ts'
 import { serviceStatus } from './serviceStatus.ts'
 import { PROTOCOL_VERSION, type ServicePhase, type ServiceSpec, type ServiceStatus } from '../../shared/protocol.ts'
@@ -113,6 +114,7 @@ export class World {
         },
         authKey: () => Promise.resolve('tskey-auth-fake'),
         hasCredential: () => true,
+        usage: new UsageBook(nothingUsed),
         workerVersion: () => Promise.resolve(this.installed),
         onTransition: () => undefined,
       },

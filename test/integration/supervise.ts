@@ -11,6 +11,7 @@ import { nothingRemembered, type Patience } from '../../supervisor/core/types.ts
 import { systemClock } from '../../supervisor/effects/clock.ts'
 import { createFleet } from '../../supervisor/effects/fleet.ts'
 import { prepareDirectories, readStateFile, writeStateFile } from '../../supervisor/effects/stateFile.ts'
+import { UsageBook, nothingUsed } from '../../supervisor/core/usageBook.ts'
 import { Loop } from '../../supervisor/loop.ts'
 import { stringify } from 'yaml'
 
@@ -71,6 +72,7 @@ export class Playground {
         authKey: () => Promise.resolve(undefined),
         workerVersion: () => Promise.resolve('test'),
         hasCredential: () => false,
+        usage: new UsageBook(nothingUsed),
         onTransition: (transition) => {
           this.transitions.push(transition)
         },

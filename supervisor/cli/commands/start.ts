@@ -6,6 +6,7 @@ import { renderDiagnostics } from '../../config/diagnostic.ts'
 import { type Settings, addSettingsOptions } from '../../config/settings.ts'
 import { defaultPatience } from '../../core/patience.ts'
 import { nothingRemembered, type Remembered } from '../../core/types.ts'
+import { UsageBook } from '../../core/usageBook.ts'
 import { adminSocketPath } from '../../effects/adminClient.ts'
 import { systemClock } from '../../effects/clock.ts'
 import { loadConfig, understandConfig } from '../../effects/configFile.ts'
@@ -25,6 +26,7 @@ import {
   writeStateFile,
 } from '../../effects/stateFile.ts'
 import type { Log } from '../../effects/supervisorLog.ts'
+import { keepUsageFile, readUsageFile } from '../../effects/usageFile.ts'
 import { watchFile } from '../../effects/watchFile.ts'
 import { findWorkerBinary, readSocketOwner, readWorkerVersion } from '../../effects/workerBinary.ts'
 import { Loop } from '../../loop.ts'
@@ -67,6 +69,10 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
 
   const credentials = createCredentials({ env: process.env, keyAPIURL: settings.keyAPIURL })
   for (const name of KEY_VARIABLES) Reflect.deleteProperty(process.env, name)
+  const warn = (message: string) => {
+    output.log.warn(message)
+  }
+  const usage = new UsageBook(await readUsageFile(settings.stateDir, warn))
   const loop: Loop = new Loop(
     {
       clock: systemClock,
@@ -85,6 +91,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
       readConfig: async ({ file, text: other, flags: otherFlags }) =>
         (await understandConfig(other, file, { flags: { ...flags, ...otherFlags } })).config,
       save: (state) => writeStateFile(settings.stateDir, state),
+      usage,
       authKey: (service, how) => credentials.authKey(service, how),
       hasCredential: (service) => credentials.has(service),
       workerVersion: () => readWorkerVersion(binary),
@@ -100,6 +107,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
   const metrics = settings.prometheusAddr === '' ? null : await serveMetrics(loop, output.log)
   const admin = await startAdminServer({ socketPath: adminSocketPath(settings.runDir), operator: loop })
   handleSignals(loop, output.log)
+  const endUsage = keepUsageFile(settings.stateDir, usage, () => loop.readMetrics(), warn)
   const sampling = setInterval(() => void sample(loop), settings.sampleIntervalMs)
   const stopWatching = settings.watchConfig
     ? watchFile(configFile, () => void reload(loop, output.log, 'the configuration file has changed'))
@@ -131,6 +139,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
     clearInterval(sampling)
     stopWatching()
     stopShowing()
+    await endUsage()
     await Promise.all([admin.close(), metrics?.close()])
     // Before the lock is released: the next supervisor replaces the record.
     await run?.end(how).catch((error: unknown) => output.log.warn(UNRECORDED, { error: (error as Error).message }))
