@@ -15,6 +15,11 @@
 import * as z from 'zod'
 import { ServicePhase, ServiceProblem, ServiceReason } from './protocol.ts'
 
+/** What led to another start of a service: a move, the end of its worker, another try after a failure, a new configuration. */
+export const RestartReason = z.enum(['move', 'worker', 'retry', 'config'])
+/** Why a worker ended: told to, killed by a signal, by itself, by the supervisor as it did not answer, or nobody knows. */
+export const ExitReason = z.enum(['stop', 'killed', 'crashed', 'unresponsive', 'unknown'])
+
 /** A service as the operator sees it: the worker's phases and, before a worker has it, `pending`. */
 export const ServiceView = z.object({
   name: z.string(),
@@ -30,6 +35,7 @@ export const ServiceView = z.object({
   since: z.number().describe('epoch ms of the last change of phase or reason'),
   retryAt: z.number().nullable().describe('epoch ms of the next attempt, when it failed'),
   restarts: z.number().int().describe('how often this supervisor has started it again'),
+  restartReasons: z.partialRecord(RestartReason, z.number().int()).prefault({}).describe('the same by what led to it'),
   dnsName: z.string(),
   addresses: z.array(z.string()),
   loginURL: z.string(),
@@ -152,6 +158,7 @@ export const Status = z.object({
   shardSize: z.number().int(),
   services: z.array(ServiceView),
   shards: z.array(ShardView),
+  workerExits: z.partialRecord(ExitReason, z.number().int()).prefault({}).describe('workers that have ended since it started'),
   moves: z.array(MoveView).describe('on their way or waiting for their turn'),
   rebalancing: RebalancingView,
   journalError: z.string().describe('why the state file cannot be written, and nothing moves; empty otherwise'),
@@ -235,6 +242,8 @@ export const Plan = z.object({
   notes: z.array(z.string()).describe('e.g. settings that take effect only at a restart'),
 })
 
+export type RestartReason = z.infer<typeof RestartReason>
+export type ExitReason = z.infer<typeof ExitReason>
 export type PlanRequest = z.infer<typeof PlanRequest>
 export type Disturbance = z.infer<typeof Disturbance>
 export type PlannedChange = z.infer<typeof PlannedChange>

@@ -398,6 +398,7 @@ export class Loop implements Operator {
       shardSize: settings.shardSize,
       services,
       shards: viewShards(this.#desired, this.#observed, this.#remembered.rebalancing.cordoned, suspects, settings),
+      workerExits: this.#observed.exits,
       moves: viewMoves(this.#remembered.moves),
       rebalancing: viewRebalancing(this.#remembered.rebalancing, this.#decision),
       journalError: this.#journal.problem,

@@ -1,7 +1,7 @@
 /** What the supervisor says of itself and its shards in Prometheus' terms. */
 import { readdirSync } from 'node:fs'
 import { Counter, Gauge, Registry } from 'prom-client'
-import type { Status } from '../../shared/api.ts'
+import { ExitReason, RestartReason, type Status } from '../../shared/api.ts'
 
 /** Every phase is always there, with 0, so that an alert on a phase never meets a missing series. */
 const PHASES: Status['services'][number]['phase'][] = [
@@ -13,6 +13,12 @@ const PHASES: Status['services'][number]['phase'][] = [
   'standby',
   'failed',
 ]
+
+const RESTART_REASONS = RestartReason.options
+const EXIT_REASONS = ExitReason.options
+
+const answers = ({ workerPhase, silentSince }: Status['shards'][number]): boolean =>
+  (workerPhase === 'ready' || workerPhase === 'draining') && silentSince === null
 
 const MOVE_PHASES: Status['moves'][number]['phase'][] = ['queued', 'moving', 'returning']
 
@@ -30,8 +36,14 @@ export function createSupervisorMetrics(): (status: Status) => Promise<string> {
 
   const services = gauge('tsnsrv_sup_services', 'Services by phase.', 'phase')
   const quarantined = gauge('tsnsrv_sup_quarantined', 'Services that are kept off because they end their workers.')
-  const serviceReady = gauge('tsnsrv_sup_service_ready', '1 while the service answers on the tailnet.', 'service', 'shard')
-  const serviceRestarts = counter('tsnsrv_sup_service_restarts_total', 'Starts of the service after its first.', 'service')
+  const serviceReady = gauge('tsnsrv_sup_service_ready', '1 while the service answers on the tailnet.', 'service')
+  const serviceInfo = gauge('tsnsrv_sup_service_info', 'Always 1; where the service is, in the labels.', 'service', 'shard')
+  const serviceRestarts = counter(
+    'tsnsrv_sup_service_restarts_total',
+    'Starts of the service after its first, by what led to them.',
+    'service',
+    'reason',
+  )
   const serviceProblems = gauge(
     'tsnsrv_sup_service_problems',
     'Parts of the service that do not work while the rest does.',
@@ -58,6 +70,8 @@ export function createSupervisorMetrics(): (status: Status) => Promise<string> {
     'Workers of the shard that ended without being told to.',
     'shard',
   )
+  const workerUp = gauge('tsnsrv_sup_worker_up', '1 while the worker of the shard answers.', 'shard')
+  const workerExits = counter('tsnsrv_sup_worker_exits_total', 'Workers that have ended, by why.', 'reason')
   const shardCordoned = gauge('tsnsrv_sup_shard_cordoned', '1 while the shard gets nothing new.', 'shard')
   const moves = gauge('tsnsrv_sup_moves', 'Services on their way to another shard, by phase.', 'phase')
   const paused = gauge('tsnsrv_sup_rebalancing_paused', '1 while nothing moves by itself.')
@@ -86,8 +100,10 @@ export function createSupervisorMetrics(): (status: Status) => Promise<string> {
     quarantined.set(status.services.filter(({ reason }) => reason === 'Quarantined').length)
     for (const service of status.services) {
       services.inc({ phase: service.phase })
-      serviceReady.set({ service: service.name, shard: String(service.shard ?? '') }, Number(service.ready))
-      serviceRestarts.inc({ service: service.name }, service.restarts)
+      serviceReady.set({ service: service.name }, Number(service.ready))
+      if (service.shard !== null) serviceInfo.set({ service: service.name, shard: String(service.shard) }, 1)
+      for (const reason of RESTART_REASONS)
+        serviceRestarts.inc({ service: service.name, reason }, service.restartReasons[reason] ?? 0)
       serviceProblems.set({ service: service.name }, service.problems.length)
       if (service.certificate) certificateEnd.set({ service: service.name }, service.certificate.notAfter / 1000)
     }
@@ -97,12 +113,14 @@ export function createSupervisorMetrics(): (status: Status) => Promise<string> {
       shardServices.set(labels, shard.services)
       shardReady.set(labels, shard.ready)
       shardRestarts.inc(labels, shard.restarts)
+      workerUp.set(labels, Number(answers(shard)))
       shardCordoned.set(labels, Number(shard.cordoned))
       shardGrowth.set(labels, shard.memoryGrowth?.bytesPerHour ?? 0)
       shardProblems.set(labels, shard.problems.length)
       if (shard.cpuPercent !== null) shardCpu.set(labels, shard.cpuPercent)
       if (shard.memoryBytes !== null) shardMemory.set(labels, shard.memoryBytes)
     }
+    for (const reason of EXIT_REASONS) workerExits.inc({ reason }, status.workerExits[reason] ?? 0)
     for (const phase of MOVE_PHASES) moves.set({ phase }, status.moves.filter((move) => move.phase === phase).length)
     paused.set(Number(status.rebalancing.paused))
     decidedAt.set((status.rebalancing.decisions[0]?.at ?? 0) / 1000)

@@ -20,6 +20,7 @@ export function shiftObserved(observed: Observed, byMs: number): Observed {
     works: mapValues(observed.works, (work) => ({ ...work, at: change(work.at) })),
     deaths: observed.deaths.map((death) => ({ ...death, at: change(death.at) })),
     orphans: observed.orphans,
+    exits: observed.exits,
   }
 }
 

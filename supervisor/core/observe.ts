@@ -1,4 +1,5 @@
 /** Observed as a fold of events: `observe` for what happened, `begin` for what this supervisor has just started to do. */
+import type { ExitReason, RestartReason } from '../../shared/api.ts'
 import type { ServiceStatus } from '../../shared/protocol.ts'
 import { withOrder } from './certificates.ts'
 import { countWork } from './loads.ts'
@@ -6,7 +7,7 @@ import { noMemory, recordMemory } from './memory.ts'
 import { backoffMs, noFailures, recordFailure } from './restart.ts'
 import type { Action, Event, Observed, ObservedWorker, Orphan, Policy, ServiceRecord, ShardRecord } from './types.ts'
 
-const newService: ServiceRecord = { failures: noFailures, retryAt: null, attempts: 0, problem: null }
+const newService: ServiceRecord = { failures: noFailures, retryAt: null, attempts: 0, restarts: {}, problem: null }
 const newShard: ShardRecord = { failures: noFailures, respawnAt: 0, restarts: 0, lastExit: '' }
 
 /** Weight of the newest CPU sample in the moving average: a burst of one interval moves it by less than a third. */
@@ -112,7 +113,8 @@ export function begin(observed: Observed, action: Action, now: number, policy: P
   switch (action.type) {
     case 'putService': {
       const record = observed.services.get(action.name) ?? newService
-      const tried = { ...record, retryAt: null, problem: null, attempts: record.attempts + 1 }
+      const restarts = countOne(record.restarts, restartReason(observed, worker, action.name))
+      const tried = { ...record, retryAt: null, problem: null, attempts: record.attempts + 1, restarts }
       return putWorker(putService(observed, action.name, tried), {
         ...worker,
         calls: new Map(worker.calls).set(action.name, 'put'),
@@ -136,6 +138,28 @@ export function begin(observed: Observed, action: Action, now: number, policy: P
         trouble: [action.why, worker.trouble].filter(Boolean).join(': '),
       })
   }
+}
+
+/** What leads to a start of a service in a worker; null when it is the first. */
+function restartReason(observed: Observed, worker: ObservedWorker, name: string): RestartReason | null {
+  const { attempts, problem } = observed.services.get(name) ?? newService
+  const here = worker.services.get(name)
+  if (here) return here.phase === 'failed' || here.phase === 'needsLogin' ? 'retry' : 'config'
+  if ([...observed.workers.values()].some((other) => other !== worker && other.services.has(name))) return 'move'
+  if (attempts === 0) return null
+  return problem ? 'retry' : 'worker'
+}
+
+/** Why a worker has ended, as far as it can be told: one that was adopted is nobody's child. */
+function exitReason({ phase, trouble }: ObservedWorker, message: string): ExitReason {
+  if (phase === 'draining') return 'stop'
+  if (trouble !== '') return 'unresponsive'
+  if (/^killed by SIG(KILL|TERM|INT|HUP)$/.test(message)) return 'killed'
+  return /^(killed by|exit code)/.test(message) ? 'crashed' : 'unknown'
+}
+
+function countOne<Reason extends string>(counts: Readonly<Partial<Record<Reason, number>>>, reason: Reason | null) {
+  return reason === null ? counts : { ...counts, [reason]: (counts[reason] ?? 0) + 1 }
 }
 
 /** Ends the backoff of services whose configuration has changed: what made them fail may be mended. */
@@ -192,7 +216,8 @@ function blankWorker(id: string, shard: number, now: number): ObservedWorker {
 
 /** A worker that was told to go has not failed; any other end counts against its shard. */
 function removeWorker(observed: Observed, worker: ObservedWorker, message: string, now: number, policy: Policy): Observed {
-  const gone = { ...observed, workers: without(observed.workers, worker.id) }
+  const exits = countOne(observed.exits, exitReason(worker, message))
+  const gone = { ...observed, workers: without(observed.workers, worker.id), exits }
   if (worker.phase === 'draining') return gone
   const why = [worker.trouble, message].filter(Boolean).join('; ')
   // A call that was not answered may be what ended it. One that had nothing in it ended by itself.

@@ -2,7 +2,7 @@
  * The data that the loop turns around: Desired (what the configuration and the placement ask for) and Observed (a fold of
  * events). Both are plain and never mutated; times are epoch milliseconds.
  */
-import type { DecisionRecord, WorkerPhase } from '../../shared/api.ts'
+import type { DecisionRecord, ExitReason, RestartReason, WorkerPhase } from '../../shared/api.ts'
 import type { ServiceStatus, WorkerState } from '../../shared/protocol.ts'
 import type { CertificateOrders } from './certificates.ts'
 import { type Culprits, type Death, noCulprits } from './culpritRecord.ts'
@@ -107,6 +107,8 @@ export interface ServiceRecord {
   /** Earliest next attempt; null when none is owed. */
   readonly retryAt: number | null
   readonly attempts: number
+  /** Starts after the first, by what led to them. */
+  readonly restarts: Readonly<Partial<Record<RestartReason, number>>>
   /** Why the last attempt could not even reach the worker; empty when it did. */
   readonly problem: {
     readonly reason: 'CredentialUnavailable' | 'WaitingForWorker'
@@ -134,6 +136,8 @@ export interface Observed {
   readonly deaths: readonly Death[]
   /** As of the latest search. */
   readonly orphans: readonly Orphan[]
+  /** Workers that have ended, by why. */
+  readonly exits: Readonly<Partial<Record<ExitReason, number>>>
 }
 
 /** A service on its way from one shard to another: a record of the journal. */
@@ -284,4 +288,5 @@ export const nothingObserved: Observed = {
   works: new Map(),
   deaths: [],
   orphans: [],
+  exits: {},
 }

@@ -105,10 +105,14 @@ describe('supervisor metrics', () => {
   const status = statusOf(
     [
       serviceView('blog'),
-      serviceView('wiki', { shard: 2, phase: 'failed', ready: false, restarts: 3 }),
+      serviceView('wiki', { shard: 2, phase: 'failed', ready: false, restarts: 3, restartReasons: { move: 2, retry: 1 } }),
       serviceView('new', { shard: null, phase: 'pending', ready: false }),
     ],
-    { shards: [shardView(1), shardView(2, { cpuPercent: null, memoryBytes: null, restarts: 4 })], configError: 'line 3: no' },
+    {
+      shards: [shardView(1), shardView(2, { cpuPercent: null, memoryBytes: null, restarts: 4, silentSince: 5 })],
+      workerExits: { killed: 5 },
+      configError: 'line 3: no',
+    },
   )
 
   it('tells services by phase, shards, and the configuration', async () => {
@@ -118,9 +122,15 @@ describe('supervisor metrics', () => {
         'tsnsrv_sup_services{phase="ready"} 1',
         'tsnsrv_sup_services{phase="failed"} 1',
         'tsnsrv_sup_services{phase="draining"} 0',
-        'tsnsrv_sup_service_ready{service="blog",shard="1"} 1',
-        'tsnsrv_sup_service_ready{service="wiki",shard="2"} 0',
-        'tsnsrv_sup_service_restarts_total{service="wiki"} 3',
+        'tsnsrv_sup_service_ready{service="blog"} 1',
+        'tsnsrv_sup_service_info{service="blog",shard="1"} 1',
+        'tsnsrv_sup_service_ready{service="wiki"} 0',
+        'tsnsrv_sup_service_restarts_total{service="wiki",reason="move"} 2',
+        'tsnsrv_sup_service_restarts_total{service="wiki",reason="retry"} 1',
+        'tsnsrv_sup_worker_up{shard="1"} 1',
+        'tsnsrv_sup_worker_up{shard="2"} 0',
+        'tsnsrv_sup_worker_exits_total{reason="killed"} 5',
+        'tsnsrv_sup_worker_exits_total{reason="crashed"} 0',
         'tsnsrv_sup_shards 2',
         'tsnsrv_sup_shard_cpu_percent{shard="1"} 1.25',
         'tsnsrv_sup_shard_memory_bytes{shard="1"} 104000000',
@@ -137,7 +147,7 @@ describe('supervisor metrics', () => {
     const render = createSupervisorMetrics()
     await render(status)
     const again = await render({ ...status, services: status.services.slice(0, 2) })
-    expect(again).toContain('tsnsrv_sup_service_restarts_total{service="wiki"} 3\n')
+    expect(again).toContain('tsnsrv_sup_service_restarts_total{service="wiki",reason="move"} 2\n')
     expect(again).not.toContain('service="new"')
   })
 

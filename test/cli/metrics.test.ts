@@ -48,7 +48,7 @@ describe('the metrics endpoint', () => {
     const { status, type, body } = await fetchPath(await start('127.0.0.1:0'), '/metrics')
     expect(status).toBe(200)
     expect(type).toBe('text/plain; version=0.0.4; charset=utf-8')
-    expect(body).toContain('tsnsrv_sup_service_ready{service="blog",shard="1"} 1\n')
+    expect(body).toContain('tsnsrv_sup_service_ready{service="blog"} 1\n')
     expect(body).toContain('tsnsrv_requests_total{service="blog"} 7\n')
   })
 
