@@ -1,5 +1,7 @@
 /** `tsnsrv-sup start`: the one place where configuration, loop, effects and API are put together. */
+import { resolve } from 'node:path'
 import { Command } from 'commander'
+import { inWords } from '../../../shared/systemErrors.ts'
 import { startAdminServer } from '../../api/adminServer.ts'
 import { keepMetrics } from '../../api/keepMetrics.ts'
 import { renderDiagnostics } from '../../config/diagnostic.ts'
@@ -92,7 +94,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
         output.transition(transition)
       },
     },
-    { version, pid: process.pid, configFile },
+    { version, pid: process.pid, configFile: resolve(configFile) },
     config,
     await recall(settings.stateDir, output.log),
     defaultPatience,
@@ -133,7 +135,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
     stopShowing()
     await Promise.all([admin.close(), metrics?.close()])
     // Before the lock is released: the next supervisor replaces the record.
-    await run?.end(how).catch((error: unknown) => output.log.warn(UNRECORDED, { error: (error as Error).message }))
+    await run?.end(how).catch((error: unknown) => output.log.warn(UNRECORDED, { error: inWords(error) }))
     await lock.release()
   }
   output.log.info('ended')
@@ -149,7 +151,7 @@ async function beginRun(stateDir: string, log: Log): Promise<RunRecord | null> {
     else if (run.before !== '') log.info(run.before)
     return run
   } catch (error) {
-    log.warn(UNRECORDED, { error: (error as Error).message })
+    log.warn(UNRECORDED, { error: inWords(error) })
     return null
   }
 }
@@ -222,7 +224,7 @@ async function reload(loop: Loop, log: Log, why: string): Promise<void> {
   try {
     log.info('reloaded', { why, ...(await loop.reload()) })
   } catch (error) {
-    log.error(`${why}: the new configuration is refused, the old one stays:\n${(error as Error).message}`)
+    log.error(`${why}: the new configuration is refused, the old one stays:\n${inWords(error)}`)
   }
 }
 
