@@ -30,6 +30,19 @@ export default defineConfig(
     },
   },
   {
+    // Raw words of the operating system ("ENOSPC: no space left on device, write") are for nobody.
+    files: ['supervisor/**/*.ts'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        ...[
+          "MemberExpression[property.name='message'][object.type='TSAsExpression']",
+          "ConditionalExpression[test.operator='instanceof'] > MemberExpression.consequent[property.name='message']",
+        ].map((selector) => ({ selector, message: 'Use inWords of shared/systemErrors.ts.' })),
+      ],
+    },
+  },
+  {
     files: ['test/**/*.ts'],
     rules: {
       // A test that indexes what it has just made fails loudly enough by itself.

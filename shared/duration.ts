@@ -28,10 +28,17 @@ export function parseDuration(text: string): { ms: number } | { problem: string 
     end += part.length
   }
   if (end === 0 || end !== unsigned.length) {
-    const example = /^[\d.]+$/.test(unsigned) ? `write ${unsigned}s` : 'want numbers with units, as in 300ms, 5s or 1h30m'
-    return { problem: `not a duration: ${example}` }
+    return { problem: notADuration(unsigned) }
   }
   if (text.startsWith('-')) return { problem: 'a duration cannot be negative' }
   if (ms >= LONGEST_MS) return { problem: 'a duration is at most about 292 years (2562047h)' }
   return { ms: ms === 0 ? 0 : Math.max(1, Math.round(ms)) }
+}
+
+/** What to write instead of a text that is no duration. A bare number is most often meant in seconds, a big one in milliseconds. */
+export function notADuration(text: string): string {
+  if (!/^[\d.]+$/.test(text)) return 'not a duration: want numbers with units, as in 300ms, 5s or 1h30m'
+  const number = Number(text)
+  const milliseconds = number >= 1000 ? `${number / 1000}s if these are milliseconds, or ` : ''
+  return `not a duration: write ${milliseconds}${text}s`
 }

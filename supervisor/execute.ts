@@ -1,4 +1,5 @@
 /** Carries out what was decided, and tells by events what came of it. It keeps nothing between two actions. */
+import { inWords } from '../shared/systemErrors.ts'
 import type { ResolvedService } from './config/parseConfig.ts'
 import type { Fleet } from './core/ports.ts'
 import type { Action, Event } from './core/types.ts'
@@ -56,7 +57,7 @@ async function call<Call extends { readonly workerId: string; readonly name: str
     ports.post({ type: 'callDone', workerId, name })
   } catch (error) {
     const reason = error instanceof CredentialProblem ? 'CredentialUnavailable' : 'WaitingForWorker'
-    ports.post({ type: 'callFailed', workerId, name, reason, message: (error as Error).message })
+    ports.post({ type: 'callFailed', workerId, name, reason, message: inWords(error) })
   }
 }
 
@@ -66,7 +67,7 @@ async function put(action: ActionOf<'putService'>, { fleet, authKey, service, po
   // Removed from the configuration since the action was decided: the next tick knows.
   if (!wanted) return
   const key = await authKey(wanted, { fresh: action.freshKey }).catch((error: unknown) => {
-    throw new CredentialProblem((error as Error).message)
+    throw new CredentialProblem(inWords(error))
   })
   const status = await fleet.put(workerId, {
     ...wanted.spec,

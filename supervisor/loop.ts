@@ -4,6 +4,7 @@
  */
 import type { Decision, Plan, PlanRequest, ReloadResult, Status } from '../shared/api.ts'
 import type { Answer, Given, Verb } from '../shared/orders.ts'
+import { inWords } from '../shared/systemErrors.ts'
 import { changedServices, laterSettings, refuseOtherDirectories } from './config/changes.ts'
 import type { ResolvedConfig, ResolvedService } from './config/parseConfig.ts'
 import { shiftObserved, shiftRemembered, takeOver } from './core/clockStep.ts'
@@ -262,7 +263,7 @@ export class Loop implements Operator {
       try {
         return await this.#apply(await this.#ports.loadConfig())
       } catch (error) {
-        this.#configError = (error as Error).message
+        this.#configError = inWords(error)
         this.#requestTick()
         throw error
       }
@@ -517,7 +518,7 @@ export class Loop implements Operator {
 
   #postponeJournal(error: unknown): void {
     const retryAt = this.#now() + JOURNAL_AGAIN_MS
-    this.#journal = { ...this.#journal, problem: (error as Error).message, retryAt }
+    this.#journal = { ...this.#journal, problem: inWords(error), retryAt }
   }
 
   /** Writes an entry, and then does what follows from it. */

@@ -9,6 +9,7 @@ import { dirname } from 'node:path'
 import type { PlanRequest } from '../../shared/api.ts'
 import { Flag, isVerb, orders, readParameters } from '../../shared/orders.ts'
 import type { ErrorReply } from '../../shared/protocol.ts'
+import { inWords } from '../../shared/systemErrors.ts'
 import { ConfigError } from '../config/diagnostic.ts'
 import { type Operator, OrderError } from '../core/ports.ts'
 import { unsafeDirectory } from '../core/privateDirectory.ts'
@@ -144,7 +145,7 @@ async function isAnswered(socketPath: string): Promise<boolean> {
     })
     socket.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(error.code)
-      else reject(new Error(`cannot tell whether a supervisor answers on ${socketPath}: ${error.message}`, { cause: error }))
+      else reject(new Error(`cannot tell whether a supervisor answers on ${socketPath}: ${inWords(error)}`, { cause: error }))
     })
   })
   if (code === 'ECONNREFUSED') unlinkSync(socketPath)

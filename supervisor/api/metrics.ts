@@ -1,6 +1,7 @@
 /** The Prometheus endpoint: the supervisor's metrics and those of all workers, on one page. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { inWords } from '../../shared/systemErrors.ts'
 import { mergeExpositions, parseExposition, renderExposition } from '../core/exposition.ts'
 import type { Operator } from '../core/ports.ts'
 import { boundConnections } from './boundConnections.ts'
@@ -56,7 +57,7 @@ export async function startMetricsServer({ addr, operator }: { addr: string; ope
           reply(request, response, 200, text)
         },
         (error: unknown) => {
-          reply(request, response, 500, `${error instanceof Error ? error.message : String(error)}\n`)
+          reply(request, response, 500, `${inWords(error)}\n`)
         },
       )
     }
@@ -105,11 +106,8 @@ function reply({ method, headers }: IncomingMessage, response: ServerResponse, s
 }
 
 function explain(error: NodeJS.ErrnoException): string {
-  if (error.code === 'EADDRINUSE') return 'the address is in use by another program; choose another one, or "off"'
-  if (error.code === 'EACCES') return 'no permission to listen there; ports below 1024 need a privilege'
-  if (error.code === 'EADDRNOTAVAIL') return 'this host does not have that address'
-  if (error.code === 'ENOTFOUND' || error.code === 'EAI_AGAIN') return 'the host name cannot be resolved'
-  return error.message
+  if (error.code === 'EADDRINUSE') return `${inWords(error)}; choose another one, or "off"`
+  return error.code === 'EACCES' ? `${inWords(error)} to listen there; ports below 1024 need a privilege` : inWords(error)
 }
 
 const format = ({ address, family, port }: AddressInfo) => `${family === 'IPv6' ? `[${address}]` : address}:${port}`

@@ -1,10 +1,10 @@
 /** What the commands that talk to a running supervisor have in common. */
-import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { Command } from 'commander'
 import type { Unsupervised } from '../../shared/api.ts'
 import { addRunDirOptions, type Overrides, resolveDirectories } from '../config/settings.ts'
 import { type AdminClient, NoSupervisorError, adminSocketPath, createAdminClient } from '../effects/adminClient.ts'
+import { readConfigText } from '../effects/configFile.ts'
 import { type NodeDirectories, nodeDirectories } from '../effects/nodeLocks.ts'
 import { surveyWorkers } from '../effects/survey.ts'
 import { summarizeUnsupervised } from './unsupervisedView.ts'
@@ -52,7 +52,7 @@ export interface Directories {
 /** Where a command's options, environment and configuration say that the supervisor is. The configuration need not be valid. */
 export async function directoriesOf(command: Command): Promise<Directories> {
   const { config, stateDir: named } = command.opts<{ config?: string; stateDir?: string }>()
-  const found = resolveDirectories(overridesOf(command), config === undefined ? '' : await readFile(config, 'utf8'))
+  const found = resolveDirectories(overridesOf(command), config === undefined ? '' : await readConfigText(config))
   const { TSNSRV_SUP_STATE_DIR, STATE_DIRECTORY } = process.env
   const isNamed = [config, named, TSNSRV_SUP_STATE_DIR, STATE_DIRECTORY].some((text) => text !== undefined && text !== '')
   return { ...found, belongTogether: isNamed || found.runDir.startsWith(`${found.stateDir}/`) }

@@ -1,5 +1,6 @@
 /** The program `tsnsrv-sup`: which commands there are, and what their errors mean for the shell. */
 import { Command, CommanderError } from 'commander'
+import { inWords } from '../../shared/systemErrors.ts'
 import { ConfigError } from '../config/diagnostic.ts'
 import { type Colors, colorsFor, type Streams } from './terminal.ts'
 import { version } from './version.ts'
@@ -34,7 +35,7 @@ const commands: Record<string, (streams: Streams) => Promise<Command>> = {
 
 /** Runs one command line (without node and script). Resolves with the exit code; errors have been told on stderr. */
 export async function runProgram(args: readonly string[], streams: Streams): Promise<number> {
-  if (args[0] !== 'start') endQuietlyWhenUnread(streams)
+  endQuietlyWhenUnread(streams)
   try {
     const program = await createProgram(args, streams)
     await program.parseAsync(args, { from: 'user' })
@@ -51,7 +52,7 @@ export async function runProgram(args: readonly string[], streams: Streams): Pro
 function describe(error: unknown, colors: Colors): string {
   // It names the place itself, as compilers do.
   if (error instanceof ConfigError) return error.render({ colour: colors.isColorSupported })
-  return `${colors.red('tsnsrv-sup:')} ${error instanceof Error ? error.message : String(error)}`
+  return `${colors.red('tsnsrv-sup:')} ${inWords(error)}`
 }
 
 async function exitCodeOf(error: unknown): Promise<number> {
@@ -104,7 +105,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 no supervisor ru
 function endQuietlyWhenUnread({ stdout, stderr }: Streams): void {
   stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(exitCodes.ok)
-    stderr.write(`tsnsrv-sup: cannot write the output: ${error.message}\n`)
+    stderr.write(`tsnsrv-sup: cannot write the output: ${inWords(error)}\n`)
     process.exit(exitCodes.failed)
   })
 }

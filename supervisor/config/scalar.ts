@@ -1,6 +1,7 @@
 /** What a scalar means. The schema decides, by the rules of yaml.v3 when it fills a typed field (its decode.go). */
 import * as z from 'zod'
 import { DURATION_TITLE, HeaderValue } from '../../shared/config.ts'
+import { notADuration } from '../../shared/duration.ts'
 
 /** A scalar as it was written: its text without quotes, and whether there were none. */
 export interface WrittenScalar {
@@ -36,7 +37,7 @@ function convert(wanted: z.ZodType, written: WrittenScalar): ScalarReading {
   if (wanted instanceof z.ZodBoolean) return toBoolean(written)
   if (wanted instanceof z.ZodNumber) return toNumber(written)
   const isNumber = written.plain && /^[-+]?\.?\d[\d._]*$/.test(written.text)
-  if (wanted.meta()?.title === DURATION_TITLE && isNumber) return { problem: `not a duration: write ${written.text}s` }
+  if (wanted.meta()?.title === DURATION_TITLE && isNumber) return { problem: notADuration(written.text) }
   // Any other scalar where a text is wanted gives its source text: `name: 123` is "123", `X-Flag: true` is "true".
   return { value: written.text }
 }

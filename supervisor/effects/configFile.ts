@@ -1,6 +1,7 @@
 /** Reads the configuration file, and looks into those that it names. Whatever is wrong with it is one ConfigError, as for its text. */
 import { open } from 'node:fs/promises'
 import { homedir } from 'node:os'
+import { inWords } from '../../shared/systemErrors.ts'
 import { ConfigError } from '../config/diagnostic.ts'
 import { type ParsedConfig, parseConfig } from '../config/parseConfig.ts'
 import { inOrder } from '../config/report.ts'
@@ -64,7 +65,8 @@ async function readLimited(path: string): Promise<Buffer> {
   }
 }
 
-function explain({ code, message }: NodeJS.ErrnoException): [message: string, hint?: string] {
+function explain(error: NodeJS.ErrnoException): [message: string, hint?: string] {
+  const { code } = error
   switch (code) {
     case 'ENOENT':
       return ['no such file', 'name the configuration with --config FILE']
@@ -76,7 +78,7 @@ function explain({ code, message }: NodeJS.ErrnoException): [message: string, hi
     case 'EFBIG':
       return [`bigger than ${MOST_BYTES / 1024 / 1024} MiB: this is no configuration file`]
     default:
-      return [`cannot be read: ${message}`]
+      return [`cannot be read: ${inWords(error)}`]
   }
 }
 

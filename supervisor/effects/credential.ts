@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { access, readFile } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
+import { inWords } from '../../shared/systemErrors.ts'
 import type { ResolvedService } from '../config/parseConfig.ts'
 import { mintAuthKey, OAUTH_SECRET_PREFIX } from './mintAuthKey.ts'
 
@@ -83,11 +84,13 @@ async function readKey(path: string, { mayBeMissing }: { readonly mayBeMissing: 
   try {
     content = await readFile(path, 'utf8')
   } catch (error) {
-    const { code = 'error' } = error as NodeJS.ErrnoException
-    if (mayBeMissing && code === 'ENOENT') return undefined
-    throw new Error(`the auth key cannot be read: ${path}: ${code}; check authkeyPath and the permissions of the file`, {
-      cause: error,
-    })
+    if (mayBeMissing && (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw new Error(
+      `the auth key cannot be read: ${path}: ${inWords(error)}; check authkeyPath and the permissions of the file`,
+      {
+        cause: error,
+      },
+    )
   }
   const key = content.trim()
   if (key === '') throw new Error(`the auth key is missing: ${path} is empty; write a key or an OAuth client secret into it`)

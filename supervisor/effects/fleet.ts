@@ -10,6 +10,7 @@ import { execa } from 'execa'
 import * as z from 'zod'
 import { ErrorReply, OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, ServiceStatus, WorkerEvent } from '../../shared/protocol.ts'
 import type { ServiceSpec } from '../../shared/protocol.ts'
+import { inWords } from '../../shared/systemErrors.ts'
 import type { EndedWorker, Fleet } from '../core/ports.ts'
 import { maySignal } from '../core/standing.ts'
 import type { Event, ProcessIdentity } from '../core/types.ts'
@@ -113,7 +114,7 @@ export function createFleet(options: FleetOptions): Fleet {
           { idleTimeoutMs: SILENCE_MS },
         )
       } catch (error) {
-        problem = (error as Error).message
+        problem = inWords(error)
         // Words, too, if none of the protocol's.
         stream.heard ||= error instanceof SocketError && error.code === 'BAD_REPLY'
       }
@@ -263,7 +264,7 @@ export function createFleet(options: FleetOptions): Fleet {
         if (child.pid !== undefined) link.process = identify(child.pid)
         if (link.process) options.post({ type: 'workerSpawned', workerId, process: link.process })
       } catch (error) {
-        link.exit = (error as Error).message
+        link.exit = inWords(error)
       }
       void follow(workerId, link)
     },

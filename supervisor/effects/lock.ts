@@ -13,6 +13,7 @@ import { randomBytes } from 'node:crypto'
 import { link, open, readdir, rm } from 'node:fs/promises'
 import { type Server, createServer } from 'node:net'
 import { join } from 'node:path'
+import { inWords } from '../../shared/systemErrors.ts'
 import { type OwnerOf, takeLegacyLock } from './legacyLock.ts'
 import { ownDirectory } from './stateFile.ts'
 import { probeSocket } from './workerDirectory.ts'
@@ -44,7 +45,7 @@ export async function lockStateDir(stateDir: string, ownerOf: OwnerOf): Promise<
   const lock = await takeLock(ownDirectory(stateDir)).catch(async (error: unknown) => {
     await legacy.release()
     throw new Error(
-      `cannot lock ${stateDir}: ${(error as Error).message}; choose a --state-dir on a file system with Unix sockets and hard links`,
+      `cannot lock ${stateDir}: ${inWords(error)}; choose a --state-dir on a file system with Unix sockets and hard links`,
       { cause: error },
     )
   })

@@ -4,6 +4,7 @@
  */
 import * as z from 'zod'
 import { hasUserInfo, withoutSecrets } from '../../shared/secrets.ts'
+import { inWords } from '../../shared/systemErrors.ts'
 
 export const OAUTH_SECRET_PREFIX = 'tskey-client-'
 
@@ -119,5 +120,5 @@ function parseJSON(text: string): unknown {
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   if (error.name === 'TimeoutError') return `no answer within ${TIMEOUT_MS / 1000} s`
-  return error.cause instanceof Error && error.cause.message !== '' ? error.cause.message : error.message
+  return inWords(error.cause instanceof Error && error.cause.message !== '' ? error.cause : error)
 }

@@ -6,6 +6,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { constants, existsSync } from 'node:fs'
 import { access, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { inWords } from '../../shared/systemErrors.ts'
 import type { Diagnostic } from '../config/diagnostic.ts'
 import type { NamedFile, NamedFiles } from '../config/namedFiles.ts'
 
@@ -134,7 +135,8 @@ async function readText(path: string): Promise<string> {
   return await readFile(path, 'utf8')
 }
 
-function explain({ code, message }: NodeJS.ErrnoException): { message: string; hint: string } {
+function explain(error: NodeJS.ErrnoException): { message: string; hint: string } {
+  const { code } = error
   switch (code) {
     case 'ENOENT':
     case 'ENOTDIR':
@@ -146,6 +148,6 @@ function explain({ code, message }: NodeJS.ErrnoException): { message: string; h
         hint: 'let the user that runs tsnsrv-sup read the file and its directories',
       }
     default:
-      return { message: `cannot be read: ${message}`, hint: 'check the path and the disk' }
+      return { message: `cannot be read: ${inWords(error)}`, hint: 'check the path and the disk' }
   }
 }

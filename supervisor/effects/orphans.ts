@@ -5,6 +5,7 @@
 import { rm } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Hello } from '../../shared/protocol.ts'
+import { inWords } from '../../shared/systemErrors.ts'
 import { maySignal } from '../core/standing.ts'
 import type { EndedOrphan, Orphan, ProcessIdentity } from '../core/types.ts'
 import { type NodeDirectories, holdsNode, nodeHolders } from './nodeLocks.ts'
@@ -52,7 +53,7 @@ export async function endOrphans(search: OrphanSearch, drainMs: number): Promise
   const found = await find(search)
   return Promise.all(
     found.map(async ({ orphan, process }) => {
-      const problem = await end(orphan, process, search.nodes, drainMs).catch((error: unknown) => (error as Error).message)
+      const problem = await end(orphan, process, search.nodes, drainMs).catch((error: unknown) => inWords(error))
       if (problem === '' && orphan.directory !== '') await rm(orphan.directory, { recursive: true, force: true })
       return { ...orphan, problem }
     }),

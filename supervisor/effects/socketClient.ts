@@ -3,6 +3,7 @@
  * body is the caller's; here it is only JSON.
  */
 import { Agent, type IncomingMessage, type RequestOptions, request as openRequest } from 'node:http'
+import { inWords } from '../../shared/systemErrors.ts'
 
 /**
  * - `ENOENT`, `ECONNREFUSED`, `EACCES`: nobody could be reached (no socket, a socket that nobody serves, no permission)
@@ -254,9 +255,13 @@ function describeError(error: unknown, socketPath: string): unknown {
   if (errno === 'ENOENT') return new SocketError('ENOENT', `there is no socket ${socketPath}`, options)
   if (errno === 'ECONNREFUSED') return new SocketError('ECONNREFUSED', `nobody serves the socket ${socketPath}`, options)
   if (errno === 'EACCES' || errno === 'EPERM')
-    return new SocketError('EACCES', `no permission to use the socket ${socketPath}`, options)
+    return new SocketError(
+      'EACCES',
+      `no permission to use the socket ${socketPath}; run this as the user of the supervisor, as with sudo`,
+      options,
+    )
   if (isDisconnect(error))
     return new SocketError('DISCONNECTED', `the process behind ${socketPath} closed the connection`, options)
   if (errno.startsWith('HPE_')) return new SocketError('BAD_REPLY', `${socketPath} does not speak HTTP (${errno})`, options)
-  return new SocketError('IO', `${socketPath}: ${error instanceof Error ? error.message : errno}`, options)
+  return new SocketError('IO', `${socketPath}: ${inWords(error)}`, options)
 }

@@ -8,6 +8,7 @@ import { access, mkdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { DecisionRecord, RebalancingView } from '../../shared/api.ts'
+import { inWords } from '../../shared/systemErrors.ts'
 import { noCulprits } from '../core/culpritRecord.ts'
 import { unsafeDirectory } from '../core/privateDirectory.ts'
 import { notRebalanced, type Remembered } from '../core/types.ts'
@@ -89,13 +90,13 @@ export async function readStateFile(stateDir: string): Promise<Remembered | null
     text = await readFile(path, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-    throw new StateFileError(`cannot read ${path}: ${(error as Error).message}`)
+    throw new StateFileError(`cannot read ${path}: ${inWords(error)}`)
   }
   let json: unknown
   try {
     json = JSON.parse(text)
   } catch (error) {
-    throw new StateFileError(`${path} is damaged: ${(error as Error).message}`)
+    throw new StateFileError(`${path} is damaged: ${inWords(error)}`)
   }
   const state = State.safeParse(json)
   if (!state.success) throw new StateFileError(`${path} is damaged: ${z.prettifyError(state.error)}`)
@@ -112,7 +113,7 @@ export function setStateFileAside(stateDir: string, now: Date): Promise<string> 
 export async function writeStateFile(stateDir: string, state: Remembered): Promise<void> {
   const path = stateFilePath(stateDir)
   await writeAtomically(path, `${JSON.stringify({ version: 1, ...state }, plain, 1)}\n`).catch((error: unknown) => {
-    throw new StateFileError(`cannot write ${path}: ${(error as Error).message}; what was written before is still there`)
+    throw new StateFileError(`cannot write ${path}: ${inWords(error)}; what was written before is still there`)
   })
 }
 
@@ -135,7 +136,7 @@ export async function prepareDirectories(stateDir: string, runDir: string): Prom
       await access(directory, constants.R_OK | constants.W_OK | constants.X_OK)
       problem = unsafeDirectory(directory, await stat(directory), { flag, user: process.geteuid?.() })
     } catch (error) {
-      problem = `${directory}: ${(error as Error).message}. Choose another ${flag}, or give this user access`
+      problem = `${directory}: ${inWords(error)}. Choose another ${flag}, or give this user access`
     }
     if (problem !== '') throw new UnusableDirectoryError(`cannot use ${problem}`)
   }

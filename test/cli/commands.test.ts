@@ -72,6 +72,20 @@ describe('usage', () => {
     expect(stderr).not.toBe('')
   })
 
+  it('says that a configuration is not there as validate does', async () => {
+    for (const command of ['status', 'stop', 'services', 'reload']) {
+      const { exitCode, stderr } = await result(command, '--config', join(stateDir, 'nope.yaml'))
+      expect({ command, exitCode }).toEqual({ command, exitCode: 2 })
+      expect(stderr).toContain('nope.yaml: error: no such file\n')
+    }
+  })
+
+  it('shows the time that stop waits as it is written, and says what a bare number may mean', async () => {
+    expect((await result('stop', '--help')).stdout).toContain('(default: 60s)')
+    const { stderr } = await result('stop', '--timeout', '60000')
+    expect(stderr).toContain('not a duration: write 60s if these are milliseconds, or 60000s')
+  })
+
   it('suggests the command that was meant', async () => {
     expect((await result('statu')).stderr).toContain('Did you mean status?')
   })
@@ -384,6 +398,13 @@ describe('the program', () => {
     const child = main('status', ...here())
     const [code, stderr] = await Promise.all([exitOf(child), text(child.stderr)])
     expect({ code, stderr }).toMatchObject({ code: 3, stderr: expect.stringContaining('no supervisor answers') as string })
+  }, 20_000)
+
+  it.each(['start', 'status'])('ends quietly when nobody reads the help of %s', async (command) => {
+    const child = main(command, '--help')
+    const stderr = text(child.stderr)
+    child.stdout.destroy()
+    expect({ code: await exitOf(child), stderr: await stderr }).toEqual({ code: 0, stderr: '' })
   }, 20_000)
 
   it('ends quietly when nobody reads its output', async () => {

@@ -68,9 +68,11 @@ describe('where a key comes from', () => {
 describe('a key file that cannot be used', () => {
   test('is said with its path and the reason', async () => {
     const missing = join(directory, 'missing')
-    await expect(createFrom().authKey(service(`authkeyPath: ${missing}`), { fresh: true })).rejects.toThrow(`${missing}: ENOENT`)
+    await expect(createFrom().authKey(service(`authkeyPath: ${missing}`), { fresh: true })).rejects.toThrow(
+      `${missing}: it does not exist (ENOENT)`,
+    )
     await expect(createFrom().authKey(service(`authkeyPath: ${directory}`), { fresh: true })).rejects.toThrow(
-      `${directory}: EISDIR`,
+      `${directory}: it is a directory (EISDIR)`,
     )
     const empty = await keyFile('\n')
     await expect(createFrom().authKey(service(`authkeyPath: ${empty}`), { fresh: true })).rejects.toThrow(`${empty} is empty`)

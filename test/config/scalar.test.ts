@@ -49,6 +49,7 @@ describe('durations', () => {
 
   test.each([
     ['5', 'not a duration: write 5s'],
+    ['1500', 'not a duration: write 1.5s if these are milliseconds, or 1500s'],
     ['0', 'not a duration: write 0s'],
     ['1d', 'not a duration: want numbers with units, as in 300ms, 5s or 1h30m'],
     ['5 s', 'not a duration: want numbers with units, as in 300ms, 5s or 1h30m'],

@@ -1,5 +1,7 @@
 /** `tsnsrv-sup start`: the one place where configuration, loop, effects and API are put together. */
+import { resolve } from 'node:path'
 import { Command } from 'commander'
+import { inWords } from '../../../shared/systemErrors.ts'
 import { startAdminServer } from '../../api/adminServer.ts'
 import { keepMetrics } from '../../api/keepMetrics.ts'
 import { renderDiagnostics } from '../../config/diagnostic.ts'
@@ -99,7 +101,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
         output.transition(transition)
       },
     },
-    { version, pid: process.pid, configFile },
+    { version, pid: process.pid, configFile: resolve(configFile) },
     config,
     await recall(settings.stateDir, output.log),
     defaultPatience,
@@ -142,7 +144,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
     await endUsage()
     await Promise.all([admin.close(), metrics?.close()])
     // Before the lock is released: the next supervisor replaces the record.
-    await run?.end(how).catch((error: unknown) => output.log.warn(UNRECORDED, { error: (error as Error).message }))
+    await run?.end(how).catch((error: unknown) => output.log.warn(UNRECORDED, { error: inWords(error) }))
     await lock.release()
   }
   output.log.info('ended')
@@ -158,7 +160,7 @@ async function beginRun(stateDir: string, log: Log): Promise<RunRecord | null> {
     else if (run.before !== '') log.info(run.before)
     return run
   } catch (error) {
-    log.warn(UNRECORDED, { error: (error as Error).message })
+    log.warn(UNRECORDED, { error: inWords(error) })
     return null
   }
 }
@@ -231,7 +233,7 @@ async function reload(loop: Loop, log: Log, why: string): Promise<void> {
   try {
     log.info('reloaded', { why, ...(await loop.reload()) })
   } catch (error) {
-    log.error(`${why}: the new configuration is refused, the old one stays:\n${(error as Error).message}`)
+    log.error(`${why}: the new configuration is refused, the old one stays:\n${inWords(error)}`)
   }
 }
 

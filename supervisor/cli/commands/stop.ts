@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Command, InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Status } from '../../../shared/api.ts'
 import { parseDuration } from '../../../shared/duration.ts'
 import { nameOrphan } from '../../core/orphans.ts'
@@ -22,7 +22,7 @@ export function stopCommand(streams: Streams): Command {
   return clientCommand('stop', 'Stop the running supervisor: drain all services, end all workers.')
     .option('--leave-workers', 'end only the supervisor; the workers serve on and the next supervisor adopts them')
     .option('--workers', 'end only the workers that no supervisor follows: all of them where none runs')
-    .option('--timeout <duration>', 'how long to wait for the end', duration, 60_000)
+    .addOption(new Option('--timeout <duration>', 'how long to wait for the end').argParser(duration).default(60_000, '60s'))
     .addHelpText(
       'after',
       `
