@@ -5,6 +5,7 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
+import { inWords } from '../../shared/systemErrors.ts'
 import { type UsageBook, type UsageRecord, nothingUsed } from '../core/usageBook.ts'
 import { setAside, writeAtomically } from './atomicFile.ts'
 import { ownDirectory, plain } from './stateFile.ts'
@@ -34,10 +35,10 @@ export async function readUsageFile(stateDir: string, warn: (message: string) =>
     return { families, metrics, events }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return nothingUsed
-    const why = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message
+    const why = error instanceof z.ZodError ? z.prettifyError(error) : inWords(error)
     const aside = await setAside(path, new Date()).then(
       (to) => `it is now ${to}`,
-      (problem: unknown) => `it cannot be moved aside: ${(problem as Error).message}`,
+      (problem: unknown) => `it cannot be moved aside: ${inWords(problem)}`,
     )
     warn(`cannot use ${path}: ${why}; ${aside}. Requests and errors are counted anew`)
     return nothingUsed
@@ -68,10 +69,7 @@ export function keepUsageFile(
       const found = await writeAtomically(
         usageFilePath(stateDir),
         `${JSON.stringify({ version: 1, ...book.record }, plain)}\n`,
-      ).then(
-        () => '',
-        (error: unknown) => (error as Error).message,
-      )
+      ).then(() => '', inWords)
       if (found !== '' && found !== problem)
         warn(`cannot write ${usageFilePath(stateDir)}: ${found}; counters since then are lost if this supervisor ends`)
       problem = found

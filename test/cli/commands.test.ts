@@ -400,12 +400,16 @@ describe('the program', () => {
     expect({ code, stderr }).toMatchObject({ code: 3, stderr: expect.stringContaining('no supervisor answers') as string })
   }, 20_000)
 
-  it.each(['start', 'status'])('ends quietly when nobody reads the help of %s', async (command) => {
-    const child = main(command, '--help')
-    const stderr = text(child.stderr)
-    child.stdout.destroy()
-    expect({ code: await exitOf(child), stderr: await stderr }).toEqual({ code: 0, stderr: '' })
-  }, 20_000)
+  it.each(['start', 'status'])(
+    'ends quietly when nobody reads the help of %s',
+    async (command) => {
+      const child = main(command, '--help')
+      const stderr = text(child.stderr)
+      child.stdout.destroy()
+      expect({ code: await exitOf(child), stderr: await stderr }).toEqual({ code: 0, stderr: '' })
+    },
+    20_000,
+  )
 
   it('ends quietly when nobody reads its output', async () => {
     operator.current = statusOf(Array.from({ length: 2000 }, (_, i) => serviceView(`s${i}`)))
