@@ -255,7 +255,11 @@ function describeError(error: unknown, socketPath: string): unknown {
   if (errno === 'ENOENT') return new SocketError('ENOENT', `there is no socket ${socketPath}`, options)
   if (errno === 'ECONNREFUSED') return new SocketError('ECONNREFUSED', `nobody serves the socket ${socketPath}`, options)
   if (errno === 'EACCES' || errno === 'EPERM')
-    return new SocketError('EACCES', `no permission to use the socket ${socketPath}; run this as the user of the supervisor, as with sudo`, options)
+    return new SocketError(
+      'EACCES',
+      `no permission to use the socket ${socketPath}; run this as the user of the supervisor, as with sudo`,
+      options,
+    )
   if (isDisconnect(error))
     return new SocketError('DISCONNECTED', `the process behind ${socketPath} closed the connection`, options)
   if (errno.startsWith('HPE_')) return new SocketError('BAD_REPLY', `${socketPath} does not speak HTTP (${errno})`, options)
