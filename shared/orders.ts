@@ -49,7 +49,11 @@ export const orders = {
   drain: order('Cordons a shard, and moves its services to others.', { shard: Count }, Decision),
   cordon: order('Lets nothing new into a shard.', { shard: Count }, Nothing),
   uncordon: order('Lets services into a shard again.', { shard: Count }, Nothing),
-  scale: order('Sets how many shards there are; auto: as many as the load wants.', { shards: countOr('auto') }, Nothing),
+  scale: order(
+    'Sets how many shards there are; auto: as many as the load wants. Answers with what the next look would decide.',
+    { shards: countOr('auto') },
+    Decision,
+  ),
   'upgrade-workers': order('Replaces workers of another version; with all, every worker.', { all: Flag }, UpgradeResult),
   pause: order('Stops automatic rebalancing. Other orders are still taken.', {}, Nothing),
   resume: order('Lets automatic rebalancing go on.', {}, Nothing),

@@ -10,7 +10,7 @@ import { advanceMoves } from './moves.ts'
 import { clearBackoff } from './observe.ts'
 import { rebalance } from './rebalance.ts'
 import { queueMoves, withDecision, withEnded, withMeasured } from './rebalancing.ts'
-import { type Situation, movePolicyOf, rebalancePolicyOf, snapshotOf } from './situation.ts'
+import { type Situation, movePolicyOf, rebalancePolicyOf, snapshotOf, whyIdle } from './situation.ts'
 import type { Observed, Remembered } from './types.ts'
 import { nextUpgradeStep } from './upgrade.ts'
 
@@ -116,7 +116,7 @@ function upgradeNext(situation: Situation, now: number): Entry | null {
 /** Decides on the newest samples, unless something is under way or it is not wanted. */
 function look(situation: Situation, now: number): Entry {
   const { remembered, desired, observed, settings } = situation
-  const { rebalancing, moves } = remembered
+  const { rebalancing } = remembered
   const snapshot = snapshotOf(situation, now)
   const measured = withMeasured(rebalancing, snapshot, settings.settleTimeMs, now)
   const write = measured === rebalancing ? {} : { rebalancing: measured }
@@ -125,10 +125,8 @@ function look(situation: Situation, now: number): Entry {
     write,
     looked: { verdict: 'none', reason, moves: [], expected: [] },
   })
-  if (!settings.rebalance) return idle('switched off by the configuration')
-  if (rebalancing.paused) return idle('paused by the operator')
-  if (moves.size > 0) return idle('services are on their way')
-  if (rebalancing.upgrade) return idle('workers are being replaced')
+  const why = whyIdle(situation)
+  if (why !== '') return idle(why)
   const looked = guardMemory(desired, observed, measured, settings, now) ?? rebalance(snapshot, rebalancePolicyOf(situation), now)
   return { ...nothing, write: looked.moves.length > 0 ? withMoves(remembered, looked, measured, now) : write, looked }
 }

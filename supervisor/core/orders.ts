@@ -6,7 +6,7 @@ import { withMoves } from './journal.ts'
 import { lowestFree, place } from './placement.ts'
 import { OrderError } from './ports.ts'
 import { rebalance } from './rebalance.ts'
-import { type Situation, rebalancePolicyOf, snapshotOf } from './situation.ts'
+import { type Situation, rebalancePolicyOf, snapshotOf, whyIdle } from './situation.ts'
 import type { Rebalancing, Remembered } from './types.ts'
 import { viewShards } from './view.ts'
 
@@ -30,7 +30,7 @@ const deciders: { readonly [V in Verb]: Decide<V> } = {
   drain: orderDrain,
   cordon: (situation, { shard }) => orderCordon(situation, shard, true),
   uncordon: (situation, { shard }) => orderCordon(situation, shard, false),
-  scale: (situation, { shards }) => orderScale(situation, shards === 'auto' ? null : shards),
+  scale: orderScale,
   'upgrade-workers': orderUpgrade,
   pause: (situation) => remembering(situation, { paused: true }),
   resume: (situation) => remembering(situation, { paused: false }),
@@ -127,16 +127,23 @@ function orderCordon(situation: Situation, shard: number, cordoned: boolean): Or
 const noSuchShard = (shard: number, shards: readonly number[]) =>
   new OrderError(`there is no shard ${String(shard)}; there are ${shards.join(', ') || 'none'}`)
 
-/** `shards` is null for as many as the load wants. */
-function orderScale(situation: Situation, shards: number | null): Order<Answer<'scale'>> {
-  const { services, settings } = situation
-  const least = Math.ceil(services.size / settings.shardSize)
-  if (shards !== null && shards < least) {
-    throw new OrderError(
-      `${String(services.size)} services need at least ${String(least)} shards of ${String(settings.shardSize)}`,
-    )
+function orderScale(situation: Situation, { shards }: Given<'scale'>, { now }: OrderFacts): Order<Decision> {
+  const { services, settings, remembered } = situation
+  if (shards !== 'auto') {
+    const least = Math.ceil(services.size / settings.shardSize)
+    const [all, few] = [String(services.size), String(least)]
+    if (shards < least) throw new OrderError(`${all} services need at least ${few} shards of ${String(settings.shardSize)}`)
+    if (shards > services.size) throw new OrderError(`${all} services fill at most ${all} shards`)
   }
-  return remembering(situation, { scaledTo: shards })
+  const order = remembering(situation, { scaledTo: shards === 'auto' ? null : shards })
+  return { ...order, answer: nextDecision({ ...situation, remembered: { ...remembered, ...order.write } }, now) }
+}
+
+/** What the next look at the load will decide. */
+function nextDecision(situation: Situation, now: number): Decision {
+  const why = whyIdle(situation)
+  if (why !== '') return { verdict: 'none', reason: why, moves: [], expected: [] }
+  return rebalance(snapshotOf(situation, now), rebalancePolicyOf(situation), now)
 }
 
 function orderUpgrade(

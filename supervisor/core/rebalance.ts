@@ -96,10 +96,14 @@ const TARGETS = 4
 
 /** Decides for this moment. Never throws; 5,000 services take a few milliseconds. The order within the snapshot is no matter. */
 export function rebalance(snapshot: Snapshot, policy: RebalancePolicy, now: number): Decision {
-  const spent = snapshot.recentMoves.filter((at) => within(at, policy.windowMs, now)).length
+  const recent = snapshot.recentMoves.filter((at) => within(at, policy.windowMs, now)).sort((a, b) => a - b)
   const services = snapshot.shards.reduce((sum, shard) => sum + shard.services.length, 0)
   const budget = policy.movesPerWindow ?? Math.max(policy.shardSize, Math.ceil(services / 20))
-  if (spent >= budget) return none(`${spent} services have moved within ${minutes(policy.windowMs)}, and ${budget} is the budget`)
+  const spent = recent.length
+  if (spent >= budget) {
+    const until = (recent[spent - budget] ?? now) + policy.windowMs
+    return none(`not before ${timeOfDay(until)}: ${budget} moves in ${minutes(policy.windowMs)} are the budget`)
+  }
   const plan = new Plan(snapshot, policy, now, budget - spent)
   for (const verdict of ['relieve', 'scale', 'merge', 'level', 'join'] as const) {
     plan[verdict]()
@@ -474,4 +478,6 @@ const coolestFirst = (a: PlannedShard, b: PlannedShard) => a.load - b.load || a.
 const busiestFirst = (a: PlannedShard, b: PlannedShard) => b.load - a.load || a.id - b.id
 const round = (value: number) => Math.round(value * 10) / 10
 const percent = (value: number) => `${Math.round(value)} %`
+/** HH:MM in the time zone of this process, which is that of its log. */
+const timeOfDay = (at: number) => new Date(at).toTimeString().slice(0, 5)
 const minutes = (ms: number) => `${Math.round(ms / 6000) / 10} min`

@@ -108,3 +108,12 @@ export function rebalancePolicyOf({ remembered, settings }: Situation): Rebalanc
     ...(scaledTo === null ? {} : { minShards: scaledTo, maxShards: scaledTo + remembered.culprits.suspects.size }),
   }
 }
+
+/** Why the load is not looked at for now; empty when it is. */
+export function whyIdle({ settings, remembered }: Situation): string {
+  const { rebalancing, moves } = remembered
+  if (!settings.rebalance) return 'switched off by the configuration'
+  if (rebalancing.paused) return 'paused by the operator; "tsnsrv-sup resume" ends that'
+  if (moves.size > 0) return 'services are on their way'
+  return rebalancing.upgrade ? 'workers are being replaced' : ''
+}

@@ -171,6 +171,103 @@ describe('services', () => {
   })
 })
 
+describe('orders', () => {
+  beforeEach(start)
+
+  /** A decision of the operator that moves blog from shard 1 to 2, and what becomes of it. */
+  function decideToMove({ arrives }: { arrives: boolean }): void {
+    const move = { name: 'blog', from: 1, to: 2 }
+    operator.onOrder = () => {
+      const travelling = { ...move, phase: 'moving' as const, why: 'x', since: 0, problem: '' }
+      operator.become({ ...operator.current, moves: [travelling] })
+      setImmediate(() => {
+        const services = [serviceView('blog', arrives ? { shard: 2 } : {}), serviceView('wiki')]
+        const problems = arrives ? [] : ['blog did not come up in shard 2: no luck']
+        const record = { verdict: 'manual' as const, reason: '', moves: [move], expected: [], problems }
+        const decisions = [{ ...record, at: 0, carriedOutAt: null, measured: null, measuredAt: null }]
+        operator.become({ ...operator.current, services, moves: [], rebalancing: { ...operator.current.rebalancing, decisions } })
+      })
+      return Promise.resolve({ verdict: 'manual', reason: 'moved by the operator', moves: [move], expected: [] })
+    }
+  }
+
+  it('move tells what moves, and when it is there', async () => {
+    decideToMove({ arrives: true })
+    const { exitCode, stdout } = await result('move', 'blog', '--to', '2', ...here())
+    expect({ exitCode, stdout }).toEqual({ exitCode: 0, stdout: 'Moving blog from shard 1 to 2.\nblog is in shard 2.\n' })
+    expect(operator.orders).toEqual(['move blog 2'])
+  })
+
+  it('move that fails says why, in JSON as well, and exits with 1', async () => {
+    decideToMove({ arrives: false })
+    const failed = await result('move', 'blog', '--to', '2', ...here())
+    expect(failed).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining('blog did not move. blog did not come up in shard 2: no luck') as string,
+    })
+    decideToMove({ arrives: false })
+    const json = await result('move', 'blog', '--to', '2', '--json', ...here())
+    expect(json.exitCode).toBe(1)
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      verdict: 'manual',
+      moves: [{ name: 'blog', from: 1, to: 2 }],
+      failed: [{ name: 'blog', problem: 'blog did not come up in shard 2: no luck' }],
+    })
+  })
+
+  it.each([['move', 'blog', '--to', 'new'], ['rebalance'], ['drain', '1']])(
+    '%s --no-wait --json returns with the decision',
+    async (...args) => {
+      const { exitCode, stdout } = await result(...args, '--no-wait', '--json', ...here())
+      expect(exitCode).toBe(0)
+      expect(JSON.parse(stdout)).toEqual({ verdict: 'manual', reason: 'asked for', moves: [], expected: [] })
+    },
+  )
+
+  it('drain says when the worker has ended', async () => {
+    operator.current = { ...operator.current, shards: [shardView(1), shardView(2)] }
+    decideToMove({ arrives: true })
+    const draining = result('drain', '1', ...here())
+    await vi.waitFor(() => expect(operator.current.services[0]?.shard).toBe(2))
+    operator.become({ ...operator.current, shards: [shardView(2)] })
+    expect((await draining).stdout).toBe(
+      'Moving blog from shard 1 to 2.\nblog is in shard 2.\nShard 1 is empty, and its worker has ended.\n',
+    )
+  })
+
+  it('upgrade-workers tells whose turn it is', async () => {
+    const turn = (current: number, waiting: number[]) => {
+      const upgrade = { current, waiting, halted: '' }
+      operator.become({ ...operator.current, rebalancing: { ...operator.current.rebalancing, upgrade } })
+    }
+    operator.onOrder = () => {
+      turn(1, [2])
+      return Promise.resolve({ shards: [1, 2] })
+    }
+    const upgrading = run('upgrade-workers', ...here())
+    await upgrading.stdout.until(/Shard 1: its services move to a fresh worker \(1 of 2\)\./)
+    turn(2, [])
+    await upgrading.stdout.until(/Shard 2: its services move to a fresh worker \(2 of 2\)\./)
+    operator.become({ ...operator.current, rebalancing: { ...operator.current.rebalancing, upgrade: null } })
+    expect(await upgrading.exitCode).toBe(0)
+    expect(upgrading.stdout.text).toMatch(/^2 workers to replace\.\n(Shard .*\n)+All are replaced\.\n$/)
+  })
+
+  it('scale says what follows, and why nothing does', async () => {
+    const reason = 'not before 08:18: 3 moves in 10 min are the budget'
+    operator.onOrder = () => Promise.resolve({ verdict: 'none', reason, moves: [], expected: [] })
+    expect((await result('scale', '--shards', '5', ...here())).stdout).toBe(
+      `Scaling to 5 shards. Nothing moves now: ${reason}.\n`,
+    )
+    operator.onOrder = () =>
+      Promise.resolve({ verdict: 'scale', reason: 'x', moves: [{ name: 'blog', from: 1, to: 2 }], expected: [] })
+    expect((await result('scale', '--shards', 'auto', ...here())).stdout).toBe(
+      'The load decides how many shards there are. blog will move first; watch "tsnsrv-sup status".\n',
+    )
+    expect(operator.orders).toEqual(['scale 5', 'scale auto'])
+  })
+})
+
 describe('reload', () => {
   beforeEach(start)
 

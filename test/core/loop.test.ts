@@ -635,6 +635,19 @@ describe('moves', () => {
       expect(servingNames(world)).toEqual(names(5))
     }, 20))
 
+  it('scale to no more shards than there are services, and tell what follows', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(5), 4))
+      await settled(world)
+      await expect(loop.order('scale', { shards: 1 })).rejects.toThrow('5 services need at least 2 shards of 4')
+      await expect(loop.order('scale', { shards: 6 })).rejects.toThrow('5 services fill at most 5 shards')
+      expect(world.saved.rebalancing.scaledTo).toBeNull()
+      await loop.order('pause', {})
+      const { moves, reason } = await loop.order('scale', { shards: 5 })
+      expect({ moves, reason }).toEqual({ moves: [], reason: 'paused by the operator; "tsnsrv-sup resume" ends that' })
+      expect(world.saved.rebalancing.scaledTo).toBe(5)
+    }, 20))
+
   it('cordon and uncordon shards that there are, and let a number go whose shard has ended', () =>
     inAnyOrder(async (world) => {
       const loop = world.start(configOf(names(5), 4))

@@ -1,12 +1,14 @@
 import type { Command } from 'commander'
 import { clientCommand, withAdminClient } from '../clientCommand.ts'
-import { followMoves } from '../followMoves.ts'
+import { followMoves, type FollowOptions, withFollowOptions } from '../followMoves.ts'
 import { readCount } from '../readCount.ts'
 import type { Streams } from '../terminal.ts'
 
 /** `tsnsrv-sup move SERVICE --to SHARD|new` */
 export function moveCommand(streams: Streams): Command {
-  return clientCommand('move', 'Move a service to another shard, keeping its node: same key, address, port and certificate.')
+  return withFollowOptions(
+    clientCommand('move', 'Move a service to another shard, keeping its node: same key, address, port and certificate.'),
+  )
     .argument('<service>', 'its name')
     .requiredOption('--to <shard>', 'number of the shard, or "new"', (text) => (text === 'new' ? text : readCount(text)))
     .addHelpText(
@@ -19,7 +21,9 @@ Examples:
   $ tsnsrv-sup move photos --to 2
   $ tsnsrv-sup move photos --to new`,
     )
-    .action((service: string, { to }: { to: number | 'new' }, command: Command) =>
-      withAdminClient(command, async (client) => followMoves(client, await client.order('move', { service, to }), streams)),
+    .action((service: string, options: FollowOptions & { to: number | 'new' }, command: Command) =>
+      withAdminClient(command, async (client) => {
+        await followMoves(client, await client.order('move', { service, to: options.to }), options, streams)
+      }),
     )
 }

@@ -1,18 +1,18 @@
 import type { Command } from 'commander'
 import { clientCommand, withAdminClient } from '../clientCommand.ts'
 import type { Decision } from '../../../shared/api.ts'
-import { followMoves } from '../followMoves.ts'
+import { followMoves, type FollowOptions, withFollowOptions } from '../followMoves.ts'
 import { type Streams, plain } from '../terminal.ts'
 
 /** `tsnsrv-sup rebalance [--dry-run]` */
 export function rebalanceCommand(streams: Streams): Command {
-  return clientCommand('rebalance', 'Spread the load over the shards now, without regard to cooldowns.')
+  return withFollowOptions(clientCommand('rebalance', 'Spread the load over the shards now, without regard to cooldowns.'))
     .option('--dry-run', 'only tell what would move, and why')
-    .action(({ dryRun = false }: { dryRun?: boolean }, command: Command) =>
+    .action(({ dryRun = false, ...options }: FollowOptions & { dryRun?: boolean }, command: Command) =>
       withAdminClient(command, async (client) => {
         const decision = await client.order('rebalance', { dryRun })
-        if (dryRun) streams.stdout.write(`${describe(decision)}\n`)
-        else await followMoves(client, decision, streams)
+        if (dryRun) streams.stdout.write(`${options.json ? JSON.stringify(decision, null, 2) : describe(decision)}\n`)
+        else await followMoves(client, decision, options, streams)
       }),
     )
 }

@@ -1,12 +1,15 @@
 import type { Command } from 'commander'
+import type { Status } from '../../../shared/api.ts'
 import { clientCommand, withAdminClient } from '../clientCommand.ts'
-import { MovesFailedError } from '../followMoves.ts'
+import { type FollowOptions, MovesFailedError, untilStatus, withFollowOptions } from '../followMoves.ts'
 import { count } from '../format.ts'
 import { type Streams, plain } from '../terminal.ts'
 
 /** `tsnsrv-sup upgrade-workers [--all]` */
 export function upgradeWorkersCommand(streams: Streams): Command {
-  return clientCommand('upgrade-workers', 'Replace workers of another version than the installed one, shard by shard.')
+  return withFollowOptions(
+    clientCommand('upgrade-workers', 'Replace workers of another version than the installed one, shard by shard.'),
+  )
     .option('--all', 'also those of the installed version')
     .addHelpText(
       'after',
@@ -14,23 +17,32 @@ export function upgradeWorkersCommand(streams: Streams): Command {
 The services of a shard move one after the other into a fresh shard with a worker of the installed version. It halts when one
 does not come up there: it goes back, and the other shards stay as they are.`,
     )
-    .action(({ all = false }: { all?: boolean }, command: Command) =>
+    .action(({ all = false, json, wait }: FollowOptions & { all?: boolean }, command: Command) =>
       withAdminClient(command, async (client) => {
-        const { shards } = await client.order('upgrade-workers', { all })
-        if (shards.length === 0) {
-          streams.stdout.write('Every worker is of the installed version.\n')
-          return
+        const answer = await client.order('upgrade-workers', { all })
+        const number = answer.shards.length
+        const tell = (line: string) => {
+          if (!json) streams.stdout.write(`${line}\n`)
         }
-        streams.stdout.write(`${count(shards.length, 'worker')} to replace\n`)
-        const done = new AbortController()
-        let halted = ''
-        await client.watch(({ moves, rebalancing: { upgrade } }) => {
-          halted = upgrade?.halted ?? ''
-          if (moves.length === 0 && (upgrade === null || halted !== '')) done.abort()
-        }, done.signal)
-        if (halted !== '') throw new MovesFailedError(plain(halted))
-        if (!done.signal.aborted) throw new MovesFailedError('the supervisor has ended; the next one goes on')
-        streams.stdout.write('All are replaced.\n')
+        tell(number === 0 ? 'Every worker is of the installed version.' : `${count(number, 'worker')} to replace.`)
+        if (number > 0 && wait) await untilStatus(client, follower(number, tell))
+        if (number > 0 && wait) tell('All are replaced.')
+        if (json) streams.stdout.write(`${JSON.stringify(answer, null, 2)}\n`)
       }),
     )
+}
+
+/** Tells when the next worker's turn comes; true once the upgrade is over. Throws MovesFailedError when it has halted. */
+function follower(number: number, tell: (line: string) => void): (status: Status) => boolean {
+  let told: number | null = null
+  return ({ moves, rebalancing: { upgrade } }) => {
+    const current = upgrade?.current ?? null
+    if (current !== null && current !== told) {
+      told = current
+      const turn = number - (upgrade?.waiting.length ?? 0)
+      tell(`Shard ${String(current)}: its services move to a fresh worker (${String(turn)} of ${String(number)}).`)
+    }
+    if (upgrade && upgrade.halted !== '' && moves.length === 0) throw new MovesFailedError(plain(upgrade.halted))
+    return moves.length === 0 && upgrade === null
+  }
 }
