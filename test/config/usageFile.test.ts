@@ -64,5 +64,5 @@ it('costs a warning, and no more, when it cannot be written', async () => {
   const end = keepUsageFile(stateDir, book, read, warn)
   await end()
   await end()
-  expect(warnings).toEqual([expect.stringMatching(/^cannot write .*usage\.json: ENOENT/)])
+  expect(warnings).toEqual([expect.stringMatching(/^cannot write .*usage\.json: it does not exist \(ENOENT\)/)])
 })
