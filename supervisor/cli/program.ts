@@ -8,29 +8,46 @@ import { version } from './version.ts'
 /** What a script can rely on. */
 const exitCodes = { ok: 0, failed: 1, usage: 2, noSupervisor: 3 } as const
 
-/** Each command is loaded only when it is called: `start` lives for months and need not hold the others in memory. */
-const commands: Record<string, (streams: Streams) => Promise<Command>> = {
-  start: async () => (await import('./commands/start.ts')).startCommand(),
-  stop: async (streams) => (await import('./commands/stop.ts')).stopCommand(streams),
-  reload: async (streams) => (await import('./commands/reload.ts')).reloadCommand(streams),
-  status: async (streams) => (await import('./commands/status.ts')).statusCommand(streams),
-  services: async (streams) => (await import('./commands/services.ts')).servicesCommand(streams),
-  logs: async (streams) => (await import('./commands/logs.ts')).logsCommand(streams),
-  move: async (streams) => (await import('./commands/move.ts')).moveCommand(streams),
-  rebalance: async (streams) => (await import('./commands/rebalance.ts')).rebalanceCommand(streams),
-  drain: async (streams) => (await import('./commands/drain.ts')).drainCommand(streams),
-  cordon: async (streams) => (await import('./commands/cordon.ts')).cordonCommand(streams, 'cordon'),
-  uncordon: async (streams) => (await import('./commands/cordon.ts')).cordonCommand(streams, 'uncordon'),
-  scale: async (streams) => (await import('./commands/scale.ts')).scaleCommand(streams),
-  pause: async (streams) => (await import('./commands/pause.ts')).pauseCommand(streams, 'pause'),
-  resume: async (streams) => (await import('./commands/pause.ts')).pauseCommand(streams, 'resume'),
-  'upgrade-workers': async (streams) => (await import('./commands/upgradeWorkers.ts')).upgradeWorkersCommand(streams),
-  release: async (streams) => (await import('./commands/release.ts')).releaseCommand(streams),
-  plan: async (streams) => (await import('./commands/plan.ts')).planCommand(streams),
-  validate: async (streams) => (await import('./commands/validate.ts')).validateCommand(streams),
-  completion: async (streams) =>
-    (await import('./commands/completion.ts')).completionCommand(streams, () => createProgram([], streams)),
-  version: async (streams) => (await import('./commands/version.ts')).versionCommand(streams),
+type Load = (streams: Streams) => Promise<Command>
+
+/**
+ * The commands, by the heading that --help shows them under. Each is loaded only when it is called: `start` lives for months and
+ * need not hold the others in memory.
+ */
+const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
+  'Run:': {
+    start: async () => (await import('./commands/start.ts')).startCommand(),
+    reload: async (streams) => (await import('./commands/reload.ts')).reloadCommand(streams),
+    stop: async (streams) => (await import('./commands/stop.ts')).stopCommand(streams),
+  },
+  'Inspect:': {
+    status: async (streams) => (await import('./commands/status.ts')).statusCommand(streams),
+    services: async (streams) => (await import('./commands/services.ts')).servicesCommand(streams),
+    logs: async (streams) => (await import('./commands/logs.ts')).logsCommand(streams),
+    version: async (streams) => (await import('./commands/version.ts')).versionCommand(streams),
+  },
+  'Check a configuration:': {
+    validate: async (streams) => (await import('./commands/validate.ts')).validateCommand(streams),
+    plan: async (streams) => (await import('./commands/plan.ts')).planCommand(streams),
+  },
+  'Move services between shards:': {
+    move: async (streams) => (await import('./commands/move.ts')).moveCommand(streams),
+    rebalance: async (streams) => (await import('./commands/rebalance.ts')).rebalanceCommand(streams),
+    drain: async (streams) => (await import('./commands/drain.ts')).drainCommand(streams),
+    cordon: async (streams) => (await import('./commands/cordon.ts')).cordonCommand(streams, 'cordon'),
+    uncordon: async (streams) => (await import('./commands/cordon.ts')).cordonCommand(streams, 'uncordon'),
+    scale: async (streams) => (await import('./commands/scale.ts')).scaleCommand(streams),
+    pause: async (streams) => (await import('./commands/pause.ts')).pauseCommand(streams, 'pause'),
+    resume: async (streams) => (await import('./commands/pause.ts')).pauseCommand(streams, 'resume'),
+  },
+  'Repair and upgrade:': {
+    'upgrade-workers': async (streams) => (await import('./commands/upgradeWorkers.ts')).upgradeWorkersCommand(streams),
+    release: async (streams) => (await import('./commands/release.ts')).releaseCommand(streams),
+  },
+  'Other:': {
+    completion: async (streams) =>
+      (await import('./commands/completion.ts')).completionCommand(streams, () => createProgram([], streams)),
+  },
 }
 
 /** Runs one command line (without node and script). Resolves with the exit code; errors have been told on stderr. */
@@ -93,10 +110,15 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 no supervisor runs.`,
     )
-  const called = args[0] !== undefined && args[0] in commands ? [args[0]] : Object.keys(commands)
-  for (const name of called) {
-    const command = await commands[name]?.(streams)
-    if (command) program.addCommand(command.copyInheritedSettings(program))
+  const help = new Command('help').argument('[command]').description('Show help for a command.').helpOption(false)
+  program.addHelpCommand(help.helpGroup('Other:'))
+  const known = Object.entries(groups).flatMap(([heading, commands]) =>
+    Object.entries(commands).map(([name, load]) => ({ heading, name, load })),
+  )
+  const called = known.filter(({ name }) => name === args[0])
+  for (const { heading, load } of called.length > 0 ? called : known) {
+    const command = await load(streams)
+    program.addCommand(command.copyInheritedSettings(program).helpGroup(heading))
   }
   return program
 }

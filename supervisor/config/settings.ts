@@ -110,10 +110,11 @@ const DIRECTORY_LISTS: ReadonlySet<string> = new Set(['STATE_DIRECTORY', 'RUNTIM
 const LONGEST_SOCKET = 'shard-9999-xxxxxxxx-9999/worker.sock'
 const MOST_SOCKET_PATH_BYTES = 107
 
-/** Adds the flag of every setting to a command. */
+/** Adds the flag of every setting to a command, as a group below its own options. */
 export function addSettingsOptions(command: Command): Command {
+  command.optionsGroup('Settings, over those of the file and of the environment:')
   for (const key of Object.keys(SOURCES) as SettingKey[]) addOption(command, key)
-  return command
+  return command.optionsGroup('')
 }
 
 /** Adds the two flags that tell a client command where the supervisor's socket is. */
@@ -125,7 +126,10 @@ export function addRunDirOptions(command: Command): Command {
 
 function addOption(command: Command, key: SettingKey): void {
   const { flag, value, env } = SOURCES[key]
-  command.option(`${flag} ${value}`, `${SCHEMAS[key].description ?? ''} [$${env}]`)
+  const schema = SCHEMAS[key]
+  const preset = schema instanceof z.ZodDefault ? String(schema.def.defaultValue) : ''
+  const shown = preset === '' ? '' : ` (default: ${preset})`
+  command.option(`${flag} ${value}`, `${schema.description ?? ''}${shown} [$${env}]`)
 }
 
 /**

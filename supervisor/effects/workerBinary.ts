@@ -1,6 +1,7 @@
 import { accessSync, constants } from 'node:fs'
 import { join } from 'node:path'
 import { execa } from 'execa'
+import * as z from 'zod'
 
 /** Where tsnsrv-worker is, seen from the source tree and from dist/. */
 const BESIDE_THIS_PROGRAM = ['../../bin/tsnsrv-worker', '../../../bin/tsnsrv-worker']
@@ -19,6 +20,14 @@ export function findWorkerBinary(configured: string): string {
 export async function readWorkerVersion(binary: string): Promise<string> {
   const { stdout } = await execa(binary, ['--version'], { timeout: 10_000, extendEnv: false, stdin: 'ignore' })
   return stdout.trim()
+}
+
+const BuildFacts = z.object({ version: z.string(), go: z.string(), tailscale: z.string() })
+
+/** What the binary is made of. Rejects when it cannot be run, or is too old to tell. */
+export async function readWorkerBuild(binary: string): Promise<z.infer<typeof BuildFacts>> {
+  const { stdout } = await execa(binary, ['--build'], { timeout: 10_000, extendEnv: false, stdin: 'ignore' })
+  return BuildFacts.parse(JSON.parse(stdout))
 }
 
 /** Asks the worker binary what Node cannot: see OwnerOf. */

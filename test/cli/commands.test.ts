@@ -86,6 +86,36 @@ describe('usage', () => {
     expect(stderr).toContain('not a duration: write 60s if these are milliseconds, or 60000s')
   })
 
+  it('groups the commands in its help, every one under a heading', async () => {
+    const { exitCode, stdout } = await result('--help')
+    expect(exitCode).toBe(0)
+    const headings = stdout.match(/^[A-Z][^\n]*:$/gm)
+    expect(headings).toEqual([
+      'Options:',
+      'Run:',
+      'Inspect:',
+      'Check a configuration:',
+      'Move services between shards:',
+      'Repair and upgrade:',
+      'Other:',
+      'Examples:',
+    ])
+    expect(stdout).toMatch(/^Run:\n {2}start /m)
+    expect(stdout).toMatch(/^Other:\n {2}completion [^\n]*\n {2}help /m)
+    expect((await result('help', 'status')).stdout).toContain('Usage: tsnsrv-sup status')
+  })
+
+  it.each(['start', 'plan', 'validate'])(
+    "shows %s's own options first, then the settings with their defaults",
+    async (command) => {
+      const { stdout } = await result(command, '--help')
+      expect(stdout.indexOf('--config')).toBeLessThan(stdout.indexOf('Settings, over those of the file'))
+      expect(stdout.indexOf('Settings, over')).toBeLessThan(stdout.indexOf('--shard-size'))
+      expect(stdout).toMatch(/--shard-size <count> +Most services in one worker process\. \(default: 20\)/)
+      expect(stdout).toMatch(/--hot-percent[^]*?\(default: 80\)/)
+    },
+  )
+
   it('suggests the command that was meant', async () => {
     expect((await result('statu')).stderr).toContain('Did you mean status?')
   })
@@ -482,6 +512,28 @@ describe('completion', () => {
     expect(await offered('start', '--config', 'my')).toEqual(expect.arrayContaining(['my services.yaml']))
     expect(await offered('status', '--run-dir', 'my')).toEqual(['my dir'])
     expect(await offered('start', '--shard-size', '')).toEqual([])
+  })
+})
+
+describe('version', () => {
+  const root = join(import.meta.dirname, '../..')
+
+  it('names what a report needs: the worker, tailscale and Go too', async () => {
+    const { exitCode, stdout } = await result('version', '--worker-binary', join(root, 'bin/tsnsrv-worker'))
+    expect(exitCode).toBe(0)
+    expect(stdout).toMatch(
+      /^tsnsrv-sup \d+\.\d+\.\d+ \(Node\.js v\d+.*\)\ntsnsrv-worker \d+\.\d+\.\d+ \(tailscale v1\.\d+\.\d+.*, go1\..*\): \/.*\n$/,
+    )
+    const facts: unknown = JSON.parse(
+      (await result('version', '--json', '--worker-binary', join(root, 'bin/tsnsrv-worker'))).stdout,
+    )
+    expect(facts).toMatchObject({ worker: { go: expect.stringMatching(/^go1\./) as string } })
+  })
+
+  it('says what is wrong with a worker that cannot be asked', async () => {
+    const { exitCode, stdout } = await result('version', '--worker-binary', '/nonexistent')
+    expect(exitCode).toBe(0)
+    expect(stdout).toContain('\ntsnsrv-worker: no worker binary at /nonexistent: ')
   })
 })
 

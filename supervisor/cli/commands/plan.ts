@@ -13,11 +13,11 @@ import { colorsFor, type Streams } from '../terminal.ts'
 
 /** `tsnsrv-sup plan`: what `start` or `reload` would do with a configuration. Changes nothing. */
 export function planCommand(streams: Streams): Command {
-  return addSettingsOptions(
-    new Command('plan').description('Show the shards that a configuration makes and what would change; touch nothing.'),
-  )
+  const command = new Command('plan')
+    .description('Show the shards that a configuration makes and what would change; touch nothing.')
     .requiredOption('-c, --config <file>', 'YAML file in the format of arsfeld/tsnsrv')
     .option('--json', 'print JSON')
+  return addSettingsOptions(command)
     .addHelpText(
       'after',
       `

@@ -37,10 +37,10 @@ import { version } from '../version.ts'
 
 /** The command. Its action resolves when the supervisor has ended as it was told to. */
 export function startCommand(): Command {
-  return addSettingsOptions(
-    new Command('start').description('Run the services of a configuration file, each under its own name on the tailnet.'),
-  )
+  const command = new Command('start')
+    .description('Run the services of a configuration file, each under its own name on the tailnet.')
     .requiredOption('-c, --config <file>', 'YAML file in the format of arsfeld/tsnsrv')
+  return addSettingsOptions(command)
     .addHelpText(
       'after',
       `

@@ -11,12 +11,12 @@ interface ValidateOptions {
 
 /** `tsnsrv-sup validate`: checks a configuration and says everything that is wrong with it. Touches nothing. */
 export function validateCommand(streams: Streams = process): Command {
-  return addSettingsOptions(
-    new Command('validate').description('Check a configuration: all errors at once, each with its place.'),
-  )
+  const command = new Command('validate')
+    .description('Check a configuration: all errors at once, each with its place.')
     .argument('[file]', 'YAML file in the format of arsfeld/tsnsrv')
     .option('-c, --config <file>', 'the same as the argument')
     .option('--json', 'print all errors and notes as a JSON array')
+  return addSettingsOptions(command)
     .addHelpText(
       'after',
       `

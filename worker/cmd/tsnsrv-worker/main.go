@@ -49,7 +49,7 @@ type flags struct {
 	ignoreInterfaces           string
 	logUpload                  bool
 	portMapping                bool
-	version                    bool
+	version, build             bool
 	socketOwner                string
 }
 
@@ -69,12 +69,13 @@ func parseFlags(arguments []string, output io.Writer) (flags, error) {
 	set.BoolVar(&f.logUpload, "log-upload", false, "upload the nodes' logs to Tailscale")
 	set.BoolVar(&f.portMapping, "port-mapping", true, "ask the router to map the nodes' UDP ports (NAT-PMP, PCP, UPnP)")
 	set.BoolVar(&f.version, "version", false, "print the version and exit")
+	set.BoolVar(&f.build, "build", false, "print the versions of this program, Go and tailscale as JSON, and exit")
 	set.StringVar(&f.socketOwner, "socket-owner", "", "print the uid of whoever listens on this abstract Unix `socket`, nothing if nobody does, and exit")
 	if err := set.Parse(arguments); err != nil {
 		return f, err
 	}
 	switch {
-	case f.version, f.socketOwner != "":
+	case f.version, f.build, f.socketOwner != "":
 		return f, nil
 	case set.NArg() > 0:
 		return f, fmt.Errorf("unexpected argument %q", set.Arg(0))
@@ -97,6 +98,13 @@ func main() {
 	}
 	if f.version {
 		fmt.Println(binaryVersion())
+		return
+	}
+	if f.build {
+		if err := printBuild(os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "tsnsrv-worker:", err)
+			os.Exit(1)
+		}
 		return
 	}
 	if f.socketOwner != "" {
