@@ -16,12 +16,16 @@ export interface StartOutput {
 /** Shows everything on `stream`, and keeps it in `file` for `tsnsrv-sup logs`. */
 export async function createStartOutput(stream: Output, file: NodeJS.WritableStream): Promise<StartOutput> {
   const kept = createLog(file, { json: true })
+  const keep = (transition: Transition) => {
+    if (!isToldByWorker(transition)) logTransition(kept, transition)
+  }
   if (stream.isTTY !== true) {
-    const log = both(createLog(stream, { json: true }), kept)
+    const shown = createLog(stream, { json: true })
     return {
-      log,
+      log: both(shown, kept),
       transition: (transition) => {
-        logTransition(log, transition)
+        logTransition(shown, transition)
+        keep(transition)
       },
       follow: () => () => undefined,
     }
@@ -42,7 +46,7 @@ export async function createStartOutput(stream: Output, file: NodeJS.WritableStr
   return {
     log: both(shown, kept),
     transition(transition) {
-      logTransition(kept, transition)
+      keep(transition)
       // The bar tells what goes well.
       if (!progress || isTrouble(transition)) logTransition(shown, transition)
     },
@@ -86,10 +90,15 @@ function isTrouble({ from, to, reason }: Transition): boolean {
   return to === 'orphaned' || to === 'failed' || to === 'quarantined' || to === 'needsLogin' || reason === 'CredentialUnavailable'
 }
 
+/** The log of its worker has it already, and `tsnsrv-sup logs` shows both. */
+function isToldByWorker({ subject, pid, from, to }: Transition): boolean {
+  return subject === 'service' ? pid !== null : from === 'spawning' && to === 'ready'
+}
+
 function logTransition(log: Log, transition: Transition): void {
   const { subject, name, shard, from, to, reason, message, pid } = transition
   const about = subject === 'service' ? { service: name } : { worker: name }
-  const fields = { ...about, shard, pid: pid ?? undefined, from, to, reason, message }
+  const fields = { ...about, shard: shard || undefined, pid: pid ?? undefined, from, to, reason, message }
   if (isTrouble(transition)) log.warn(`${subject} ${to}`, fields)
   else log.info(`${subject} ${to}`, fields)
 }

@@ -65,7 +65,10 @@ export function formatRecord(
 ): string {
   const { time, level, msg, service, ...fields } = record
   const { dim = identity, level: levelPaint = () => identity, service: servicePaint = identity } = paints
-  const rest = Object.entries(fields).filter(([, value]) => value !== undefined && value !== '')
+  // What the message says already is left out: "service is ready phase=ready reason=Ready".
+  const said = new Set(msg.toLowerCase().split(/\W+/))
+  const isSaid = (value: unknown) => typeof value === 'string' && said.has(value.toLowerCase())
+  const rest = Object.entries(fields).filter(([, value]) => value !== undefined && value !== '' && !isSaid(value))
   return [
     dim(localTime(time)),
     levelPaint(level)(clean(level).padEnd(5)),

@@ -3,6 +3,8 @@ import { appendFileSync, mkdirSync, mkdtempSync, renameSync, rmSync, truncateSyn
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { nothingRemembered } from '../../supervisor/core/types.ts'
+import { writeStateFile } from '../../supervisor/effects/stateFile.ts'
 import { result, run } from './terminal.ts'
 
 let stateDir: string
@@ -62,6 +64,25 @@ describe('logs', () => {
       stdout: '',
       stderr: `No log lines of service nobody in ${logs} yet.\n`,
     })
+  })
+
+  it('names the services when there is none of that name, also instead of following it for ever', async () => {
+    const placement = new Map(Object.entries({ wiki: 1, blog: 1, quiet: 2 }))
+    await writeStateFile(stateDir, { ...nothingRemembered, placement })
+    for (const follow of [[], ['-f']]) {
+      expect(await result('logs', 'nobody', ...follow, ...here())).toEqual({
+        exitCode: 1,
+        stdout: '',
+        stderr: 'tsnsrv-sup: there is no service nobody; there are blog, quiet, wiki\n',
+      })
+    }
+    expect(await result('logs', 'quiet', ...here())).toMatchObject({
+      exitCode: 0,
+      stderr: `No log lines of service quiet in ${logs} yet.\n`,
+    })
+    // What has been removed is still told of.
+    appendFileSync(join(logs, 'shard-1.log'), line(8, 'm8', { service: 'removed' }))
+    expect(messages((await result('logs', 'removed', ...here())).stdout)).toEqual(['m8'])
   })
 
   it('reads far back in long logs, and lines longer than a block', async () => {

@@ -56,6 +56,13 @@ describe('createLog', () => {
 })
 
 describe('formatRecord', () => {
+  it('leaves out what the message says already', () => {
+    const fields = { shard: 1, phase: 'ready', reason: 'Ready', to: 'ready', from: 'starting', message: 'Serving.' }
+    expect(formatRecord({ time: 'x', level: 'INFO', msg: 'service is ready', ...fields })).toBe(
+      'x INFO  service is ready shard=1 from=starting message=Serving.',
+    )
+  })
+
   it('leaves out what is empty and keeps what it cannot read', () => {
     const line = formatRecord({ time: 'yesterday', level: 'INFO', msg: 'm', service: '', a: '', b: [1, { c: 2 }], d: 'x=y' })
     expect(line).toBe('yesterday INFO  m b=[1,{"c":2}] d="x=y"')

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander'
 import { formatRecord } from '../../effects/supervisorLog.ts'
-import { logDirectory } from '../../effects/stateFile.ts'
+import { logDirectory, readStateFile } from '../../effects/stateFile.ts'
 import { createAdminClient, NoSupervisorError } from '../../effects/adminClient.ts'
 import { clientCommand, directoriesOf, untilInterrupted } from '../clientCommand.ts'
 import { followLogs } from '../logs/followLogs.ts'
@@ -31,7 +31,8 @@ Examples:
   $ tsnsrv-sup logs --json -n 1000 | jq 'select(.level == "ERROR")'`,
     )
     .action(async (service: string | undefined, options: LogsOptions, command: Command) => {
-      const directory = logDirectory(await stateDirOf(command))
+      const { stateDir, services } = await whereAndWhat(command)
+      const directory = logDirectory(stateDir)
       const wanted = ({ record }: LogEntry) => service === undefined || record?.service === service
       const colors = colorsFor(streams.stdout)
       const print = (entry: LogEntry) => {
@@ -40,6 +41,11 @@ Examples:
       const printTail = async (ends?: ReadonlyMap<string, number>) => {
         const entries = await tailLogs(await findLogs(directory), { count: options.lines, wanted, ...(ends ? { ends } : {}) })
         entries.forEach(print)
+        if (entries.length === 0 && service !== undefined && services && !services.includes(service)) {
+          throw new Error(
+            `there is no service ${service}; ${services.length === 0 ? 'there are none' : `there are ${services.join(', ')}`}`,
+          )
+        }
         if (entries.length === 0 && options.lines > 0) {
           streams.stderr.write(`No log lines${service === undefined ? '' : ` of service ${service}`} in ${directory} yet.\n`)
         }
@@ -56,15 +62,20 @@ Examples:
     })
 }
 
-/** A supervisor that runs knows best where its workers write; one that does not has left the logs where its options say. */
-async function stateDirOf(command: Command): Promise<string> {
+/**
+ * Where the logs are, and which services there are; null when nobody knows. A supervisor that runs knows best; one that does not
+ * has left both where the options say.
+ */
+async function whereAndWhat(command: Command): Promise<{ stateDir: string; services: readonly string[] | null }> {
   const { stateDir, runDir } = await directoriesOf(command)
   const client = createAdminClient(runDir)
   try {
-    return (await client.status()).stateDir
+    const status = await client.status()
+    return { stateDir: status.stateDir, services: status.services.map(({ name }) => name) }
   } catch (error) {
-    if (error instanceof NoSupervisorError) return stateDir
-    throw error
+    if (!(error instanceof NoSupervisorError)) throw error
+    const remembered = await readStateFile(stateDir).catch(() => null)
+    return { stateDir, services: remembered && [...remembered.placement.keys()].sort() }
   } finally {
     client.close()
   }
