@@ -363,8 +363,8 @@ const serviceKeys = {
 export const ServiceConfig = withNotes(
   z.strictObject({
     name: z
-      .string('tsnsrv needs a -name')
-      .min(1, 'tsnsrv needs a -name')
+      .string('a service needs a name')
+      .min(1, 'a service needs a name')
       .max(63, 'a name is a DNS label: at most 63 characters')
       .regex(
         /^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?$/,

@@ -16,6 +16,9 @@ const FLOW_NAME = /([{,]\s*(?:"[^"]*"|'[^']*'|[\w!#$%&*+.^`|~-]+)\s*:)(?=\s)/
 const SECRETS: readonly RegExp[] = [
   /(\b(?:Bearer|Basic|Token)\s{1,9})([^\s"']+)/gi,
   /(authPath["']?[ \t]*:[^?]*\?)([^\s"']+)/gi,
+  // URLs with too few slashes.
+  /(:\/(?!\/))([^\s"'@/]+)(?=@)/g,
+  /((?<!\w)(?:https?|h2c|wss?|tcp|unix):\/?(?!\/)[^\s"'?#]*[?#])([^\s"']+)/gi,
   // User name and password of a URL without scheme.
   /((?<![^\s"'[{])(?!login:)[^\s"'@/:[{]+:(?!\/\/))([^\s"'@]+)(?=@)/g,
   // Names of headers, and those that say it: where the key above is so wrong that it says nothing, or an alias stands for it.

@@ -4,7 +4,7 @@ import * as z from 'zod'
 import { ConfigFile, ServiceConfig, type ServiceDefaults, type SupervisorConfig } from '../../shared/config.ts'
 import type { Diagnostic } from './diagnostic.ts'
 import { filesOf, type NamedFiles } from './namedFiles.ts'
-import { readAs } from './readAs.ts'
+import { misspeltKeys, readAs } from './readAs.ts'
 import { Report } from './report.ts'
 import { type ResolvedService, resolveService } from './resolveService.ts'
 import { presentSchema } from './scalar.ts'
@@ -72,6 +72,7 @@ export function parseConfig(text: string, file: string, overrides: Overrides): P
       document.place(['defaults', key]) ??
       document.place(['services', index, 'name']) ??
       document.place(['services', index]),
+    misspelt: (index) => misspeltKeys(document.keys(['services', index]), ServiceConfig.shape),
   }
   checkServices(services, join(settings.stateDir, '.supervisor'), context)
   if (report.failed) throw report.refusal()

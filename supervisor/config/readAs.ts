@@ -77,9 +77,12 @@ function readObject(wanted: z.ZodObject, node: YAMLMap, place: Place, context: R
       report.error(entry.key, `unknown key ${quote(maskLine(name))}`, hintForUnknown(name, shape))
   }
   const [first] = entries.values()
+  const misspelt = misspeltKeys(entries.keys(), shape)
   for (const [name, message] of requiredKeys(wanted)) {
     const entry = entries.get(name)
-    if (isNothing(entry?.value)) report.error(entry?.key ?? first?.key ?? place.range, message, `add "${name}:" here`)
+    if (!isNothing(entry?.value) || misspelt.has(name)) continue
+    const hint = entry ? 'it is empty: write "- name: ..." below it' : `add "${name}:" here`
+    report.error(entry?.key ?? first?.key ?? place.range, message, hint)
   }
   return read
 }
@@ -141,10 +144,20 @@ function shapeOf(node: YamlNode): string {
 }
 
 function remedyFor(wanted: z.ZodType, node: YamlNode): string | undefined {
+  if (wanted instanceof z.ZodArray && isMap(node)) return remedyForMap(wanted, node)
   if (wanted instanceof z.ZodArray && isScalar(node)) return `write it as a list of one: [${textOf(node)}]`
   if (wanted instanceof z.ZodRecord && isSeq(node)) return 'write "Name: value" lines without "-"'
   if (wanted === ConfigFile && isSeq(node)) return 'put "services:" on a line above the list'
   return undefined
+}
+
+/** A mapping in the place of a list: its entries were to be elements, or its "-" is missing. */
+function remedyForMap(wanted: z.ZodArray, node: YAMLMap): string | undefined {
+  if (!(wanted.element instanceof z.ZodObject)) return 'write each entry on a line that begins with "- "'
+  const [key] = node.items.map((pair) => (isScalar(pair.key) ? textOf(pair.key) : ''))
+  if (key === undefined || key === '') return undefined
+  if (Object.hasOwn(wanted.element.shape, key)) return `begin each entry with "- ", as in "- ${key}: ..."`
+  return `write each as "- name: ${key}", with its keys below`
 }
 
 /** Keys by the level that they belong to, for keys that stand at the wrong one. */
@@ -161,10 +174,22 @@ const LONGEST_TYPO = 40
 function hintForUnknown(name: string, shape: object): string {
   const level = LEVELS.find(([, keys]) => Object.hasOwn(keys, name))
   if (level) return `${name} belongs to ${level[0]}`
+  const nearest = nearestKey(name, shape)
+  if (nearest !== undefined) return `did you mean ${nearest}?`
+  return 'remove it, or start it with "x-" to keep it as a note'
+}
+
+/** The key that was probably meant. */
+function nearestKey(name: string, shape: object): string | undefined {
   const known = Object.keys(shape)
   const lowered = known.map((key) => key.toLowerCase())
   const maxDistance = Math.max(2, Math.floor(name.length / 3))
   const nearest = name.length > LONGEST_TYPO ? undefined : closestMatch(name.toLowerCase(), lowered, { maxDistance })
-  if (nearest !== undefined) return `did you mean ${known[lowered.indexOf(nearest)] ?? nearest}?`
-  return 'remove it, or start it with "x-" to keep it as a note'
+  return nearest === undefined ? undefined : known[lowered.indexOf(nearest)]
+}
+
+/** Which keys of a shape are there under a wrong name: that is reported, and they are not missing besides. */
+export function misspeltKeys(names: Iterable<string>, shape: object): ReadonlySet<string> {
+  const wrong = [...names].filter((name) => !Object.hasOwn(shape, name) && !name.startsWith('x-'))
+  return new Set(wrong.flatMap((name) => nearestKey(name, shape) ?? []))
 }

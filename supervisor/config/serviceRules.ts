@@ -21,6 +21,8 @@ export interface RuleContext {
   readonly report: Report
   /** Where a key of a service stands: in the service, else in `defaults:`, else the service's name, else its entry. */
   readonly place: (index: number, key: string) => Range | undefined
+  /** Which keys of a service are there under a wrong name, which has been reported. */
+  readonly misspelt: (index: number) => ReadonlySet<string>
 }
 
 /** Reports every broken rule. */
@@ -39,11 +41,11 @@ export function checkServices(services: readonly WrittenService[], supervisorDir
   noteForeignNames(services, context)
 }
 
-function checkUpstream({ index, keys }: WrittenService, { report, place }: RuleContext): void {
+function checkUpstream({ index, keys }: WrittenService, { report, place, misspelt }: RuleContext): void {
   const wrong = keys.upstream === '' ? undefined : upstreamProblem(keys.upstream)
   if (keys.upstream === '' && keys.tcp.length === 0) {
     const range = place(index, 'upstream')
-    if (range && report.hasErrorAt(range)) return
+    if ((range && report.hasErrorAt(range)) || misspelt(index).has('upstream')) return
     report.error(range, 'upstream URL is required', 'add upstream: http://host:port, or tcp: for a service that is no web server')
   } else if (wrong) report.error(place(index, 'upstream'), wrong.problem, wrong.hint)
   else if (hasUserInfo(keys.upstream)) {
@@ -51,7 +53,7 @@ function checkUpstream({ index, keys }: WrittenService, { report, place }: RuleC
     report.note(place(index, 'upstream'), 'user name and password of an upstream are ignored, as tsnsrv does', remedy)
   }
   if (keys.upstreamTCPAddr !== '' && keys.upstreamUnixAddr !== '') {
-    const message = 'can only proxy to one address at a time, pass either -upstreamUnixAddr or -upstreamTCPAddr'
+    const message = 'upstreamUnixAddr and upstreamTCPAddr exclude each other: there is one address to dial'
     report.error(place(index, 'upstreamUnixAddr'), message, 'remove one of the two keys')
   }
 }
@@ -62,11 +64,7 @@ function checkListener({ index, keys }: WrittenService, { report, place }: RuleC
     report.error(place(index, 'plaintext'), 'can not serve plaintext on a funnel service', 'remove plaintext: or funnel:')
   }
   if (funnelOnly && !funnel) {
-    report.error(
-      place(index, 'funnelOnly'),
-      '-funnel is required if -funnelOnly is set',
-      'add funnel: true, or remove funnelOnly:',
-    )
+    report.error(place(index, 'funnelOnly'), 'funnelOnly needs funnel: true', 'add that, or remove funnelOnly:')
   }
   if ((certificateFile === '') !== (keyFile === '')) {
     const [given, missing] = keyFile === '' ? ['certificateFile', 'keyFile'] : ['keyFile', 'certificateFile']

@@ -19,6 +19,7 @@ import {
   type YAMLMap,
   type YAMLSeq,
 } from 'yaml'
+import { indentationSlip } from './indentation.ts'
 import { quote, type Range, type Report } from './report.ts'
 
 export type YamlNode = Scalar | YAMLMap | YAMLSeq
@@ -72,6 +73,11 @@ function reportProblem(
   document: Document,
   report: Report,
 ): void {
+  const slip = indentationSlip(report.text, code, pos[0])
+  if (slip) {
+    report.error(slip.range, slip.message, 'put them under each other')
+    return
+  }
   // What is never closed is noticed at the end of the file; where it was opened says more.
   const opened = /^(Missing closing|Flow)/.test(message) ? lastOpened(document, pos[0]) : undefined
   if (opened === undefined) report.error({ start: pos[0], end: pos[1] }, inPlainWords(message), HINTS[code])
@@ -207,6 +213,16 @@ export class YamlDocument {
 
   /** Where the value at a path stands, or else its key. Undefined when there is no such thing. */
   place(path: readonly (string | number)[]): Range | undefined {
+    return this.#find(path)?.range
+  }
+
+  /** The keys of the mapping at a path, merged ones included; none when there is no such mapping. */
+  keys(path: readonly (string | number)[]): Iterable<string> {
+    const node = this.#find(path)?.node
+    return isMap(node) ? this.#entriesOf(node).keys() : []
+  }
+
+  #find(path: readonly (string | number)[]): { node: YamlNode | undefined; range: Range | undefined } | undefined {
     let node = this.root
     let range = node && rangeOf(node)
     for (const step of path) {
@@ -219,7 +235,7 @@ export class YamlDocument {
         range = node && rangeOf(node)
       } else return undefined
     }
-    return range
+    return { node, range }
   }
 
   /** A merge key (https://yaml.org/type/merge.html) takes a mapping or a list of them. */

@@ -13,6 +13,9 @@ const SECRET = 'hunter2'
 
 /** A login among the rules of access looks like it: it may stand in the place of a URL only. */
 const WITHOUT_SCHEME = `me:${SECRET}@host:80`
+/** Texts that are a URL only to a person: they may stand in the place of one, and mean nothing elsewhere. */
+const NO_URLS: ReadonlySet<unknown> = new Set([WITHOUT_SCHEME, `http:/me:${SECRET}@host?${SECRET}`, `http:me:${SECRET}@host`])
+
 /** What people write where a URL or the name of a file is wanted. */
 const urls = [
   `https://me:${SECRET}@host/p?token=${SECRET}#${SECRET}`,
@@ -22,7 +25,11 @@ const urls = [
   `http://me:pa ${SECRET}@host`,
   `http://me:pa#${SECRET}@host`,
   `ftp://me:${SECRET}@host`,
-  WITHOUT_SCHEME,
+  `tcp://me:${SECRET}@host:22`,
+  `ws://me:${SECRET}@host?${SECRET}`,
+  `unix://${SECRET}@run/x.sock?${SECRET}`,
+  `h2c://me:${SECRET}@host?q=${SECRET}`,
+  ...[...NO_URLS].map(String),
   `tskey-auth-kABC-${SECRET}`,
   `tskey-client-kABC-${SECRET}?baseURL=https://me:${SECRET}@host`,
 ]
@@ -35,7 +42,7 @@ function planted(shape: z.ZodType): unknown[] {
   if (wanted instanceof z.ZodString) return urls
   if (wanted instanceof z.ZodArray)
     return planted(wanted.element as z.ZodType)
-      .filter((value) => value !== WITHOUT_SCHEME)
+      .filter((value) => !NO_URLS.has(value))
       .map((value) => [value])
   if (wanted instanceof z.ZodRecord) {
     return [{ 'X-Custom': SECRET }, { authorization: `Bearer ${SECRET}` }, { apikey: `a, ${SECRET}` }, { bad: `\u0001${SECRET}` }]

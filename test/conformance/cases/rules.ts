@@ -18,7 +18,7 @@ export const rules: readonly Case[] = [
     id: 'name-missing',
     statement: 'A service has a name',
     file: 'services: [{ upstream: "http://127.0.0.1:1" }]',
-    ours: 'refused: tsnsrv needs a -name',
+    ours: 'refused: a service needs a name',
     theirs: 'refused: service 0: tsnsrv needs a -name',
   },
   {
@@ -79,7 +79,7 @@ export const rules: readonly Case[] = [
     id: 'upstream-two-addresses',
     statement: 'upstreamTCPAddr and upstreamUnixAddr exclude each other',
     keys: 'upstreamTCPAddr: "127.0.0.1:1", upstreamUnixAddr: /run/a.sock',
-    ours: 'refused: can only proxy to one address at a time, pass either -upstreamUnixAddr or -upstreamTCPAddr',
+    ours: 'refused: upstreamUnixAddr and upstreamTCPAddr exclude each other: there is one address to dial',
     theirs: 'refused: service a: can only proxy to one address at a time, pass either -upstreamUnixAddr or -upstreamTCPAddr',
   },
   {
@@ -93,7 +93,7 @@ export const rules: readonly Case[] = [
     id: 'funnel-only-without-funnel',
     statement: 'funnelOnly needs funnel',
     keys: 'funnelOnly: true',
-    ours: 'refused: -funnel is required if -funnelOnly is set',
+    ours: 'refused: funnelOnly needs funnel: true',
     theirs: 'refused: service a: -funnel is required if -funnelOnly is set',
   },
   {
@@ -145,8 +145,7 @@ export const rules: readonly Case[] = [
     statement: 'Several errors are told at once',
     keys: 'funnelOnly: true, certificateFile: /c.pem',
     ours:
-      'refused: -funnel is required if -funnelOnly is set; ' +
-      'when providing either a certificate or key file, the other must be provided',
+      'refused: funnelOnly needs funnel: true; ' + 'when providing either a certificate or key file, the other must be provided',
     theirs:
       'refused: service a: when providing either a certificate or key file, the other must be provided; ' +
       'service a: -funnel is required if -funnelOnly is set',

@@ -176,7 +176,7 @@ export const schema: readonly Case[] = [
     id: 'empty-name',
     statement: 'An empty name is no name',
     file: fileWith('name: ""'),
-    ours: 'refused: name: tsnsrv needs a -name',
+    ours: 'refused: name: a service needs a name',
     theirs: 'refused: service 0: tsnsrv needs a -name',
   },
   {
