@@ -234,7 +234,6 @@ export class Loop implements Operator {
     const phase = this.#desired.phase === 'adopt' ? 'run' : this.#desired.phase
     this.#desire(phase)
     this.#generation += 1
-    this.#configError = ''
     const kept = forget(this.#observed, { services: names, shards: new Set(placement.values()) })
     this.#become(clearBackoff(kept, changes.changed))
     this.#requestTick()
@@ -261,13 +260,38 @@ export class Loop implements Operator {
   reload(): Promise<ReloadResult> {
     return this.#change(async () => {
       try {
-        return await this.#apply(await this.#ports.loadConfig())
-      } catch (error) {
-        this.#configError = inWords(error)
+        const config = await this.#loadAgain()
+        return await this.#apply(config)
+      } finally {
         this.#requestTick()
-        throw error
       }
     })
+  }
+
+  /** Looks whether what the last reload refused is right now, and takes nothing over. Resolves in any case. */
+  review(): Promise<void> {
+    return this.#change(async () => {
+      if (this.#configError !== '') await this.#loadAgain().catch(() => undefined)
+      this.#requestTick()
+    })
+  }
+
+  /** Why the last reload was refused; empty when it was not, or when the file has been mended since. */
+  get configError(): string {
+    return this.#configError
+  }
+
+  /** The configuration as it is now. Rejects, and says so in the status, when it cannot be taken. */
+  async #loadAgain(): Promise<ResolvedConfig> {
+    try {
+      const config = await this.#ports.loadConfig()
+      refuseOtherDirectories(this.#config, config)
+      this.#configError = ''
+      return config
+    } catch (error) {
+      this.#configError = inWords(error)
+      throw error
+    }
   }
 
   plan(request: PlanRequest): Promise<Plan> {
@@ -431,10 +455,13 @@ export class Loop implements Operator {
       try {
         await this.#ports.save(next)
         this.#owesWriting = false
+        this.#journal.problem = ''
       } catch (error) {
-        if (!orLater) throw error
+        // Whatever was to be written: it is tried until something can, and so is told no longer than it is true.
         this.#owesWriting = true
         this.#postponeJournal(error)
+        this.#requestTick()
+        if (!orLater) throw error
       }
       this.#remembered = shiftRemembered(next, this.#clock.steps - before)
     })
@@ -503,7 +530,6 @@ export class Loop implements Operator {
       const entry = this.#desired.phase === 'run' ? step?.(this.#situation(), at) : null
       if (entry) await this.#enter(entry)
       if (this.#owesWriting) await this.#remember({})
-      this.#journal.problem = ''
     })
       .catch((error: unknown) => {
         // A death that cannot be written down is not counted: the worker comes back as it was.

@@ -1,6 +1,6 @@
 /**
  * The journal: what is written down, one thing at a time, before any of it is used. In the order of their urgency: who ends
- * workers, what moves, which worker is replaced by a newer one, what memory and load ask for. Pure.
+ * workers, what moves, which numbers are free again, which worker is replaced by a newer one, what memory and load ask for. Pure.
  */
 import type { Decision } from '../../shared/api.ts'
 import { judge } from './culprit.ts'
@@ -11,7 +11,7 @@ import { clearBackoff } from './observe.ts'
 import { rebalance } from './rebalance.ts'
 import { queueMoves, withDecision, withEnded, withMeasured } from './rebalancing.ts'
 import { type Situation, movePolicyOf, rebalancePolicyOf, snapshotOf, whyIdle } from './situation.ts'
-import type { Observed, Remembered } from './types.ts'
+import type { Observed, Remembered, Upgrade } from './types.ts'
 import { nextUpgradeStep } from './upgrade.ts'
 
 /** What is to be written, and what follows from it once it is. */
@@ -46,7 +46,8 @@ export function nextStep(situation: Situation, sampled: boolean, now: number, wa
   const { moves, rebalancing } = situation.remembered
   if (accused) return judgeDeaths
   if (due) return advance
-  if (moves.size === 0 && rebalancing.upgrade?.halted === '') return upgradeNext
+  if (endedCordons(situation).length > 0) return forgetCordons
+  if (moves.size === 0 && rebalancing.upgrade && !staysHalted(situation, rebalancing.upgrade)) return upgradeNext
   return sampled ? look : null
 }
 
@@ -99,6 +100,30 @@ function advance(situation: Situation, now: number): Entry | null {
   const rebalancing = withEnded(situation.remembered.rebalancing, ended, now)
   const touched = [...ended, ...begun.flatMap((name) => moves.get(name) ?? [])].flatMap(({ from, to }) => [from, to])
   return { ...nothing, write: { placement, moves, rebalancing }, touched, turned }
+}
+
+/** Cordoned numbers whose shard has ended: the next shard of that number is another one. */
+function endedCordons({ remembered, desired, observed }: Situation): number[] {
+  const { rebalancing, moves } = remembered
+  if (rebalancing.cordoned.size === 0) return []
+  const alive = new Set([
+    ...[...desired.services.values()].map(({ shard }) => shard),
+    ...[...observed.workers.values()].map(({ shard }) => shard),
+    ...[...moves.values()].flatMap(({ from, to }) => [from, to]),
+  ])
+  return [...rebalancing.cordoned].filter((shard) => !alive.has(shard))
+}
+
+function forgetCordons(situation: Situation): Entry {
+  const { rebalancing } = situation.remembered
+  const ended = new Set(endedCordons(situation))
+  const cordoned = new Set([...rebalancing.cordoned].filter((shard) => !ended.has(shard)))
+  return { ...nothing, write: { rebalancing: { ...rebalancing, cordoned } } }
+}
+
+/** Whether what did not come up with a new worker is where it was: until then the upgrade stays halted. */
+function staysHalted({ remembered }: Situation, { halted, current }: Upgrade): boolean {
+  return halted !== '' && [...remembered.placement.values()].some((shard) => shard === current)
 }
 
 /** Replaces the next worker, or halts, or is done with it. */

@@ -117,8 +117,7 @@ function orderDrain(situation: Situation, { shard }: Given<'drain'>, { now }: Or
 function orderCordon(situation: Situation, shard: number, cordoned: boolean): Order<Answer<'cordon'>> {
   const closed = new Set(situation.remembered.rebalancing.cordoned)
   const shards = knownShards(situation).map((known) => known.shard)
-  // A number stays cordoned when its shard ends.
-  if (!shards.includes(shard) && !closed.has(shard)) throw noSuchShard(shard, shards)
+  if (!shards.includes(shard)) throw noSuchShard(shard, shards)
   if (cordoned) closed.add(shard)
   else closed.delete(shard)
   return remembering(situation, { cordoned: closed })

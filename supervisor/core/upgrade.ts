@@ -15,9 +15,9 @@ export interface UpgradeStep {
   readonly decision: Decision | null
 }
 
-/** What comes next; to be asked when nothing moves. The same upgrade is given back when it halts. */
+/** What comes next; to be asked when nothing moves, and of one that has halted when its shard is empty: that ends it. */
 export function nextUpgradeStep(upgrade: Upgrade, { shards }: Snapshot): UpgradeStep {
-  if (upgrade.halted !== '') return { upgrade, decision: null }
+  if (upgrade.halted !== '') return { upgrade: null, decision: null }
   const left = shards.find(({ shard }) => shard === upgrade.current)
   if (left && left.services.length > 0) {
     const halted = `${left.services.map(({ name }) => name).join(', ')} did not come up with the new worker; the rest stays as it is`

@@ -202,13 +202,48 @@ describe('the loop', () => {
       await settled(world)
       config = configOf(names(6), 2)
       world.diskIsFull = true
-      await expect(reloaded(world, loop)).rejects.toThrow('no space left')
+      await expect(loop.reload()).rejects.toThrow('no space left')
       expect(servingNames(world)).toEqual(names(4))
-      expect(loop.status().configError).toContain('no space left')
+      // The file is right: it is the disk that is full, and says so until it is not.
+      expect(loop.status()).toMatchObject({ configError: '', journalError: 'no space left on device' })
       world.diskIsFull = false
+      await settled(world)
+      expect(loop.status().journalError).toBe('')
       await reloaded(world, loop)
       expect(servingNames(world)).toEqual(names(6))
-      expect(loop.status().configError).toBe('')
+    }, 20))
+
+  it('says of a refused reload that it was, until the file is right again', () =>
+    inAnyOrder(async (world) => {
+      let fault: string | null = null
+      const config = configOf(names(4), 2)
+      const loop = world.start(config, () => {
+        if (fault !== null) throw new Error(fault)
+        return config
+      })
+      await settled(world)
+      fault = 'line 3: no such key'
+      await expect(reloaded(world, loop)).rejects.toThrow(fault)
+      fault = 'line 4: no such key'
+      await loop.review()
+      expect(loop.status()).toMatchObject({ configError: fault, configGeneration: 1 })
+      fault = null
+      await loop.review()
+      expect(loop.status()).toMatchObject({ configError: '', configGeneration: 1 })
+    }, 20))
+
+  it('tells that an order could not be written, until something can', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(4), 2))
+      await settled(world)
+      world.diskIsFull = true
+      await expect(loop.order('pause', {})).rejects.toThrow('no space left')
+      expect(loop.status()).toMatchObject({ journalError: 'no space left on device', rebalancing: { paused: false } })
+      world.diskIsFull = false
+      await settled(world)
+      expect(loop.status().journalError).toBe('')
+      await loop.order('pause', {})
+      expect(loop.status().rebalancing.paused).toBe(true)
     }, 20))
 
   it('refuses a reload into another state directory, where every node would be a new one', () =>
@@ -648,7 +683,7 @@ describe('moves', () => {
       expect(world.saved.rebalancing.scaledTo).toBe(5)
     }, 20))
 
-  it('cordon and uncordon shards that there are, and let a number go whose shard has ended', () =>
+  it('cordon and uncordon shards that there are, and a number is free again once its shard has ended', () =>
     inAnyOrder(async (world) => {
       const loop = world.start(configOf(names(5), 4))
       await settled(world)
@@ -668,9 +703,12 @@ describe('moves', () => {
       expect(cordoned()).toEqual([])
       await loop.order('drain', { shard: home })
       await settled(world)
-      expect(world.saved.rebalancing.cordoned).toEqual(new Set([home]))
-      await loop.order('uncordon', { shard: home })
       expect(world.saved.rebalancing.cordoned).toEqual(new Set())
+      await expect(loop.order('uncordon', { shard: home })).rejects.toThrow('there is no shard')
+      // The next shard of that number is one like any other.
+      await loop.order('move', { service: 's0', to: 'new' })
+      await settled(world)
+      expect([shardOf(loop, 's0'), ...cordoned()]).toEqual([home])
     }, 20))
 
   it(
@@ -863,6 +901,24 @@ describe('moves', () => {
       expect(most).toBeLessThanOrEqual(5)
       expect(loop.status().rebalancing.upgrade).toBe(null)
     }, 30))
+
+  it('end the halt of an upgrade when what did not come up has left that shard', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(4), 2))
+      await settled(world)
+      const home = shardOf(loop, 's0') ?? 0
+      world.saved = {
+        ...world.saved,
+        rebalancing: { ...world.saved.rebalancing, upgrade: { current: home, waiting: [], halted: 's0 did not come up' } },
+      }
+      world.killSupervisor()
+      const next = world.start(configOf(names(4), 2))
+      await settled(world)
+      expect(next.status().rebalancing.upgrade?.halted).toBe('s0 did not come up')
+      await next.order('drain', { shard: home })
+      await settled(world)
+      expect(next.status().rebalancing.upgrade).toBeNull()
+    }, 20))
 
   it('halt an upgrade at the first shard that does not come back, over supervisors', () =>
     inAnyOrder(async (world) => {

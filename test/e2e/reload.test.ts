@@ -1,7 +1,7 @@
 /** SIGHUP and `tsnsrv-sup reload` with every kind of change: what changes, changes; what does not, keeps its connections. */
 import { request } from 'node:http'
 import type { IncomingMessage } from 'node:http'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { afterEach, describe, expect, it } from 'vitest'
 import { serviceURL } from '../../demo/lab.ts'
 import { Stack, allReady, workerPids } from './stack.ts'
@@ -99,6 +99,21 @@ describe('a reload', () => {
     await stack.configure(stack.services(2))
     supervisor.kill('SIGHUP')
     await stack.until((now) => now.configError === '' && now.services.length === 2 && allReady(now), 'the mended file')
+  })
+
+  it('is told as refused no longer than the file is wrong, without another reload', async () => {
+    stack = await Stack.create()
+    await stack.configure(stack.services(1))
+    await stack.startReady()
+    const right = await readFile(stack.configFile, 'utf8')
+    await writeFile(stack.configFile, 'services:\n  - nam: svc0\n')
+    expect((await stack.cli('reload', '--run-dir', stack.runDir)).exitCode).toBe(2)
+    expect((await stack.status()).configError).toContain('nam')
+    await writeFile(stack.configFile, 'services:\n  - naem: svc0\n')
+    await stack.until(({ configError }) => configError.includes('naem'), 'what is wrong now')
+    await writeFile(stack.configFile, right)
+    const { configGeneration } = await stack.until(({ configError }) => configError === '', 'the end of the refusal')
+    expect(configGeneration).toBe(1)
   })
 
   it('with a smaller shard size moves only what must, keeping node keys and addresses', async () => {

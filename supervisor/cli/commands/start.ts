@@ -113,7 +113,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
   const sampling = setInterval(() => void sample(loop), settings.sampleIntervalMs)
   const stopWatching = settings.watchConfig
     ? watchFile(configFile, () => void reload(loop, output.log, 'the configuration file has changed'))
-    : () => undefined
+    : watchWhileRefused(loop, configFile)
   const stopShowing = output.follow(loop)
 
   output.log.info('starting', {
@@ -228,12 +228,39 @@ function handleSignals(loop: Loop, log: Log): void {
   process.on('SIGHUP', () => void reload(loop, log, 'SIGHUP'))
 }
 
+/** While the last reload is refused, has the loop look again when the file changes: so the status says so no longer than it is true. */
+function watchWhileRefused(loop: Loop, configFile: string): () => void {
+  let stopWatching: (() => void) | undefined
+  const stopListening = loop.onChange(() => {
+    if (loop.configError !== '') stopWatching ??= watchFile(configFile, () => void loop.review())
+    else {
+      stopWatching?.()
+      stopWatching = undefined
+    }
+  })
+  return () => {
+    stopListening()
+    stopWatching?.()
+  }
+}
+
 /** Reloads without anybody who waits for the answer: it goes to the log, and a refusal to the status as well. */
 async function reload(loop: Loop, log: Log, why: string): Promise<void> {
   try {
     log.info('reloaded', { why, ...(await loop.reload()) })
   } catch (error) {
-    log.error(`${why}: the new configuration is refused, the old one stays:\n${inWords(error)}`)
+    if (loop.configError !== '') {
+      log.error(`${why}: the new configuration is refused, the old one stays:\n${inWords(error)}`)
+      return
+    }
+    log.error(
+      `${why}: the new configuration cannot be taken now: ${inWords(error)}. It is tried again when the state can be written`,
+    )
+    const stopListening = loop.onChange(() => {
+      if (loop.status().journalError !== '') return
+      stopListening()
+      void reload(loop, log, 'the state can be written again')
+    })
   }
 }
 
