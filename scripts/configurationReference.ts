@@ -34,8 +34,9 @@ export function configurationReference(): string {
 One YAML file in the format of arsfeld/tsnsrv, with \`supervisor:\`, \`defaults:\` and more keys of services than that has. It is
 read as yaml.v3 reads it (\`yes\` is true, anchors and merge keys work); unknown and duplicate keys are errors. Keys that start
 with \`x-\` are free for notes and anchors. Relative paths start at the working directory.
+Variables are not expanded: a value with \`\${NAME}\` is refused; make the file with envsubst.
 \`tsnsrv-sup validate FILE\` shows all that is wrong at once. It looks into the files of \`certificateFile\`, \`keyFile\` and
-\`upstreamCAFile\` too: what is wrong there is a note, here and in the log of \`start\`, as it is the trouble of one service.
+\`upstreamCAFile\`, and for that of \`authkeyPath\`, too: what is wrong there is a note, here and in the log of \`start\`, as it is the trouble of one service.
 
 For completion in an editor, begin the file with \`# yaml-language-server: $schema=shared/generated/config.schema.json\`.
 
