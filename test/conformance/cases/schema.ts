@@ -251,7 +251,7 @@ export const schema: readonly Case[] = [
     id: 'no-yaml',
     statement: 'What is no YAML is refused with its line',
     file: 'services:\n  - name: a\n upstream: x\n',
-    ours: 'refused: all mapping items must start at the same column',
+    ours: 'refused: upstream starts in column 2, name above it in column 5',
     theirs: 'refused: yaml: line 2: did not find expected key',
   },
 ]
