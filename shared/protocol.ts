@@ -239,7 +239,13 @@ export const ServiceReason = z.enum([
 export const ServiceCounters = z
   .object({
     requests: z.number().int().min(0),
-    errors: z.number().int().min(0).describe('Requests that the upstream did not answer.'),
+    errors: z
+      .number()
+      .int()
+      .min(0)
+      .describe(
+        'Requests that the upstream did not answer, or with a 5xx, and those that the auth server gave no usable answer about.',
+      ),
     bytesIn: z.number().int().min(0),
     bytesOut: z.number().int().min(0),
     openConnections: z.number().int().min(0),

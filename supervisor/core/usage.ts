@@ -24,10 +24,11 @@ export const noUsage: Usage = { ended: new Map(), workers: new Map() }
  */
 export function withCounts(usage: Usage, workerId: string, counts: ByService): Usage {
   const known = new Map(usage.workers.get(workerId))
-  const ended = new Map(usage.ended)
+  let ended = usage.ended
   for (const [service, totals] of counts) {
     const before = known.get(service)
-    if (before && hasFallen(before, totals)) ended.set(service, add(ended.get(service), before))
+    // Copied only here: this runs for each event, and names all services.
+    if (before && hasFallen(before, totals)) ended = new Map(ended).set(service, add(ended.get(service), before))
     known.set(service, totals)
   }
   return { ended, workers: new Map(usage.workers).set(workerId, known) }

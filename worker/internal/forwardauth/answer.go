@@ -42,10 +42,11 @@ func (g *Guard) fail(w http.ResponseWriter, r *http.Request, client Client, err 
 		if isTimeout(err) {
 			status, text = http.StatusGatewayTimeout, "the authorization service did not answer in time"
 		}
+		why := g.explain(err)
 		g.config.Observe(Failed, took)
-		g.config.Trouble(g.explain(err))
+		g.config.Trouble(why)
 		g.config.Log.Warn("the authorization service did not decide; the request is not let through", "authServer", g.service.String(),
-			"requestId", id, "client", client.Address, "method", r.Method, "path", r.URL.EscapedPath(), "error", g.explain(err))
+			"requestId", id, "client", client.Address, "method", r.Method, "path", r.URL.EscapedPath(), "error", why)
 	}
 	w.Header().Set("X-Request-Id", id)
 	w.Header().Set("Cache-Control", "no-store")

@@ -60,7 +60,7 @@ type Config struct {
 	// Trouble is called when the service gave no usable answer, with the reason in words.
 	Trouble func(why string)
 
-	// Dial connects to the service; nil: over the host's network. Not needed.
+	// Dial connects to the service. Nil: over the host's network.
 	Dial limit.Dial
 
 	RequestID func(*http.Request) string

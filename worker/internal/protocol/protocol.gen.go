@@ -1075,7 +1075,8 @@ type ServiceCounters struct {
 	// BytesOut corresponds to the JSON schema field "bytesOut".
 	BytesOut int `json:"bytesOut"`
 
-	// Requests that the upstream did not answer.
+	// Requests that the upstream did not answer, or with a 5xx, and those that the
+	// auth server gave no usable answer about.
 	Errors int `json:"errors"`
 
 	// OpenConnections corresponds to the JSON schema field "openConnections".

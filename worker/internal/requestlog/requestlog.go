@@ -25,7 +25,7 @@ const (
 // clientKeys are the attributes that name a client, with or without its port.
 var clientKeys = map[string]bool{"peer": true, "client": true}
 
-// Handler is a slog.Handler that passes to another what does not repeat. Handlers of one New or WithService count together.
+// Handler is a slog.Handler that passes to another what does not repeat. Each counts for itself, as do those made of it.
 type Handler struct {
 	next    slog.Handler
 	counted *counted
