@@ -38,15 +38,15 @@ func newSaid(spec protocol.ProxySpec) said {
 func (s said) headers(header http.Header, room int) http.Header {
 	rest := make(http.Header, len(header)+room)
 	for name, values := range header {
-		if (!claim.Is(name) || s.copied[name]) && !s.isOperators(name) {
+		folded := claim.Folded(name)
+		if (!claim.IsFolded(folded) || s.copied[name]) && !s.isOperators(name, folded) {
 			rest[name] = values
 		}
 	}
 	return rest
 }
 
-func (s said) isOperators(name string) bool {
-	folded := claim.Folded(name)
+func (s said) isOperators(name, folded string) bool {
 	return s.operators[folded] || folded == requestIDHeader && name != requestIDHeader
 }
 
@@ -57,7 +57,7 @@ func (s said) trailers(trailer http.Header, body io.ReadCloser) io.ReadCloser {
 	clean := func() {
 		for name := range trailer {
 			folded := claim.Folded(name)
-			if claim.Is(name) || s.operators[folded] || folded == requestIDHeader || folded == "Cookie" || !httpguts.ValidTrailerHeader(folded) {
+			if claim.IsFolded(folded) || s.operators[folded] || folded == requestIDHeader || folded == "Cookie" || !httpguts.ValidTrailerHeader(folded) {
 				delete(trailer, name)
 			}
 		}
