@@ -66,6 +66,8 @@ func ClientOf(remote net.Addr, funnel bool) Client {
 
 // Limits are those of one service, over all its listeners. It is safe for concurrent use.
 type Limits struct {
+	Sending atomic.Int64 // writes that run: nearly all of them wait for a client to read
+
 	sendTimeout atomic.Int64 // nanoseconds
 	reached     map[Limit]*atomic.Uint64
 

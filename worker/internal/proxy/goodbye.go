@@ -43,7 +43,7 @@ func (c *connection) part(hurry <-chan struct{}) {
 	if time.Since(time.Unix(0, c.wroteAt.Load())) < recent {
 		silence = longestSilence
 	}
-	wire, hurried := wireOf(c.Conn), false
+	wire, hurried := c.wire, false
 	heard, enough := wire.heard(), time.Now().Add(silence)
 	leave := time.After(goodbye)
 	look := time.NewTicker(lookAgain)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
@@ -252,8 +254,8 @@ func awaitReset(framer *http2.Framer, stream uint32) error {
 	}
 }
 
-// The more connections a service has, the less each buffers.
-func TestManyConnectionsBufferLess(t *testing.T) {
+// The more connections a service has, the less each may fill with what nobody reads.
+func TestManyConnectionsReceiveLess(t *testing.T) {
 	for _, over := range overNodes(t) {
 		t.Run(over.name, func(t *testing.T) {
 			f := serveOver(t, over, guarded(t), over.whoIs)
@@ -263,21 +265,52 @@ func TestManyConnectionsBufferLess(t *testing.T) {
 			}
 			await(t, func() bool { return f.limits.Open() == many })
 			bounded := 0
-			f.server.connections.mu.Lock()
-			defer f.server.connections.mu.Unlock()
-			for each := range f.server.connections.open {
-				wire := wireOf(each.Conn)
-				if wire.endpoint == nil {
-					t.Fatal("what a node buffers for a connection is not found in this version of its TCP")
-				}
-				options := wire.endpoint.SocketOptions()
-				if most := int64(tcp.DefaultSendBufferSize); options.GetSendBufferSize() < most && options.GetReceiveBufferSize() < most {
+			for _, options := range f.socketOptions() {
+				if options.GetReceiveBufferSize() < tcp.DefaultReceiveBufferSize {
 					bounded++
 				}
 			}
-			if want := many - sharedBuffer/tcp.DefaultSendBufferSize; bounded < want {
+			if want := many - sharedBuffer/tcp.DefaultReceiveBufferSize; bounded < want {
 				t.Errorf("%d of %d connections have less than the default, want %d", bounded, many, want)
 			}
 		})
 	}
+}
+
+// Clients that do not read share a bound between them, and one that reads has as much as before.
+func TestManyClientsThatReadNothingBufferLess(t *testing.T) {
+	spec := guarded(t)
+	spec.Upstream = endless(t)
+	for _, over := range overNodes(t) {
+		t.Run(over.name, func(t *testing.T) {
+			f := serveOver(t, over, spec, over.whoIs)
+			const many = 32
+			for asked := range many {
+				fmt.Fprintf(f.connect(), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", ownName)
+				await(t, func() bool { return f.limits.Sending.Load() == int64(asked+1) })
+			}
+			total := int64(0)
+			for _, options := range f.socketOptions() {
+				total += options.GetSendBufferSize()
+			}
+			const nodesMost = 6 << 20 // what a node gives a connection of its own accord
+			share := sharedBuffer * (1 + math.Log(many/freeBuffers))
+			if total > freeBuffers*nodesMost+int64(share) {
+				t.Errorf("%d clients may buffer %d MiB", many, total>>20)
+			}
+		})
+	}
+}
+
+// socketOptions are those of the connections of a node that are open.
+func (f *front) socketOptions() (all []*tcpip.SocketOptions) {
+	f.server.connections.mu.Lock()
+	defer f.server.connections.mu.Unlock()
+	for each := range f.server.connections.open {
+		if each.wire.endpoint == nil {
+			f.Fatal("what a node buffers for a connection is not found in this version of its TCP")
+		}
+		all = append(all, each.wire.endpoint.SocketOptions())
+	}
+	return all
 }

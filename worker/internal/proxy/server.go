@@ -138,8 +138,8 @@ func (c *connections) Accept() (net.Conn, error) {
 			continue
 		}
 		c.seen(accepted.RemoteAddr())
-		wireOf(accepted).restrain(c.limits.Open())
-		tracked := &connection{Conn: accepted, owner: c, client: client}
+		tracked := &connection{Conn: accepted, wire: wireOf(accepted), owner: c, client: client}
+		tracked.wire.limitReceiving(c.limits.Open())
 		c.mu.Lock()
 		c.open[tracked] = struct{}{}
 		c.mu.Unlock()
@@ -165,15 +165,17 @@ func (c *connections) closeAll() {
 // connection counts the bytes of one client.
 type connection struct {
 	net.Conn
+	wire   wire
 	owner  *connections
 	client limit.Client
 	also   func() // guarded by owner.mu
 
-	wroteAt  atomic.Int64 // Unix nanoseconds
-	extended atomic.Int64 // when the time for writes was set last; the same
-	parted   atomic.Bool
-	heardAll atomic.Bool // what else the client says is no request
-	ended    sync.Once
+	sendBuffer atomic.Int64 // see wire.limitSending
+	wroteAt    atomic.Int64 // Unix nanoseconds
+	extended   atomic.Int64 // when the time for writes was set last; the same
+	parted     atomic.Bool
+	heardAll   atomic.Bool // what else the client says is no request
+	ended      sync.Once
 }
 
 // connectionOf finds our connection below what a server makes of it.
@@ -223,6 +225,9 @@ func (c *connection) Read(p []byte) (int, error) {
 // Write ends with an error once the client has taken in nothing for as long as the limits allow. It may take longer as a whole.
 func (c *connection) Write(p []byte) (int, error) {
 	written := 0
+	waiting := c.owner.limits.Sending.Add(1)
+	defer c.owner.limits.Sending.Add(-1)
+	c.wire.limitSending(int(waiting), &c.sendBuffer)
 	for {
 		c.extendWrites()
 		n, err := c.Conn.Write(p[written:])
@@ -235,7 +240,7 @@ func (c *connection) Write(p []byte) (int, error) {
 		c.extended.Store(0) // that time is over
 		if n == 0 {
 			c.owner.counters.stalled.Add(1)
-			wireOf(c.Conn).abort() // what waits to be sent would be kept for as long as the client wants
+			c.wire.abort() // what waits to be sent would be kept for as long as the client wants
 			return written, err
 		}
 	}

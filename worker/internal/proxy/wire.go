@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"math/bits"
 	"net"
+	"sync/atomic"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
@@ -11,12 +13,11 @@ import (
 )
 
 const (
-	// freeConnections is how many connections of a service may buffer as much as a node's TCP finds useful, which is megabytes.
-	freeConnections = 8
+	// freeBuffers is how many connections of a service may buffer as much as a node's TCP finds useful, which is megabytes.
+	freeBuffers = 4
 
-	// sharedBuffer is what all other connections of a service share for each direction, in bytes. It does not shrink what a
-	// connection has, so n connections have at most sharedBuffer*ln(n/freeConnections) in all.
-	sharedBuffer = 32 << 20
+	// sharedBuffer is what all other connections of a service share for each direction, in bytes.
+	sharedBuffer = 16 << 20
 
 	// smallestBuffer is a window that still keeps a connection moving.
 	smallestBuffer = 64 << 10
@@ -78,15 +79,30 @@ func netstackOf(conn net.Conn) *gonet.TCPConn {
 	}
 }
 
-// restrain bounds what is buffered for a connection, by how many its service has open with it. Without it, each client that
-// does not read, or whose body nobody reads, holds megabytes of the worker.
-func (w wire) restrain(open int) {
-	if w.endpoint == nil || open <= freeConnections {
+// limitReceiving bounds what is kept of what the client sends and nobody has read, by how many connections its service has.
+func (w wire) limitReceiving(open int) {
+	if w.endpoint != nil && open > freeBuffers {
+		w.endpoint.SocketOptions().SetReceiveBufferSize(shareOf(open), true)
+	}
+}
+
+// limitSending bounds what waits to be sent to the client, by how many clients of its service are waited for. Without it, each
+// client that does not read holds megabytes of the worker, and far more than that while they are sent: WireGuard has 64 KiB
+// for each packet in its queues. last is what it gave the connection the last time, 0 at first.
+func (w wire) limitSending(waiting int, last *atomic.Int64) {
+	if w.endpoint == nil || waiting <= freeBuffers && last.Load() == 0 {
 		return
 	}
-	size := int64(max(sharedBuffer/open, smallestBuffer))
-	w.endpoint.SocketOptions().SetSendBufferSize(size, true)
-	w.endpoint.SocketOptions().SetReceiveBufferSize(size, true)
+	size := shareOf(max(waiting, freeBuffers))
+	if last.Swap(size) != size {
+		w.endpoint.SocketOptions().SetSendBufferSize(size, true)
+	}
+}
+
+// shareOf gives each of n connections the same, in steps of two, so that it seldom changes.
+func shareOf(n int) int64 {
+	share := int64(sharedBuffer / n)
+	return max(int64(1)<<(bits.Len64(uint64(share))-1), smallestBuffer)
 }
 
 // abort resets the connection and forgets what waits to be sent. Close would keep that until the client takes it.
