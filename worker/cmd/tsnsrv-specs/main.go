@@ -16,7 +16,6 @@ import (
 	"os"
 	"strings"
 
-	"tailscale.com/client/tailscale/apitype"
 	"tailscale.com/tailcfg"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
@@ -115,7 +114,6 @@ func newProxy(name string, spec protocol.ProxySpec) (*proxy.Proxy, *dialer, erro
 		Service:   name,
 		Spec:      spec,
 		Upstream:  upstream,
-		WhoIs:     func(context.Context, string) (*apitype.WhoIsResponse, error) { return nil, errNobody },
 		Canonical: func(_ context.Context, host string) (string, bool) { return host, true },
 		Counters:  proxy.NewMetrics().Add(name, limits, backends),
 		Limits:    limits,

@@ -29,6 +29,7 @@ import (
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/proxy"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/service"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/statedir"
 )
 
 const (
@@ -194,6 +195,7 @@ func run(f flags) error {
 		return err
 	}
 	set := service.NewSet(service.Options{
+		Keeper:           statedir.Keeper{},
 		Holder:           fmt.Sprintf("%s %d", f.id, hello.Pid),
 		StartConcurrency: f.startConcurrency,
 		Interfaces:       table,

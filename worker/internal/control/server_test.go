@@ -19,6 +19,7 @@ import (
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/proxy"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/service"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/statedir"
 )
 
 const patience = 20 * time.Second
@@ -41,7 +42,7 @@ func newHarness(t *testing.T) *harness {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { table.Close() })
-	set := service.NewSet(service.Options{Holder: "w1 1", Interfaces: table, Metrics: proxy.NewMetrics(), Log: discard, RequestLog: discard, AccessLog: discard})
+	set := service.NewSet(service.Options{Keeper: statedir.Keeper{}, Holder: "w1 1", Interfaces: table, Metrics: proxy.NewMetrics(), Log: discard, RequestLog: discard, AccessLog: discard})
 	hello := protocol.Hello{ProtocolVersion: protocol.Version, WorkerID: "w1", Shard: 1, Pid: 1}
 	server := New(Options{Hello: hello, Set: set, Metrics: http.NotFoundHandler(), Log: discard})
 	socket := filepath.Join(t.TempDir(), "worker.sock")

@@ -31,7 +31,7 @@ func BenchmarkProxy(b *testing.B) {
 	}
 	b.Cleanup(upstream.Close)
 	log := slog.New(slog.NewTextHandler(io.Discard, nil)) // at info, as a worker's
-	handler, err := New(Config{Service: "web", Spec: spec, Upstream: upstream, WhoIs: alice, Counters: counters, Limits: limits, Backends: noBackends(), Log: log, AccessLog: log,
+	handler, err := New(Config{Service: "web", Spec: spec, Upstream: upstream, Counters: counters, Limits: limits, Backends: noBackends(), Log: log, AccessLog: log,
 		Canonical: func(_ context.Context, host string) (string, bool) { return host, true }})
 	if err != nil {
 		b.Fatal(err)
@@ -39,7 +39,7 @@ func BenchmarkProxy(b *testing.B) {
 	listener := listenLocally(b)
 	door := NewDoor()
 	door.Swap(handler)
-	server := Serve(listener, ServerConfig{Handler: door, Door: door, Counters: counters, Limits: limits, Seen: func(net.Addr) {}})
+	server := Serve(loopback.from(listener, alice), ServerConfig{Handler: door, Door: door, Counters: counters, Limits: limits})
 	b.Cleanup(func() { server.Drain(context.Background()) })
 	exchange(b, listener.Addr())
 }

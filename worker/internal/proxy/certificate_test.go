@@ -105,9 +105,9 @@ func TestHTTPSSpeaksBothVersionsOfHTTP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := Serve(listener, ServerConfig{
+	server := Serve(loopback.from(listener, nil), ServerConfig{
 		Spec: protocol.ListenSpec{Scheme: protocol.ListenSpecSchemeHttps}, TLS: &tls.Config{GetCertificate: file.Get},
-		Counters: NewMetrics().Add("wiki", limit.New(), noBackends()), Limits: limit.New(), Seen: func(net.Addr) {},
+		Counters: NewMetrics().Add("wiki", limit.New(), noBackends()), Limits: limit.New(),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Version", r.Proto)
 			if r.TLS == nil {
@@ -136,8 +136,8 @@ func TestRedirectGoesToTheServicesOwnName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := Serve(listener, ServerConfig{
-		Handler: RedirectToHTTPS(func() string { return name }), Counters: NewMetrics().Add("wiki", limit.New(), noBackends()), Limits: limit.New(), Seen: func(net.Addr) {},
+	server := Serve(loopback.from(listener, nil), ServerConfig{
+		Handler: RedirectToHTTPS(func() string { return name }), Counters: NewMetrics().Add("wiki", limit.New(), noBackends()), Limits: limit.New(),
 	})
 	t.Cleanup(func() { server.Drain(context.Background()) })
 	client := &http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

@@ -82,7 +82,7 @@ func (p *Proxy) objection(client *peer, v *visit, endless string) string {
 		return "upgrades does not list " + endless
 	}
 	if p.prefixes != nil {
-		if _, _, err := p.prefixes.Match(v.url, client.funnel); err != nil {
+		if _, _, err := p.prefixes.Match(v.url, client.origin.Internet); err != nil {
 			return err.Error()
 		}
 	}

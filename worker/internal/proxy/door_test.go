@@ -15,6 +15,7 @@ import (
 	"github.com/coder/websocket"
 	"tailscale.com/client/tailscale/apitype"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/origin"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -180,7 +181,7 @@ func TestWhatTheRulesLetInNoMoreEndsWithTheirChange(t *testing.T) {
 
 func TestWhoIsLetInNoMoreIsEndedWithinAMinute(t *testing.T) {
 	for what, c := range map[string]struct {
-		later WhoIs
+		later origin.WhoIs
 		ends  bool
 	}{
 		"still the same": {alice, false},

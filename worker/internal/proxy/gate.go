@@ -32,8 +32,8 @@ type guest struct {
 }
 
 // NewGate makes a Gate that lets everybody in.
-func NewGate(whoIs WhoIs, counters *Counters, log *slog.Logger) *Gate {
-	config := Config{WhoIs: whoIs, Counters: counters, Log: log, Spec: protocol.ProxySpec{WhoisTimeoutMs: gateWhoisTimeoutMs}}
+func NewGate(counters *Counters, log *slog.Logger) *Gate {
+	config := Config{Counters: counters, Log: log, Spec: protocol.ProxySpec{WhoisTimeoutMs: gateWhoisTimeoutMs}}
 	return &Gate{clients: newIdentities(config), counters: counters, log: log, guests: map[*connection]*guest{}}
 }
 
@@ -76,7 +76,7 @@ func (g *Gate) review(client *connection) bool {
 		return true
 	}
 	// An error is in the log, and tells of nobody.
-	who, _ := g.clients.of(context.Background(), address)
+	who, _ := g.clients.of(context.Background(), client.owner.origin, address)
 	decision := rules.Decide(&url.URL{Path: "/"}, who.who)
 	g.mu.Lock()
 	known := g.guests[client]

@@ -15,6 +15,7 @@ import (
 	"tailscale.com/client/tailscale/apitype"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/origin"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -26,7 +27,7 @@ type gated struct {
 	counters *Counters
 	address  net.Addr
 	reached  atomic.Int32 // connections at the upstream
-	who      atomic.Pointer[WhoIs]
+	who      atomic.Pointer[origin.WhoIs]
 	log      *logText
 }
 
@@ -40,20 +41,20 @@ func gate(t *testing.T, over reach) *gated {
 		_, _ = io.Copy(conn, conn)
 	})
 	log := slog.New(slog.NewTextHandler(g.log, nil))
-	g.gate = NewGate(func(ctx context.Context, address string) (*apitype.WhoIsResponse, error) {
+	g.gate = NewGate(g.counters, log)
+	listener := over.from(over.listen(t), func(ctx context.Context, address string) (*apitype.WhoIsResponse, error) {
 		return (*g.who.Load())(ctx, address)
-	}, g.counters, log)
-	listener := over.listen(t)
+	})
 	g.address = listener.Addr()
 	f := Forward(listener, g.gate, hostDialer{}.Dial, ServerConfig{
-		Spec: protocol.ListenSpec{DialAddress: upstream.Addr().String()}, Counters: g.counters, Limits: limits, Seen: func(net.Addr) {}, Log: log,
+		Spec: protocol.ListenSpec{DialAddress: upstream.Addr().String()}, Counters: g.counters, Limits: limits, Log: log,
 	})
 	t.Cleanup(func() { f.Drain(expired()) })
 	return g
 }
 
 // is sets who the clients are from now on.
-func (g *gated) is(whoIs WhoIs) {
+func (g *gated) is(whoIs origin.WhoIs) {
 	g.who.Store(&whoIs)
 	if g.gate != nil {
 		g.gate.clients.mu.Lock()

@@ -43,7 +43,7 @@ func (p *Proxy) matchPrefixes(next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		path, rawPath, err := p.prefixes.Match(r.URL, peerOf(r).funnel)
+		path, rawPath, err := p.prefixes.Match(r.URL, peerOf(r).origin.Internet)
 		switch {
 		case err == prefix.ErrNotFound:
 			http.NotFound(w, r)
@@ -73,7 +73,7 @@ func (p *Proxy) newGuard() (*forwardauth.Guard, error) {
 	return forwardauth.New(forwardauth.Config{
 		Spec: *spec,
 		Client: func(r *http.Request) forwardauth.Client {
-			client := forwardauth.Client{Funnel: peerOf(r).funnel}
+			client := forwardauth.Client{Funnel: peerOf(r).origin.Internet}
 			client.Address, _, _ = net.SplitHostPort(r.RemoteAddr)
 			if config.Spec.Whois {
 				caller := p.clients.callerOf(r)
@@ -114,12 +114,12 @@ func (p *Proxy) auditEnd(client *peer, v *visit, reason string) {
 	client.mu.Lock()
 	who := client.caller.who
 	client.mu.Unlock()
-	if client.funnel {
+	if client.origin.Internet {
 		who = access.Who{Funnel: true}
 	}
 	p.config.Counters.denied.Add(1)
 	p.config.Log.Warn("a request that ran was ended, with its connection", "peer", client.connection.RemoteAddr().String(), "identity", who.String(),
-		"funnel", client.funnel, "method", v.method, "path", v.url.EscapedPath(), "reason", reason)
+		"funnel", client.origin.Internet, "method", v.method, "path", v.url.EscapedPath(), "reason", reason)
 }
 
 // auth counts one request to a service with forward auth.

@@ -11,6 +11,7 @@ import (
 
 	"tailscale.com/client/tailscale/apitype"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/origin"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -63,7 +64,7 @@ func TestAccessRulesTurnAwayWhomTheyDoNotName(t *testing.T) {
 	nobody := func(context.Context, string) (*apitype.WhoIsResponse, error) { return nil, errors.New("no such peer") }
 	for _, c := range []struct {
 		who    string
-		whoIs  WhoIs
+		whoIs  origin.WhoIs
 		path   string
 		status int
 	}{

@@ -19,6 +19,7 @@ import (
 	"tailscale.com/tailcfg"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/origin"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -37,7 +38,6 @@ type front struct {
 	trouble  sync.Map // error, by part
 	server   *Server
 	door     *Door
-	whoIs    WhoIs
 	url      string // by its address on loopback, else by its own name
 	client   *http.Client
 	log      *logText
@@ -62,15 +62,15 @@ func (l *logText) String() string {
 }
 
 // serve is a front on loopback.
-func serve(t *testing.T, spec protocol.ProxySpec, whoIs WhoIs) *front {
+func serve(t *testing.T, spec protocol.ProxySpec, whoIs origin.WhoIs) *front {
 	t.Helper()
 	return serveOver(t, loopback, spec, whoIs)
 }
 
-func serveOver(t testing.TB, over reach, spec protocol.ProxySpec, whoIs WhoIs) *front {
+func serveOver(t testing.TB, over reach, spec protocol.ProxySpec, whoIs origin.WhoIs) *front {
 	t.Helper()
 	limits := limit.New()
-	f := &front{TB: t, over: over, limits: limits, door: NewDoor(), whoIs: whoIs, log: &logText{}}
+	f := &front{TB: t, over: over, limits: limits, door: NewDoor(), log: &logText{}}
 	f.backends = Backends{Upstream: NewHealth(f.troubles("upstream")), Auth: NewHealth(f.troubles("auth server"))}
 	counters := NewMetrics().Add("web", limits, f.backends)
 	f.counters = counters
@@ -78,12 +78,12 @@ func serveOver(t testing.TB, over reach, spec protocol.ProxySpec, whoIs WhoIs) *
 	listener := over.listen(t)
 	config := ServerConfig{
 		Spec: protocol.ListenSpec{Scheme: over.scheme, MaxHeaderBytes: 64 << 10}, Handler: f.door, Door: f.door, Counters: counters,
-		Limits: limits, Seen: func(net.Addr) {}, Log: discard,
+		Limits: limits, Log: discard,
 	}
 	if over.isSecure() {
 		config.TLS = &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}}
 	}
-	f.server, f.address, f.url = Serve(listener, config), listener.Addr(), "http://"+ownName
+	f.server, f.address, f.url = Serve(over.from(listener, whoIs), config), listener.Addr(), "http://"+ownName
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -125,7 +125,6 @@ func (f *front) use(spec protocol.ProxySpec, upstream *Upstream) {
 		Service:  "web",
 		Spec:     spec,
 		Upstream: upstream,
-		WhoIs:    f.whoIs,
 		Canonical: func(_ context.Context, host string) (string, bool) {
 			return ownName, slices.Contains([]string{ownName, "web", "127.0.0.1", "::1"}, host)
 		},

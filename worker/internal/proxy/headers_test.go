@@ -17,6 +17,7 @@ import (
 	"tailscale.com/tailcfg"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/origin"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -184,14 +185,12 @@ func TestPathAndQueryPassAsTheyAre(t *testing.T) {
 func TestIdentityIsLookedUpOncePerConnectionAndMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lookups := 0
-		clients := newIdentities(Config{
-			Spec: protocol.ProxySpec{WhoisTimeoutMs: 1000},
-			WhoIs: func(ctx context.Context, address string) (*apitype.WhoIsResponse, error) {
-				lookups++
-				return alice(ctx, address)
-			},
-		})
-		connection := rememberPeer(nil, false)(t.Context(), nil)
+		clients := newIdentities(Config{Spec: protocol.ProxySpec{WhoisTimeoutMs: 1000}})
+		from := origin.Origin{WhoIs: func(ctx context.Context, address string) (*apitype.WhoIsResponse, error) {
+			lookups++
+			return alice(ctx, address)
+		}}
+		connection := context.WithValue(t.Context(), peerKey{}, &peer{origin: from})
 		send := func() {
 			t.Helper()
 			in := (&http.Request{RemoteAddr: "100.64.0.1:1"}).WithContext(connection)
@@ -221,15 +220,15 @@ func TestIdentityIsSharedByTheConnectionsOfAnAddressForAMoment(t *testing.T) {
 			Spec:     protocol.ProxySpec{WhoisTimeoutMs: 1000},
 			Counters: NewMetrics().Add("web", limit.New(), noBackends()), Limits: limit.New(), Backends: noBackends(),
 			Log: discard, AccessLog: discard,
-			WhoIs: func(ctx context.Context, address string) (*apitype.WhoIsResponse, error) {
-				lookups.Add(1)
-				time.Sleep(time.Millisecond) // others come meanwhile
-				if err := cmp.Or(failure, ctx.Err()); err != nil {
-					return nil, err
-				}
-				return alice(ctx, address)
-			},
 		})
+		from := origin.Origin{WhoIs: func(ctx context.Context, address string) (*apitype.WhoIsResponse, error) {
+			lookups.Add(1)
+			time.Sleep(time.Millisecond) // others come meanwhile
+			if err := cmp.Or(failure, ctx.Err()); err != nil {
+				return nil, err
+			}
+			return alice(ctx, address)
+		}}
 		gone, leave := context.WithCancel(t.Context())
 		leave()
 		look := func(addresses ...string) {
@@ -237,7 +236,7 @@ func TestIdentityIsSharedByTheConnectionsOfAnAddressForAMoment(t *testing.T) {
 			var all sync.WaitGroup
 			for _, address := range addresses {
 				all.Go(func() {
-					identity, err := clients.of(gone, address) // a client that left takes the answer away from nobody
+					identity, err := clients.of(gone, from, address) // a client that left takes the answer away from nobody
 					if !errors.Is(err, failure) || failure == nil && identity.headers.Get("X-Tailscale-User") != "userid:5" {
 						t.Errorf("%s: %v, %v", address, identity, err)
 					}
@@ -277,7 +276,7 @@ func TestWithoutIdentityTheRequestGoesOn(t *testing.T) {
 		return nil, ctx.Err()
 	}
 	unknown := func(context.Context, string) (*apitype.WhoIsResponse, error) { return nil, errors.New("no such peer") }
-	for what, whoIs := range map[string]WhoIs{"too slow": slow, "unknown": unknown} {
+	for what, whoIs := range map[string]origin.WhoIs{"too slow": slow, "unknown": unknown} {
 		f := serve(t, protocol.ProxySpec{Upstream: echo(t).URL, Whois: true, WhoisTimeoutMs: 5}, whoIs)
 		response, dump := f.send(http.MethodGet, "/", http.Header{"X-Tailscale-User": {"evil"}})
 		if response.StatusCode != http.StatusOK || strings.Contains(dump, "X-Tailscale") {

@@ -17,10 +17,8 @@ import (
 	"tailscale.com/tailcfg"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/access"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/origin"
 )
-
-// WhoIs tells who is behind a tailnet address ("ip:port").
-type WhoIs func(ctx context.Context, address string) (*apitype.WhoIsResponse, error)
 
 const (
 	// identityMaxAge bounds for how long a connection is believed to be whom it was: roles and tags change while it is open.
@@ -65,14 +63,14 @@ func (i *identities) callerOf(r *http.Request) caller {
 // behind tells who is behind a connection from address. A lookup that fails or takes too long tells of nobody, and is tried
 // again with the next request.
 func (i *identities) behind(ctx context.Context, known *peer, address string) caller {
-	if known.funnel {
+	if known.origin.Internet {
 		return caller{who: access.Who{Funnel: true}}
 	}
 	known.mu.Lock()
 	defer known.mu.Unlock()
 	if known.since.IsZero() || time.Since(known.since) > identityMaxAge {
 		known.since, known.caller = time.Time{}, caller{}
-		found, err := i.of(ctx, address)
+		found, err := i.of(ctx, known.origin, address)
 		if err != nil {
 			return caller{}
 		}
@@ -86,14 +84,17 @@ func knownCaller(r *http.Request) caller {
 	known := peerOf(r)
 	known.mu.Lock()
 	defer known.mu.Unlock()
-	if known.funnel {
+	if known.origin.Internet {
 		return caller{who: access.Who{Funnel: true}}
 	}
 	return known.caller
 }
 
 // of tells who is behind address ("ip:port"); the port makes no difference on a tailnet.
-func (i *identities) of(ctx context.Context, address string) (caller, error) {
+func (i *identities) of(ctx context.Context, from origin.Origin, address string) (caller, error) {
+	if from.WhoIs == nil {
+		return caller{}, nil
+	}
 	ip, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return caller{}, err
@@ -106,14 +107,14 @@ func (i *identities) of(ctx context.Context, address string) (caller, error) {
 	}
 	i.mu.Unlock()
 	if !ok {
-		i.ask(context.WithoutCancel(ctx), ip, address, asked) // others wait for it, whose clients are still there
+		i.ask(context.WithoutCancel(ctx), from.WhoIs, ip, address, asked) // others wait for it, whose clients are still there
 	}
 	<-asked.done
 	return asked.caller, asked.err
 }
 
 // ask does a lookup, and forgets it when it is too old to be shared; at once when it failed.
-func (i *identities) ask(ctx context.Context, ip, address string, asked *lookup) {
+func (i *identities) ask(ctx context.Context, whoIs origin.WhoIs, ip, address string, asked *lookup) {
 	defer close(asked.done)
 	forget := func() {
 		i.mu.Lock()
@@ -123,7 +124,7 @@ func (i *identities) ask(ctx context.Context, ip, address string, asked *lookup)
 	timeout := time.Duration(i.config.Spec.WhoisTimeoutMs) * time.Millisecond
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	who, err := i.config.WhoIs(ctx, address)
+	who, err := whoIs(ctx, address)
 	if err != nil {
 		forget()
 		i.config.Counters.whoisErrors.Add(1)

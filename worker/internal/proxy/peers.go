@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/connauth"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/origin"
 )
 
 // peer is what is remembered of one client connection.
 type peer struct {
-	funnel     bool        // from the internet: nobody on the tailnet
+	origin     origin.Origin
 	connection *connection // nil when it is not behind our Server
 	door       *Door       // nil when nobody knows the connection
 	login      connauth.Client
@@ -41,10 +42,14 @@ const eventStream = "an event stream"
 type peerKey struct{}
 
 // rememberPeer is the ConnContext of every server.
-func rememberPeer(door *Door, funnel bool) func(context.Context, net.Conn) context.Context {
+func rememberPeer(door *Door) func(context.Context, net.Conn) context.Context {
 	return func(ctx context.Context, conn net.Conn) context.Context {
-		p := &peer{funnel: funnel, connection: connectionOf(conn), visits: map[*visit]struct{}{}}
-		if p.connection != nil && door != nil {
+		p := &peer{connection: connectionOf(conn), visits: map[*visit]struct{}{}}
+		if p.connection == nil {
+			return context.WithValue(ctx, peerKey{}, p)
+		}
+		p.origin = p.connection.owner.origin
+		if door != nil {
 			p.door = door
 			door.enter(p)
 			p.connection.onClose(func() {

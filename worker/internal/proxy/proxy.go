@@ -24,7 +24,6 @@ type Config struct {
 	Service  string
 	Spec     protocol.ProxySpec
 	Upstream *Upstream
-	WhoIs    WhoIs
 
 	// Canonical gives the full name of the node for a name or address that it has, in lower case and without port, and for a
 	// name that one of its certificates is for, that name. Not ok: it has none of them.

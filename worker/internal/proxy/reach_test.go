@@ -19,6 +19,7 @@ import (
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/interfaces"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/origin"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/tailnet"
 )
@@ -41,7 +42,7 @@ type reach struct {
 	scheme protocol.ListenSpecScheme
 	listen func(testing.TB) net.Listener
 	dial   func(ctx context.Context, listener net.Addr) (net.Conn, error)
-	whoIs  WhoIs
+	whoIs  origin.WhoIs
 }
 
 var loopback = reach{
@@ -112,6 +113,11 @@ func overNodes(t *testing.T) []reach {
 
 // everyReach is overNodes, and loopback for comparison.
 func everyReach(t *testing.T) []reach { return append([]reach{loopback}, overNodes(t)...) }
+
+// from gives a listener the origin that its connections have.
+func (r reach) from(listener net.Listener, whoIs origin.WhoIs) origin.Listener {
+	return origin.Of(listener, origin.Origin{Internet: r.scheme == protocol.ListenSpecSchemeFunnel, WhoIs: whoIs})
+}
 
 func (r reach) isSecure() bool { return r.scheme != protocol.ListenSpecSchemeHttp }
 

@@ -15,7 +15,7 @@ const (
 // brings is kept, if it can stand in a log line as it is; of the internet nothing is believed.
 func identifyRequest(r *http.Request) {
 	given := r.Header[requestIDHeader]
-	if len(given) == 1 && isRequestID(given[0]) && !peerOf(r).funnel {
+	if len(given) == 1 && isRequestID(given[0]) && !peerOf(r).origin.Internet {
 		return
 	}
 	// An id has to be unique, and nobody gains by guessing it.

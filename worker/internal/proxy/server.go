@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/origin"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -24,9 +25,8 @@ type ServerConfig struct {
 	Door     *Door       // knows the connections of the service; nil to let none know
 	TLS      *tls.Config // nil: without TLS
 	Counters *Counters
-	Limits   *limit.Limits  // of the service
-	Seen     func(net.Addr) // told of each client that connects; must not block
-	Log      *slog.Logger   // of what goes wrong with connections; has to bound what it writes
+	Limits   *limit.Limits // of the service
+	Log      *slog.Logger  // of what goes wrong with connections; has to bound what it writes
 }
 
 // Server serves one listener that speaks HTTP.
@@ -38,9 +38,8 @@ type Server struct {
 }
 
 // Serve begins to serve listener, and owns it from then on.
-func Serve(listener net.Listener, config ServerConfig) *Server {
+func Serve(listener origin.Listener, config ServerConfig) *Server {
 	newcomers := &newcomers{since: map[net.Conn]time.Time{}}
-	funnel := config.Spec.Scheme == protocol.ListenSpecSchemeFunnel
 	spoken := protocols()
 	spoken.SetUnencryptedHTTP2(config.TLS == nil) // for clients that know it beforehand, as those of gRPC do
 	server := &Server{
@@ -50,7 +49,7 @@ func Serve(listener net.Listener, config ServerConfig) *Server {
 			ReadHeaderTimeout: milliseconds(config.Spec.ReadHeaderTimeoutMs),
 			IdleTimeout:       milliseconds(config.Spec.IdleTimeoutMs),
 			MaxHeaderBytes:    config.Spec.MaxHeaderBytes,
-			ConnContext:       rememberPeer(config.Door, funnel),
+			ConnContext:       rememberPeer(config.Door),
 			ConnState:         newcomers.note,
 			Protocols:         spoken,
 			HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: mostStreams},
@@ -59,7 +58,7 @@ func Serve(listener net.Listener, config ServerConfig) *Server {
 			// net/http would answer OPTIONS * itself, and wait for its body without an end.
 			DisableGeneralOptionsHandler: true,
 		},
-		connections: track(listener, config, funnel),
+		connections: track(listener, config),
 		counters:    config.Counters,
 		newcomers:   newcomers,
 	}
@@ -109,8 +108,7 @@ type connections struct {
 	net.Listener
 	counters *Counters
 	limits   *limit.Limits
-	funnel   bool
-	seen     func(net.Addr)
+	origin   origin.Origin
 	log      *slog.Logger
 	partings sync.WaitGroup
 
@@ -119,8 +117,8 @@ type connections struct {
 	hurry <-chan struct{} // nil until they part
 }
 
-func track(listener net.Listener, config ServerConfig, funnel bool) *connections {
-	return &connections{Listener: listener, counters: config.Counters, limits: config.Limits, funnel: funnel, seen: config.Seen, log: config.Log,
+func track(listener origin.Listener, config ServerConfig) *connections {
+	return &connections{Listener: listener, counters: config.Counters, limits: config.Limits, origin: listener.Origin(), log: config.Log,
 		open: map[*connection]struct{}{}}
 }
 
@@ -131,13 +129,12 @@ func (c *connections) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		client := limit.ClientOf(accepted.RemoteAddr(), c.funnel)
+		client := limit.ClientOf(accepted.RemoteAddr(), c.origin.Internet)
 		if reached := c.limits.Connect(client); reached != limit.None {
-			c.log.Info("a connection was turned away", "peer", accepted.RemoteAddr().String(), "funnel", c.funnel, "limit", reached)
+			c.log.Info("a connection was turned away", "peer", accepted.RemoteAddr().String(), "funnel", c.origin.Internet, "limit", reached)
 			accepted.Close()
 			continue
 		}
-		c.seen(accepted.RemoteAddr())
 		tracked := &connection{Conn: accepted, wire: wireOf(accepted), owner: c, client: client}
 		tracked.wire.limitReceiving(c.limits.Open())
 		c.mu.Lock()

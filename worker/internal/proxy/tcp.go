@@ -12,6 +12,7 @@ import (
 
 	"github.com/pires/go-proxyproto"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/origin"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
@@ -29,8 +30,8 @@ type Forwarder struct {
 
 // Forward begins to serve listener, and owns it from then on. gate decides who may connect, and dial connects to the upstream.
 // Of the config, Handler, Door and TLS are not used.
-func Forward(listener net.Listener, gate *Gate, dial Dial, config ServerConfig) *Forwarder {
-	f := &Forwarder{spec: config.Spec, dial: dial, gate: gate, log: config.Log, connections: track(listener, config, false)}
+func Forward(listener origin.Listener, gate *Gate, dial Dial, config ServerConfig) *Forwarder {
+	f := &Forwarder{spec: config.Spec, dial: dial, gate: gate, log: config.Log, connections: track(listener, config)}
 	f.ctx, f.giveUp = context.WithCancel(context.Background())
 	f.carrying.Go(f.serve)
 	return f

@@ -25,7 +25,7 @@ func forward(t *testing.T, upstream net.Listener, spec protocol.ListenSpec) (*Fo
 	spec.DialAddress = upstream.Addr().String()
 	limits := limit.New()
 	counters := NewMetrics().Add("git", limits, noBackends())
-	f := Forward(listener, NewGate(alice, counters, discard), hostDialer{}.Dial, ServerConfig{Spec: spec, Counters: counters, Limits: limits, Seen: func(net.Addr) {}, Log: discard})
+	f := Forward(loopback.from(listener, alice), NewGate(counters, discard), hostDialer{}.Dial, ServerConfig{Spec: spec, Counters: counters, Limits: limits, Log: discard})
 	t.Cleanup(func() { f.Drain(expired()) })
 	return f, counters, listener.Addr().String()
 }

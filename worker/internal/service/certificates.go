@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/exposure"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/proxy"
@@ -14,8 +15,8 @@ import (
 
 // certificates are those that the listeners of one service present: the node's own, and files.
 type certificates struct {
-	node *node.Node
-	tell teller
+	exposure exposure.Exposure
+	tell     teller
 
 	mu    sync.Mutex
 	own   *node.Certificate // nil while no listener presents it
@@ -33,8 +34,8 @@ type file struct {
 	leaf atomic.Pointer[x509.Certificate] // nil while none could be read
 }
 
-func newCertificates(node *node.Node, tell teller) *certificates {
-	return &certificates{node: node, tell: tell, files: map[pair]*file{}}
+func newCertificates(exposed exposure.Exposure, tell teller) *certificates {
+	return &certificates{exposure: exposed, tell: tell, files: map[pair]*file{}}
 }
 
 // use lets go of what none of these listeners presents.
@@ -76,7 +77,7 @@ func (c *certificates) source(key pair) func(*tls.ClientHelloInfo) (*tls.Certifi
 	defer c.mu.Unlock()
 	if key == (pair{}) {
 		if c.own == nil {
-			c.own = c.node.KeepCertificate(c.ownChanged)
+			c.own = c.exposure.KeepCertificate(c.ownChanged)
 		}
 		return c.own.Get
 	}

@@ -3,31 +3,31 @@ package service
 import (
 	"context"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/custody"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
-	"github.com/arsfeld/tsnsrv-sup/worker/internal/statedir"
 )
 
 // directory is the state directory of an instance to come: on its way to us, or ours.
 type directory struct {
 	opened chan openedDirectory // gets the outcome, once
 	cancel context.CancelFunc
-	held   *statedir.Dir
+	held   custody.Holding
 }
 
 type openedDirectory struct {
-	dir *statedir.Dir
+	dir custody.Holding
 	err error
 }
 
 // openDirectory opens the directory of the spec: at once, or in standby as soon as its holder lets go.
-func openDirectory(spec protocol.ServiceSpec, holder string) *directory {
+func openDirectory(spec protocol.ServiceSpec, options Options) *directory {
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &directory{opened: make(chan openedDirectory, 1), cancel: cancel}
 	if !standsBy(spec) {
 		cancel()
 	}
 	go func() {
-		dir, err := statedir.Await(ctx, spec.Node.StateDir, holder)
+		dir, err := options.Keeper.Await(ctx, spec.Node.StateDir, options.Holder)
 		d.opened <- openedDirectory{dir, err}
 		close(d.opened)
 	}()
@@ -35,7 +35,7 @@ func openDirectory(spec protocol.ServiceSpec, holder string) *directory {
 }
 
 // take hands the directory over to who closes it from now on.
-func (d *directory) take() *statedir.Dir {
+func (d *directory) take() custody.Holding {
 	d.cancel()
 	dir := d.held
 	d.held = nil

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/custody"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
-	"github.com/arsfeld/tsnsrv-sup/worker/internal/statedir"
 )
 
 // listenError marks an error of a listener.
@@ -23,8 +23,8 @@ func (e *listenError) Unwrap() error { return e.err }
 
 // explain finds the reason word for an error. The errors carry their remedy with them.
 func explain(err error) (protocol.ServiceStatusReason, string) {
-	var locked *statedir.LockedError
-	var unusable *statedir.UnusableError
+	var locked *custody.LockedError
+	var unusable *custody.UnusableError
 	var keys *node.StateError
 	var listen *listenError
 	switch {

@@ -16,6 +16,7 @@ import (
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/proxy"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/statedir"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/tailnet"
 )
 
@@ -51,7 +52,7 @@ func newHarness(t *testing.T, network tailnet.Options, concurrency int) *harness
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { table.Close() })
-	set := NewSet(Options{Holder: "w1 1", StartConcurrency: concurrency, Interfaces: table, Metrics: proxy.NewMetrics(), Log: discard, RequestLog: discard, AccessLog: discard})
+	set := NewSet(Options{Keeper: statedir.Keeper{}, Holder: "w1 1", StartConcurrency: concurrency, Interfaces: table, Metrics: proxy.NewMetrics(), Log: discard, RequestLog: discard, AccessLog: discard})
 	t.Cleanup(func() {
 		set.Shutdown(0)
 		<-set.Done()

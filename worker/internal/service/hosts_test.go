@@ -12,12 +12,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/tailnet"
 )
@@ -79,36 +76,6 @@ func TestAServiceAnswersForItsOwnNames(t *testing.T) {
 	h.put(spec)
 	h.await("web", "changed", func(s protocol.ServiceStatus) bool { return s.SpecHash == "3" })
 	expect([]string{"wiki.example.com"}, false)
-}
-
-// The first clients of a node that starts come before it has said what it is called.
-func TestRequestsWaitForTheNameOfTheNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		i := &instance{named: make(chan struct{}), certificates: newCertificates(nil, nil)}
-		i.names.Store(&names{})
-		started := time.Now()
-		if _, ok := i.canonical(t.Context(), "web"); ok || time.Since(started) != nameWait {
-			t.Errorf("a node without a name has answered after %v: %v", time.Since(started), ok)
-		}
-		var waiting sync.WaitGroup
-		for _, host := range []string{"web", "web.example.ts.net", "100.64.0.1"} {
-			waiting.Go(func() {
-				if name, ok := i.canonical(t.Context(), host); !ok || name != "web.example.ts.net" {
-					t.Errorf("%s: %q, %v", host, name, ok)
-				}
-			})
-		}
-		synctest.Wait()
-		i.learn(node.Status{DNSName: "web.example.ts.net", Addresses: []string{"100.64.0.1"}})
-		waiting.Wait()
-		i.learn(node.Status{DNSName: "renamed.example.ts.net", Addresses: []string{"100.64.0.1"}})
-		if _, ok := i.canonical(t.Context(), "web"); ok {
-			t.Error("a name that the node had is still its own")
-		}
-		if name, ok := i.canonical(t.Context(), "100.64.0.1"); !ok || name != "renamed.example.ts.net" {
-			t.Errorf("its address is %q, %v", name, ok)
-		}
-	})
 }
 
 // A kept network map brings the name along.

@@ -2,20 +2,21 @@ package service
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/custody"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/exposure"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/identity"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/proxy"
-	"github.com/arsfeld/tsnsrv-sup/worker/internal/statedir"
 )
 
 // instance is one run of a node with what serves on it. It is not safe for concurrent use.
@@ -30,13 +31,7 @@ type instance struct {
 	requestLog *slog.Logger
 	tell       teller
 
-	dir      *statedir.Dir
-	clients  *clients
-	calling  sync.WaitGroup
-	endCalls context.CancelFunc // nil until the node is up
-	node     *node.Node
-	names    atomic.Pointer[names]  // of the node, as last known
-	named    chan struct{}          // closed when they first are
+	exposure exposure.Exposure
 	https    atomic.Pointer[string] // port of the listener that redirects go to
 
 	upstream     *proxy.Upstream // nil without a proxy, as the next two
@@ -73,50 +68,33 @@ type teller interface {
 }
 
 // startInstance starts the node from its directory, which it closes in the end, and listens. An error leaves nothing behind.
-func startInstance(options Options, spec protocol.ServiceSpec, dir *statedir.Dir, lasting lasting, tell teller, log *slog.Logger) (_ *instance, err error) {
+func startInstance(options Options, spec protocol.ServiceSpec, holding custody.Holding, lasting lasting, tell teller, log *slog.Logger) (_ *instance, err error) {
 	i := &instance{options: options, lasting: lasting, share: options.files.Join(), log: log,
-		requestLog: options.RequestLog.With("service", spec.Name), tell: tell, dir: dir, clients: recallClients(dir, log),
-		door: proxy.NewDoor(), named: make(chan struct{}), servers: map[protocol.ListenSpec]server{}}
-	i.names.Store(&names{})
+		requestLog: options.RequestLog.With("service", spec.Name), tell: tell,
+		door: proxy.NewDoor(), servers: map[protocol.ListenSpec]server{}}
 	i.retiredEnds, i.endRetired = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			i.close(expired(), expired())
 		}
 	}()
-	port, err := dir.UDPPort(log)
-	if err != nil {
-		return nil, err
-	}
 	authKey := ""
 	if spec.AuthKey != nil {
 		authKey, spec.AuthKey = *spec.AuthKey, nil
 	}
 	i.hadAuthKey = authKey != ""
-	i.node, err = node.Start(node.Config{
-		Dir:        dir.Path(),
-		Hostname:   spec.Node.Hostname,
-		ControlURL: spec.Node.ControlURL,
-		AuthKey:    authKey,
-		Ephemeral:  spec.Node.Ephemeral,
-		Tags:       spec.Node.Tags,
-		ClientID:   spec.Node.ClientID,
-		Audience:   spec.Node.Audience,
-		Port:       port,
-		Verbose:    spec.Node.Verbose,
-		Interfaces: options.Interfaces,
-		Log:        log,
-		Clients:    i.clients.list,
+	i.exposure, err = exposure.Own(holding, identity.Config{
+		Node: spec.Node, AuthKey: authKey, Interfaces: options.Interfaces, NextPeers: options.nextPeers, Log: log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	i.certificates = newCertificates(i.node, tell)
-	i.gate = proxy.NewGate(i.node.WhoIs, i.counters, i.requestLog)
+	i.certificates = newCertificates(i.exposure, tell)
+	i.gate = proxy.NewGate(i.counters, i.requestLog)
 	if err := i.apply(spec); err != nil {
 		return nil, err
 	}
-	i.node.Listening()
+	i.exposure.Listening()
 	return i, nil
 }
 
@@ -158,14 +136,9 @@ func (i *instance) apply(spec protocol.ServiceSpec) error {
 
 // serve begins to listen.
 func (i *instance) serve(listen protocol.ListenSpec) (server, error) {
-	config := proxy.ServerConfig{Spec: listen, Handler: i.door, Door: i.door, Counters: i.counters, Limits: i.limits, Seen: i.seen, Log: i.requestLog}
-	if listen.Scheme == protocol.ListenSpecSchemeFunnel {
-		part := partOf(listen)
-		config.TLS = i.certificates.config(listen)
-		config.Seen = func(net.Addr) {} // the internet cannot be called back
-		return proxy.Serve(i.node.ListenFunnel(listen.Address, func(err error) { i.tell.problem(part, err) }), config), nil
-	}
-	listener, err := i.node.Listen(listen.Address)
+	config := proxy.ServerConfig{Spec: listen, Handler: i.door, Door: i.door, Counters: i.counters, Limits: i.limits, Log: i.requestLog}
+	part := partOf(listen)
+	listener, err := i.exposure.Listen(listen, func(err error) { i.tell.problem(part, err) })
 	if err != nil {
 		return nil, err
 	}
@@ -173,13 +146,17 @@ func (i *instance) serve(listen protocol.ListenSpec) (server, error) {
 	case protocol.ListenSpecSchemeTcp:
 		var dial limit.Dial = (&net.Dialer{}).DialContext
 		if listen.UseTailnetDialer {
-			dial = i.node.Dial
+			dial = i.exposure.Dial
 		}
 		return proxy.Forward(listener, i.gate, i.share.Dialer(dial), config), nil
 	case protocol.ListenSpecSchemeRedirect:
 		config.Handler = i.door.OwnNames(proxy.RedirectToHTTPS(i.address))
-	case protocol.ListenSpecSchemeHttps:
+	case protocol.ListenSpecSchemeHttps, protocol.ListenSpecSchemeFunnel:
 		config.TLS = i.certificates.config(listen)
+	case protocol.ListenSpecSchemeHttp:
+	default:
+		listener.Close()
+		return nil, fmt.Errorf("this version cannot serve %q", listen.Scheme)
 	}
 	return proxy.Serve(listener, config), nil
 }
@@ -206,9 +183,9 @@ func partOf(listen protocol.ListenSpec) string { return string(listen.Scheme) + 
 // applyProxy swaps the handler. No connection is touched, but those of clients that its rules do not let in any more.
 func (i *instance) applyProxy(name string, spec protocol.ProxySpec) error {
 	upstream := i.upstream
-	if upstream == nil || !upstream.Fits(spec, i.node) {
+	if upstream == nil || !upstream.Fits(spec, i.exposure) {
 		var err error
-		if upstream, err = proxy.OpenUpstream(spec, i.node, i.share); err != nil {
+		if upstream, err = proxy.OpenUpstream(spec, i.exposure, i.share); err != nil {
 			return err
 		}
 	}
@@ -216,7 +193,6 @@ func (i *instance) applyProxy(name string, spec protocol.ProxySpec) error {
 		Service:   name,
 		Spec:      spec,
 		Upstream:  upstream,
-		WhoIs:     i.node.WhoIs,
 		Canonical: i.canonical,
 		Counters:  i.counters,
 		Limits:    i.limits,
@@ -254,15 +230,9 @@ func (i *instance) closeProxy() {
 	}
 }
 
-// names are what clients may call the node.
-type names struct {
-	domain    string
-	addresses []netip.Addr
-}
-
 // address is where browsers find the service; empty until the node knows its name.
 func (i *instance) address() string {
-	domain, port := i.names.Load().domain, *i.https.Load()
+	domain, port := i.exposure.Name(), *i.https.Load()
 	if domain == "" || port == "443" {
 		return domain
 	}
@@ -272,61 +242,15 @@ func (i *instance) address() string {
 // learn takes over what the node says of itself.
 func (i *instance) learn(status node.Status) {
 	i.last = status
-	if status.DNSName == "" {
-		return
-	}
-	known := &names{domain: strings.ToLower(status.DNSName)}
-	for _, text := range status.Addresses {
-		if address, err := netip.ParseAddr(text); err == nil {
-			known.addresses = append(known.addresses, address)
-		}
-	}
-	if i.names.Swap(known).domain == "" {
-		close(i.named)
-	}
+	i.exposure.Learn(status)
 }
 
-// nameWait is how long a request waits for the node to say what it is called. A node that starts takes its first clients
-// some milliseconds before.
-const nameWait = 5 * time.Second
-
-// canonical is proxy.Config's. While the node has not said what it is called, requests wait, and then have asked in vain.
+// canonical is proxy.Config's: the names of certificate files are the service's, too.
 func (i *instance) canonical(ctx context.Context, host string) (name string, ok bool) {
-	known := i.names.Load()
-	if known.domain == "" {
-		ctx, cancel := context.WithTimeout(ctx, nameWait)
-		defer cancel()
-		select {
-		case <-i.named:
-		case <-ctx.Done():
-		}
-		known = i.names.Load()
-	}
-	short, _, _ := strings.Cut(known.domain, ".")
-	if known.domain != "" && (host == known.domain || host == short) {
-		return known.domain, true
-	}
-	if address, err := netip.ParseAddr(host); err == nil {
-		return known.domain, known.domain != "" && slices.Contains(known.addresses, address.Unmap())
+	if name, ok := i.exposure.Canonical(ctx, host); ok {
+		return name, true
 	}
 	return host, i.certificates.covers(host)
-}
-
-// seen remembers who has connected. What calls a new client at the next start needs a network map that has it.
-func (i *instance) seen(remote net.Addr) {
-	if i.clients.seen(remote) {
-		i.node.KeepMap()
-	}
-}
-
-// greet calls the clients, once, as soon as the node is up.
-func (i *instance) greet() {
-	if i.endCalls != nil {
-		return
-	}
-	var ctx context.Context
-	ctx, i.endCalls = context.WithCancel(context.Background())
-	i.calling.Go(func() { i.clients.greet(ctx, i.node) })
 }
 
 // retire frees the listener's address now, and lets its requests end on the side.
@@ -339,34 +263,14 @@ func (i *instance) retire(server server) {
 	})
 }
 
-// lastAccepts is how long connections that were being made when the shields went up may take to be accepted.
-const lastAccepts = 50 * time.Millisecond
-
-// shieldUp turns no one away who comes now: the next node of this name answers them. Without it, whoever connects between the
-// end of the listeners and that of the node is refused.
-func (i *instance) shieldUp(ctx context.Context) {
-	if i.node == nil || ctx.Err() != nil {
-		return
-	}
-	if err := i.node.ShieldUp(ctx); err != nil {
-		i.log.Warn("cannot shield the node; clients that connect until it is gone are refused", "error", err)
-		return
-	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(lastAccepts):
-	}
-}
-
-// close lets requests end until ctx is done, and then frees node, port and directory, in this order: the lock must be the
-// last, as it promises that no node runs from the directory. Until quiet is done, what runs may end while everybody else is
-// still served: behind the shields, nobody new is.
+// close lets requests end until ctx is done, and then frees the exposure. Until quiet is done, what runs may end while
+// everybody else is still served: once it has withdrawn, nobody new is.
 func (i *instance) close(quiet, ctx context.Context) {
 	i.counters.AwaitOld(quiet)
-	if i.node != nil {
-		i.node.PrepareClose(i.options.nextPeers()) // while everybody is served
+	if i.exposure != nil {
+		i.exposure.Drain()
+		i.exposure.Withdraw(ctx)
 	}
-	i.shieldUp(ctx)
 	var drained sync.WaitGroup
 	for _, server := range i.servers {
 		drained.Go(func() { server.Drain(ctx) })
@@ -378,18 +282,8 @@ func (i *instance) close(quiet, ctx context.Context) {
 	if i.certificates != nil {
 		i.certificates.close()
 	}
-	if i.endCalls != nil {
-		i.endCalls()
-		i.calling.Wait()
-	}
-	if i.node != nil {
-		if err := i.node.Close(); err != nil {
-			i.log.Warn("closing the node", "error", err)
-		}
+	if i.exposure != nil {
+		i.exposure.Close()
 	}
 	i.share.Leave()
-	i.clients.settle()
-	if err := i.dir.Close(); err != nil {
-		i.log.Warn("releasing the state directory", "path", i.dir.Path(), "error", err)
-	}
 }

@@ -28,6 +28,7 @@ import (
 func (h *harness) secondSet() *Set {
 	h.Helper()
 	set := NewSet(Options{
+		Keeper: statedir.Keeper{},
 		Holder: "w2 1", Interfaces: h.set.options.Interfaces, Metrics: proxy.NewMetrics(), Log: slog.New(slog.DiscardHandler), RequestLog: slog.New(slog.DiscardHandler), AccessLog: slog.New(slog.DiscardHandler),
 	})
 	h.Cleanup(func() {

@@ -229,7 +229,7 @@ func (s *Service) updates() <-chan node.Status {
 	if s.instance == nil {
 		return nil
 	}
-	return s.instance.node.Updates()
+	return s.instance.exposure.Updates()
 }
 
 func (s *Service) timeout() <-chan time.Time {
@@ -263,7 +263,7 @@ func (s *Service) advance() {
 		defer endQuiet()
 		s.stop(quiet, ctx)
 		s.next = spec
-		s.directory = openDirectory(spec, s.set.options.Holder)
+		s.directory = openDirectory(spec, s.set.options)
 		s.update(func() { s.enterQueue(spec) })
 	}
 }
@@ -304,7 +304,7 @@ func (s *Service) start() {
 		return
 	}
 	s.instance = running
-	s.update(func() { s.status.UdpPort = int(running.node.UDPPort()) })
+	s.update(func() { s.status.UdpPort = int(running.exposure.UDPPort()) })
 	s.armDeadline()
 }
 
@@ -342,7 +342,6 @@ func (s *Service) observe(status node.Status) {
 			"An administrator has to approve the machine in the admin console of the tailnet.")
 	case node.Running:
 		s.settle()
-		s.instance.greet()
 		s.moveTo(status, protocol.ServiceStatusPhaseReady, protocol.ServiceStatusReasonReady, "Serving.")
 	case node.Refused:
 		s.fail(s.refusal(status))

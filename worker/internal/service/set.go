@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/custody"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/interfaces"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
@@ -30,6 +31,7 @@ const unlimited = 1 << 20
 
 // Options is what all services share.
 type Options struct {
+	Keeper           custody.Keeper
 	Holder           string // "<worker id> <pid>", written into the locks
 	StartConcurrency int    // how many nodes start at the same time; 0: all
 	Interfaces       *interfaces.Table

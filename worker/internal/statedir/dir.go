@@ -1,5 +1,5 @@
-// Package statedir owns the directory of one service: node key, certificates, lock and UDP port. Whoever holds the lock of
-// the directory runs the node; there is no other proof of the right to do so.
+// Package statedir keeps identities in directories of this host: node key, certificates, UDP port, and a lock that the kernel
+// releases with the process.
 package statedir
 
 import (
@@ -14,41 +14,17 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/custody"
 )
 
 const lockName = "lock"
 
-// LockedError says that another process, or another service of this one, runs a node from the directory.
-type LockedError struct {
-	Path   string
-	Holder string // "<worker id> <pid>", as the holder wrote it; may be empty
-}
-
-func (e *LockedError) Error() string {
-	holder := e.Holder
-	if holder == "" {
-		holder = "another process"
-	}
-	return fmt.Sprintf("state directory %s is in use by %s; stop that one, or give this service a stateDir of its own", e.Path, holder)
-}
-
-// UnusableError says why a directory cannot hold a node's state.
-type UnusableError struct {
-	Path string
-	Err  error
-}
-
-func (e *UnusableError) Error() string {
-	return fmt.Sprintf("state directory %s cannot be used: %s", e.Path, describe(e.Err))
-}
-
-func (e *UnusableError) Unwrap() error { return e.Err }
-
 // describe puts the errno first: the operator needs "no space left on device" and what to do, not the call that met it.
-func describe(err error) string {
+func describe(err error) error {
 	var errno syscall.Errno
 	if !errors.As(err, &errno) {
-		return err.Error()
+		return err
 	}
 	remedy := ""
 	switch errno {
@@ -61,7 +37,11 @@ func describe(err error) string {
 	case unix.EROFS:
 		remedy = "; mount it writable, or set stateDir elsewhere"
 	}
-	return errno.Error() + remedy
+	return fmt.Errorf("%w%s", errno, remedy)
+}
+
+func unusable(path string, err error) error {
+	return &custody.UnusableError{Path: path, Err: describe(err)}
 }
 
 // Dir is a locked state directory.
@@ -72,29 +52,29 @@ type Dir struct {
 }
 
 // Open creates the directory (and its parents, all 0700) where it is missing, and takes its lock without waiting. holder is
-// written into the lock file for whoever is refused. Errors are *LockedError or *UnusableError.
+// written into the lock file for whoever is refused. Errors are *custody.LockedError or
+// *custody.UnusableError.
 func Open(path, holder string) (*Dir, error) {
-	unusable := func(err error) (*Dir, error) { return nil, &UnusableError{Path: path, Err: err} }
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return unusable(err)
+		return nil, unusable(path, err)
 	}
 	// O_NOFOLLOW: a link planted in a shared parent must not make us write elsewhere.
 	lock, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return unusable(err)
+		return nil, unusable(path, err)
 	}
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		defer lock.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			text, _ := io.ReadAll(io.LimitReader(lock, 200))
-			return nil, &LockedError{Path: path, Holder: strings.TrimSpace(string(text))}
+			return nil, &custody.LockedError{Path: path, Holder: strings.TrimSpace(string(text))}
 		}
-		return unusable(err)
+		return nil, unusable(path, err)
 	}
 	// Writing the holder also finds a full or read-only disk now, and not in the middle of a login.
 	if err := rewrite(lock, holder+"\n"); err != nil {
 		lock.Close()
-		return unusable(err)
+		return nil, unusable(path, err)
 	}
 	return &Dir{path: path, lock: lock}, nil
 }
@@ -102,13 +82,19 @@ func Open(path, holder string) (*Dir, error) {
 // retryInterval is how soon a directory that was released is noticed. It adds to the time in which nobody serves.
 const retryInterval = 5 * time.Millisecond
 
-// Await is Open for a directory that another holder is about to release: until ctx is done it waits for that.
-func Await(ctx context.Context, path, holder string) (*Dir, error) {
+// Keeper is the custody.Keeper of directories; their paths are the names.
+type Keeper struct{}
+
+// Await implements custody.Keeper.
+func (Keeper) Await(ctx context.Context, path, holder string) (custody.Holding, error) {
 	for {
 		dir, err := Open(path, holder)
-		var locked *LockedError
+		var locked *custody.LockedError
+		if err == nil {
+			return dir, nil
+		}
 		if !errors.As(err, &locked) {
-			return dir, err
+			return nil, err
 		}
 		select {
 		case <-time.After(retryInterval):

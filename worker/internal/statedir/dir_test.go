@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/custody"
 )
 
 var discard = slog.New(slog.DiscardHandler)
@@ -44,7 +46,7 @@ func TestSecondHolderIsRefused(t *testing.T) {
 	path := t.TempDir()
 	first := open(t, path)
 	_, err := Open(path, "worker-2 43")
-	var locked *LockedError
+	var locked *custody.LockedError
 	if !errors.As(err, &locked) {
 		t.Fatalf("got %v, want a LockedError", err)
 	}
@@ -58,9 +60,9 @@ func TestSecondHolderIsRefused(t *testing.T) {
 func TestAwaitGetsTheDirectoryWhenItsHolderLetsGo(t *testing.T) {
 	path := t.TempDir()
 	first := open(t, path)
-	got := make(chan *Dir)
+	got := make(chan custody.Holding)
 	go func() {
-		dir, err := Await(t.Context(), path, "worker-2 43")
+		dir, err := Keeper{}.Await(t.Context(), path, "worker-2 43")
 		if err != nil {
 			t.Error(err)
 		}
@@ -82,8 +84,8 @@ func TestAwaitTellsTheHolderWhenItIsGivenUp(t *testing.T) {
 	open(t, path)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := Await(ctx, path, "worker-2 43")
-	var locked *LockedError
+	_, err := Keeper{}.Await(ctx, path, "worker-2 43")
+	var locked *custody.LockedError
 	if !errors.As(err, &locked) || locked.Holder != "worker-1 42" {
 		t.Errorf("got %v", err)
 	}
@@ -113,7 +115,7 @@ func TestUnusable(t *testing.T) {
 func wantUnusable(t *testing.T, path, text string) {
 	t.Helper()
 	_, err := Open(path, "worker-1 42")
-	var unusable *UnusableError
+	var unusable *custody.UnusableError
 	if !errors.As(err, &unusable) {
 		t.Fatalf("got %v, want an UnusableError", err)
 	}

@@ -28,7 +28,7 @@ const (
 
 // UDPPort gives the WireGuard port of the service: the one in its directory, or a new one, chosen once and kept there. A
 // stable port lets peers find the node at once after a move, and a router forward to it. The port stays reserved in this
-// process until Close. Errors are *UnusableError.
+// process until Close. Errors are *custody.UnusableError.
 func (d *Dir) UDPPort(log *slog.Logger) (uint16, error) {
 	path := filepath.Join(d.path, portName)
 	port, err := readPort(path)
@@ -42,19 +42,19 @@ func (d *Dir) UDPPort(log *slog.Logger) (uint16, error) {
 	case errors.Is(err, errDamaged):
 		aside := fmt.Sprintf("%s.damaged-%d", path, time.Now().UnixMilli())
 		if err := os.Rename(path, aside); err != nil {
-			return 0, &UnusableError{Path: d.path, Err: err}
+			return 0, unusable(d.path, err)
 		}
 		log.Warn("the file with the UDP port is damaged; moved it aside and choosing a new port", "path", path, "movedTo", aside)
 	default:
-		return 0, &UnusableError{Path: d.path, Err: err}
+		return 0, unusable(d.path, err)
 	}
 	port, err = ports.choose()
 	if err != nil {
-		return 0, &UnusableError{Path: d.path, Err: err}
+		return 0, unusable(d.path, err)
 	}
 	if err := atomicfile.WriteFile(path, fmt.Appendln(nil, port), 0o600); err != nil {
 		ports.release(port)
-		return 0, &UnusableError{Path: d.path, Err: err}
+		return 0, unusable(d.path, err)
 	}
 	d.port = port
 	return port, nil

@@ -1,4 +1,4 @@
-package service
+package identity
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/custody"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
-	"github.com/arsfeld/tsnsrv-sup/worker/internal/statedir"
 )
 
 // mostClients bounds whom a node calls when it starts: more would make the start of many nodes a storm.
@@ -24,8 +24,8 @@ const spreadTime = 5 * time.Second
 // A peer goes on encrypting for the WireGuard session of the process that died, and notices only seconds later. A ping from
 // the new process makes both sides shake hands, and the next packet of the peer arrives.
 type clients struct {
-	dir *statedir.Dir
-	log *slog.Logger
+	holding custody.Holding
+	log     *slog.Logger
 
 	mu     sync.Mutex
 	recent []netip.Addr        // the most recent first
@@ -36,9 +36,9 @@ type clients struct {
 	writes  sync.WaitGroup
 }
 
-func recallClients(dir *statedir.Dir, log *slog.Logger) *clients {
+func recallClients(holding custody.Holding, log *slog.Logger) *clients {
 	return &clients{
-		dir: dir, log: log, recent: dir.RecentClients(), called: map[netip.Addr]bool{}, came: make(chan struct{}, 1),
+		holding: holding, log: log, recent: holding.RecentClients(), called: map[netip.Addr]bool{}, came: make(chan struct{}, 1),
 	}
 }
 
@@ -63,7 +63,10 @@ func (c *clients) note(client netip.Addr) bool {
 	c.recent = slices.Insert(c.recent, 0, client)
 	c.recent = c.recent[:min(len(c.recent), mostClients)]
 	if !c.called[client] {
-		signal(c.came)
+		select {
+		case c.came <- struct{}{}:
+		default: // that is known already
+		}
 	}
 	return at < 0
 }
@@ -71,7 +74,7 @@ func (c *clients) note(client netip.Addr) bool {
 func (c *clients) write() {
 	c.writing.Lock() // two writers must not end in the order in which they did not begin
 	defer c.writing.Unlock()
-	if err := c.dir.RememberClients(c.list()); err != nil {
+	if err := c.holding.RememberClients(c.list()); err != nil {
 		c.log.Warn("cannot remember who uses the service; after a crash their first requests may take some seconds", "error", err)
 	}
 }
