@@ -1,10 +1,16 @@
-/** Who may import whom inside worker/: what serves requests knows nothing of what steers it. */
+/** Who may import whom inside worker/: what serves requests knows nothing of what steers it, nor of how clients reach it. */
 
 const forbidden: [from: string, to: string][] = [
   ['internal/proxy', 'internal/control'],
   ['internal/node', 'internal/control'],
   ['internal/proxy', 'internal/service'],
   ['internal/node', 'internal/service'],
+  ['internal/proxy', 'internal/exposure'],
+  ['internal/proxy', 'internal/identity'],
+  ['internal/proxy', 'internal/node'],
+  ['internal/identity', 'internal/exposure'],
+  ['internal/identity', 'internal/statedir'],
+  ['internal/exposure', 'internal/proxy'],
   ['internal/forwardauth', 'internal/proxy'],
   ['internal/access', 'internal/proxy'],
   ['internal/prefix', 'internal/proxy'],

@@ -27,10 +27,9 @@ const checks: Record<string, Check> = {
   gofmt: async () => (await execa('gofmt', ['-l', 'worker', 'bench'], { cwd: root })).stdout,
   'go import rules': async () =>
     goImportViolations((await execa('go', ['list', '-json=ImportPath,Deps', './internal/...'], { cwd: worker })).stdout),
-  staticcheck: async () => {
-    const path = await execa('go', ['tool', '-n', 'staticcheck'], { cwd: join(worker, 'tools') })
-    return goCommand(path.stdout, './...')()
-  },
+  staticcheck: async () => goCommand(await toolPath('staticcheck'), './...')(),
+  // Of our own enums each switch names all values, so that a new scheme or kind cannot be forgotten in one.
+  exhaustive: async () => goCommand(await toolPath('exhaustive'), '-typeonly', '/tsnsrv-sup/', './...')(),
 }
 
 /** All that can be said about the sources without running them. Each check counts as one test. */
@@ -48,6 +47,11 @@ export const staticChecks: Layer = {
     }
     return outcomes
   },
+}
+
+/** A tool of worker/tools, built when it has not been. */
+async function toolPath(name: string): Promise<string> {
+  return (await execa('go', ['tool', '-n', name], { cwd: join(worker, 'tools') })).stdout
 }
 
 async function timed(name: string, check: Check): Promise<{ outcome: Outcome; durationMs: number }> {

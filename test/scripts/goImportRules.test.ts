@@ -14,7 +14,9 @@ function goList(packages: Record<string, string[]>): string {
 
 const sound = {
   'internal/control': ['internal/service', 'internal/proxy', 'internal/node'],
-  'internal/service': ['internal/proxy', 'internal/node'],
+  'internal/service': ['internal/proxy', 'internal/exposure', 'internal/identity', 'internal/node'],
+  'internal/exposure': ['internal/identity', 'internal/node'],
+  'internal/identity': ['internal/node'],
   'internal/proxy': [],
   'internal/node': [],
   'internal/forwardauth': [],
@@ -31,6 +33,8 @@ test.each([
   ['internal/node', 'internal/control'],
   ['internal/proxy/rewrite', 'internal/control'],
   ['internal/node', 'internal/service'],
+  ['internal/proxy', 'internal/exposure'],
+  ['internal/identity', 'internal/exposure'],
   ['internal/forwardauth', 'internal/proxy'],
 ])('%s must not import %s', (from, to) => {
   expect(goImportViolations(goList({ ...sound, [from]: [to] }))).toBe(`${module}/${from} must not import ${to}`)

@@ -53,13 +53,12 @@ func (w Who) IsPerson() bool {
 }
 
 func (w Who) matches(rule protocol.AccessRule) bool {
-	if rule.Kind == protocol.AccessRuleKindAnyone {
-		return true
-	}
-	if w.Funnel || rule.Value == "" {
+	if rule.Kind != protocol.AccessRuleKindAnyone && (w.Funnel || rule.Value == "") {
 		return false
 	}
 	switch rule.Kind {
+	case protocol.AccessRuleKindAnyone:
+		return true
 	case protocol.AccessRuleKindLogin:
 		return w.IsPerson() && sameName(w.Login, rule.Value)
 	case protocol.AccessRuleKindDomain:

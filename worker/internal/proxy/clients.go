@@ -10,15 +10,17 @@ import (
 func limitClients(config Config, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		client := clientOf(r)
-		switch reached := config.Limits.Begin(client); reached {
-		case limit.None:
+		reached := config.Limits.Begin(client)
+		if reached == limit.None {
 			defer config.Limits.End(client)
 			next.ServeHTTP(w, r)
-		case limit.Requests:
-			config.turnAway(w, r, reached, http.StatusServiceUnavailable, "the service is busy")
-		default:
-			config.turnAway(w, r, reached, http.StatusTooManyRequests, "too many requests from your address")
+			return
 		}
+		if reached == limit.Requests { // of all clients together
+			config.turnAway(w, r, reached, http.StatusServiceUnavailable, "the service is busy")
+			return
+		}
+		config.turnAway(w, r, reached, http.StatusTooManyRequests, "too many requests from your address")
 	})
 }
 
