@@ -22,7 +22,13 @@ export async function readWorkerVersion(binary: string): Promise<string> {
   return stdout.trim()
 }
 
-const BuildFacts = z.object({ version: z.string(), go: z.string(), tailscale: z.string() })
+/** `missing`: what of tailscale's insides the worker reaches for and does not find, with what is lost; see internal/graft. */
+const BuildFacts = z.object({
+  version: z.string(),
+  go: z.string(),
+  tailscale: z.string(),
+  missing: z.array(z.string()).prefault([]),
+})
 
 /** What the binary is made of. Rejects when it cannot be run, or is too old to tell. */
 export async function readWorkerBuild(binary: string): Promise<z.infer<typeof BuildFacts>> {

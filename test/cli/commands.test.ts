@@ -131,6 +131,17 @@ describe('usage', () => {
   )
 })
 
+describe('version', () => {
+  it('tells what the worker misses in its version of tailscale', async () => {
+    const worker = join(stateDir, 'worker')
+    const facts = { version: '1.2.3', go: 'go1.26', tailscale: 'v1.102.5', missing: ['disco key (x.y): moves take seconds'] }
+    writeFileSync(worker, `#!/bin/sh\necho '${JSON.stringify(facts)}'\n`, { mode: 0o700 })
+    const { stdout } = await result('version', '--worker-binary', worker)
+    expect(stdout).toContain('tsnsrv-worker 1.2.3 (tailscale v1.102.5, go1.26)')
+    expect(stdout).toContain('\n  changed inside tailscale: disco key (x.y): moves take seconds\n')
+  })
+})
+
 describe('status', () => {
   beforeEach(start)
 

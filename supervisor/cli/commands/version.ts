@@ -19,7 +19,7 @@ export function versionCommand(streams: Streams): Command {
     })
 }
 
-type Worker = { path: string; version: string; go: string; tailscale: string } | { problem: string }
+type Worker = ({ path: string } & Awaited<ReturnType<typeof readWorkerBuild>>) | { problem: string }
 
 /** A worker that cannot be asked is a part of the report. */
 async function describeWorker(configured: string): Promise<Worker> {
@@ -33,5 +33,6 @@ async function describeWorker(configured: string): Promise<Worker> {
 
 function inALine(worker: Worker): string {
   if ('problem' in worker) return `tsnsrv-worker: ${worker.problem}`
-  return `tsnsrv-worker ${worker.version} (tailscale ${worker.tailscale}, ${worker.go}): ${worker.path}`
+  const missing = worker.missing.map((what) => `\n  changed inside tailscale: ${what}`)
+  return `tsnsrv-worker ${worker.version} (tailscale ${worker.tailscale}, ${worker.go}): ${worker.path}${missing.join('')}`
 }

@@ -107,7 +107,7 @@ func (w *waiter) awaitOne(ctx context.Context, target string, patience time.Dura
 		got.Renewals++
 		last := w.sessions.lastHandshake(known.key)
 		isEarlier := !last.IsZero() && last.Before(announced) // with a process of before
-		// forget needs ResetDevicePeer, which can hang (see session.Expire). It fails for a peer that has just gone.
+		// forget needs ResetDevicePeer, which can hang (see graft.ExpireSession). It fails for a peer that has just gone.
 		if process != reached && isEarlier && w.sessions.forget(ctx, known.key, known.id) == nil {
 			reached = process
 			continue

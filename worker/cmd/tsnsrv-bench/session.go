@@ -11,6 +11,7 @@ import (
 	"tailscale.com/wgengine"
 	"tailscale.com/wgengine/magicsock"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/graft"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/session"
 )
 
@@ -35,7 +36,7 @@ func (s *sessions) lastHandshake(peer key.NodePublic) time.Time {
 }
 
 // expire has the next packet begin a handshake.
-func (s *sessions) expire(peer key.NodePublic) { session.Expire(s.wireGuard, peer) }
+func (s *sessions) expire(peer key.NodePublic) { graft.ExpireSession(s.wireGuard, peer) }
 
 // forget drops the session, and what is known of the way to a peer: the UDP address of a process that has died is trusted for some
 // more seconds (trustUDPAddrDuration), and all packets go there. The first ones take the relay then.

@@ -25,6 +25,7 @@ import (
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/collector"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/control"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/cores"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/graft"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/interfaces"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/proxy"
@@ -143,6 +144,10 @@ func run(f flags) error {
 	slog.SetDefault(logger)
 	if attributesErr != nil {
 		logger.Warn("this worker will cost more than it has to", "error", attributesErr)
+	}
+
+	for _, missing := range graft.Missing() {
+		logger.Warn("this version of tailscale has changed inside; the worker does without", "missing", missing.String())
 	}
 
 	node.ForgetEnvironment()

@@ -9,6 +9,7 @@ import (
 	"tailscale.com/tailcfg"
 	"tailscale.com/types/key"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/graft"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/session"
 )
 
@@ -54,7 +55,7 @@ func (n *Node) renewInSilence(ctx context.Context, peer netip.Addr) {
 		case <-time.After(settleTime):
 		}
 		if n.received(who.Node.Key) == before {
-			session.Expire(n.server.Sys().Engine.Get(), who.Node.Key)
+			graft.ExpireSession(n.server.Sys().Engine.Get(), who.Node.Key)
 			n.shakeHands(ctx, peer, who.Node.Key)
 			return
 		}

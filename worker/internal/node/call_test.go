@@ -3,7 +3,7 @@ package node
 import (
 	"testing"
 
-	"github.com/arsfeld/tsnsrv-sup/worker/internal/session"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/graft"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/tailnet"
 )
 
@@ -18,7 +18,7 @@ func TestExpiredSessionIsMadeAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := client.lastHandshake(who.Node.Key)
-	session.Expire(client.server.Sys().Engine.Get(), who.Node.Key)
+	graft.ExpireSession(client.server.Sys().Engine.Get(), who.Node.Key)
 	connection, err := client.Dial(t.Context(), "tcp", address+":80")
 	if err != nil {
 		t.Fatal(err)

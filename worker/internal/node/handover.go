@@ -13,9 +13,8 @@ import (
 	"go4.org/mem"
 	"tailscale.com/tsnet"
 	"tailscale.com/types/key"
-	"tailscale.com/wgengine/magicsock"
 
-	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/graft"
 )
 
 const (
@@ -105,22 +104,7 @@ type disco struct {
 
 // give has the server use this key from its start on, in place of one of its own.
 func (d *disco) give(server *tsnet.Server) {
-	d.isUsed = replaceDiscoKey(server.Sys().MagicSock.Get(), key.DiscoPrivateFromRaw32(mem.B(d.key)))
-}
-
-// replaceDiscoKey does what magicsock.Options.ForceDiscoKey is for, which tsnet has no field for: tailscale 1.102 can set the key
-// of a socket later, but only to one that nobody knows (RotateDiscoKey). It is false with a version that is made otherwise.
-func replaceDiscoKey(socket *magicsock.Conn, to key.DiscoPrivate) bool {
-	field, ok := unexported.Field(socket, "discoAtomic")
-	if !ok {
-		return false
-	}
-	pair, ok := field.Addr().Interface().(interface{ Set(key.DiscoPrivate) })
-	if !ok {
-		return false
-	}
-	pair.Set(to)
-	return socket.DiscoPublicKey() == to.Public()
+	d.isUsed = graft.SetDiscoKey(server.Sys().MagicSock.Get(), key.DiscoPrivateFromRaw32(mem.B(d.key)))
 }
 
 func newDiscoKey() []byte {

@@ -7,7 +7,7 @@ import (
 	"tailscale.com/tsnet"
 	"tailscale.com/types/opt"
 
-	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/graft"
 )
 
 // steadyNetInfo keeps what the node tells control of its network from going back and forth. Control passes each change on to all
@@ -18,11 +18,7 @@ import (
 // of many that wake up together each hears that of each other.
 func steadyNetInfo(server *tsnet.Server) {
 	socket := server.Sys().MagicSock.Get()
-	field, ok := unexported.Field(socket, "netInfoFunc")
-	if !ok {
-		return // costs CPU and nothing else
-	}
-	if report, ok := field.Interface().(func(*tailcfg.NetInfo)); ok && report != nil {
+	if report := graft.NetInfoCallback(socket); report != nil {
 		socket.SetNetInfoCallback(steady(report))
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"tailscale.com/tailcfg"
 	"tailscale.com/types/opt"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/graft"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/tailnet"
-	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
 )
 
 func TestNetInfoIsSteady(t *testing.T) {
@@ -54,11 +54,7 @@ func TestNodeTellsSteadily(t *testing.T) {
 	network := startTailnet(t, tailnet.Options{})
 	n := start(t, config(t, network, "web", ""))
 	await(t, n, Running)
-	field, ok := unexported.Field(n.server.Sys().MagicSock.Get(), "netInfoFunc")
-	if !ok {
-		t.Fatal("tailscale's socket is made otherwise")
-	}
-	report := field.Interface().(func(*tailcfg.NetInfo))
+	report := graft.NetInfoCallback(n.server.Sys().MagicSock.Get())
 	eventually(t, "control knows of both", func() bool {
 		// Control has the two together only if the first was kept. They are told again and again, as what the node measures itself
 		// may come after them and replace both.

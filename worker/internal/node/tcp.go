@@ -8,7 +8,7 @@ import (
 	"tailscale.com/tsnet"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/delayedack"
-	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/graft"
 )
 
 const (
@@ -42,10 +42,8 @@ func delayAcknowledgements(server *tsnet.Server) {
 // closeServer ends the server. tailscale 1.102 stops sending first, and resets all connections then: from the 513th on, which
 // includes those that have ended within timeWait, it would wait for ever for somebody to send it.
 func closeServer(server *tsnet.Server) error {
-	if link, ok := unexported.Field(server.Sys().Netstack.Get(), "linkEP"); ok {
-		if link, ok := link.Interface().(interface{ Close() }); ok {
-			defer time.AfterFunc(stuckAfter, link.Close).Stop()
-		}
+	if closeLink := graft.CloseLink(server.Sys().Netstack.Get()); closeLink != nil {
+		defer time.AfterFunc(stuckAfter, closeLink).Stop()
 	}
 	return server.Close()
 }

@@ -9,7 +9,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 
-	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/graft"
 )
 
 const (
@@ -32,12 +32,7 @@ func wireOf(conn net.Conn) wire {
 	if netstack == nil {
 		return wire{}
 	}
-	field, ok := unexported.Field(netstack, "ep")
-	if !ok {
-		return wire{}
-	}
-	endpoint, _ := field.Interface().(tcpip.Endpoint)
-	return wire{endpoint}
+	return wire{graft.Endpoint(netstack)}
 }
 
 // arrived tells whether the client has acknowledged the end of our side, and with it all before.
