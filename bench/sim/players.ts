@@ -38,7 +38,7 @@ export function rebalanced(
         return { name, cpuPercent, group: '', ephemeral: false, movedAt: movedAt.get(name) ?? Number.NEGATIVE_INFINITY }
       }),
     }))
-    const { moves } = timed(() => rebalance({ shards, recentMoves }, policy, now), took)
+    const { moves } = timed(() => rebalance({ shards, taken: new Set(), recentMoves }, policy, now), took)
     for (const { name } of moves) {
       movedAt.set(name, now)
       recentMoves.push(now)

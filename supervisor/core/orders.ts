@@ -3,9 +3,10 @@ import type { Decision } from '../../shared/api.ts'
 import type { Answer, Given, Verb } from '../../shared/orders.ts'
 import { CLEARED_AFTER_MS, release } from './culprit.ts'
 import { withMoves } from './journal.ts'
-import { lowestFree, place } from './placement.ts'
+import { place } from './placement.ts'
 import { OrderError } from './ports.ts'
 import { rebalance } from './rebalance.ts'
+import { freshShard } from './shardNumbers.ts'
 import { type Situation, rebalancePolicyOf, snapshotOf, whyIdle } from './situation.ts'
 import type { Rebalancing, Remembered } from './types.ts'
 import { viewShards } from './view.ts'
@@ -46,11 +47,11 @@ export function decide<V extends Verb>(verb: V, situation: Situation, given: Giv
 }
 
 function orderMove(situation: Situation, { service: name, to }: Given<'move'>, { now }: OrderFacts): Order<Decision> {
-  const { shards } = snapshotOf(situation, now)
+  const { shards, taken } = snapshotOf(situation, now)
   const { shardSize } = situation.settings
   const source = shards.find(({ services }) => services.some((service) => service.name === name))
   if (!source) throw new OrderError(`there is no service ${name}`)
-  const target = to === 'new' ? lowestFree(shards.map(({ shard }) => shard)) : to
+  const target = to === 'new' ? freshShard(taken) : to
   if (target === source.shard) throw new OrderError(`${name} is in shard ${String(target)} already`)
   const there = shards.find(({ shard }) => shard === target)
   if (!there && to !== 'new') {
@@ -92,7 +93,7 @@ function orderRebalance(situation: Situation, { dryRun }: Given<'rebalance'>, { 
 }
 
 function orderDrain(situation: Situation, { shard }: Given<'drain'>, { now }: OrderFacts): Order<Decision> {
-  const { shards } = snapshotOf(situation, now)
+  const { shards, taken } = snapshotOf(situation, now)
   const source = shards.find((candidate) => candidate.shard === shard)
   if (!source)
     throw noSuchShard(
@@ -107,7 +108,7 @@ function orderDrain(situation: Situation, { shard }: Given<'drain'>, { now }: Or
     shards.filter((other) => other !== source).flatMap(({ shard: id, services }) => services.map(({ name }) => [name, id])),
   )
   const closed = new Set(shards.filter(({ cordoned }) => cordoned).map(({ shard: id }) => id)).add(shard)
-  const placement = place(all, rest, { shardSize: situation.settings.shardSize, closed })
+  const placement = place(all, rest, { shardSize: situation.settings.shardSize, closed, taken })
   const moves = source.services.map(({ name }) => ({ name, from: shard, to: placement.get(name) ?? shard }))
   const { rebalancing } = situation.remembered
   const cordoned = { ...rebalancing, cordoned: new Set(rebalancing.cordoned).add(shard) }

@@ -15,7 +15,8 @@
  * parts of groups become ever fewer.
  */
 import type { Decision, PlannedMove } from '../../shared/api.ts'
-import { compare, lowestFree } from './placement.ts'
+import { compare } from './placement.ts'
+import { freshShard } from './shardNumbers.ts'
 
 /** A service as rebalancing sees it. */
 export interface LoadedService {
@@ -81,6 +82,8 @@ export const defaultRebalancing: RebalancePolicy = {
 
 export interface Snapshot {
   readonly shards: readonly LoadedShard[]
+  /** Numbers that no new shard may have; those of `shards` among them. */
+  readonly taken: ReadonlySet<number>
   /** Epoch ms of each move begun within the last window. */
   readonly recentMoves: readonly number[]
 }
@@ -151,11 +154,13 @@ class Plan {
   readonly #notes: string[] = []
   /** How many services of each group there are, in whichever shards. */
   readonly #groupSizes = new Map<string, number>()
+  readonly #taken: ReadonlySet<number>
   readonly #policy: RebalancePolicy
   readonly #now: number
   #budget: number
 
-  constructor({ shards }: Snapshot, policy: RebalancePolicy, now: number, budget: number) {
+  constructor({ shards, taken }: Snapshot, policy: RebalancePolicy, now: number, budget: number) {
+    this.#taken = taken
     this.#policy = policy
     this.#now = now
     this.#budget = budget
@@ -212,13 +217,18 @@ class Plan {
     const share = Math.floor(services / least)
     while (this.#shards.length < least) {
       const fresh = this.#fresh()
+      // What the new shard gets from several others must not make it busier than the busiest of them was.
+      let peak = 0
       while (fresh && fresh.count < share) {
-        const fits = (unit: Unit) => unit.members.length <= Math.min(share - fresh.count, this.#budget) && this.#movable(unit)
         const source = this.#known.filter(({ count }) => count > share).sort((a, b) => b.count - a.count || busiestFirst(a, b))[0]
+        const bound = Math.max(peak, source?.before ?? 0)
+        const room = Math.min(share - fresh.count, this.#budget)
+        const fits = (unit: Unit) => unit.members.length <= room && fresh.load + unit.load <= bound && this.#movable(unit)
         // The middle one of what may go: the heaviest would make the new shard the busiest, the lightest an idle one.
         const units = source?.units.filter(fits) ?? []
         const unit = units[Math.floor(units.length / 2)]
         if (!source || !unit) break
+        peak = bound
         this.#take(source, { unit, to: fresh, back: null })
       }
       if (!fresh?.count) break
@@ -386,7 +396,7 @@ class Plan {
   #fresh(): PlannedShard | undefined {
     const { maxShards } = this.#policy
     if (maxShards > 0 && this.#shards.length >= maxShards) return undefined
-    const id = lowestFree(this.#shards.map((shard) => shard.id))
+    const id = freshShard(new Set([...this.#taken, ...this.#shards.map((shard) => shard.id)]))
     return { id, known: true, cordoned: false, before: 0, load: 0, count: 0, units: [] }
   }
 

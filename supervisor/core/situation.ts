@@ -4,6 +4,7 @@ import { shareCPU } from './loads.ts'
 import type { MovePolicy } from './moves.ts'
 import { type LoadedShard, type RebalancePolicy, type Snapshot, defaultRebalancing } from './rebalance.ts'
 import { primaryWorkers } from './reconcile.ts'
+import { takenNumbers } from './shardNumbers.ts'
 import type { Desired, Observed, ObservedWorker, Remembered } from './types.ts'
 
 /** The state of the loop, for those who decide and change nothing of it. */
@@ -69,7 +70,11 @@ export function snapshotOf({ remembered, desired, observed, services, touchedAt 
       settledAt: Math.max(worker?.since ?? now, touchedAt.get(shard) ?? 0),
     }
   })
-  const snapshot = { shards: shards.sort((a, b) => a.shard - b.shard), recentMoves: [...movedAt.values()] }
+  const snapshot = {
+    shards: shards.sort((a, b) => a.shard - b.shard),
+    taken: takenNumbers(remembered, observed),
+    recentMoves: [...movedAt.values()],
+  }
   return leaveSuspects(snapshot, remembered.culprits, now)
 }
 

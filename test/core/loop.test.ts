@@ -13,6 +13,7 @@ const inAnyOrder = (story: (world: World) => Promise<void>, runs = 50) =>
       const world = new World(scheduler)
       await story(world)
       expect(world.conflicts).toEqual([])
+      expect(world.reusedNumbers).toEqual([])
     }),
     { numRuns: runs },
   )

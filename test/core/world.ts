@@ -44,6 +44,8 @@ export class World {
   readonly workers = new Map<string, FakeWorker>()
   /** Descriptions of moments in which two workers had one node. Must stay empty. */
   readonly conflicts: string[] = []
+  /** Descriptions of new shards with a number that was cordoned, or that a living worker had. Must stay empty. */
+  readonly reusedNumbers: string[] = []
   /** How often a node was started, by service. */
   readonly starts = new Map<string, number>()
   /** Services whose next so many starts fail. */
@@ -109,6 +111,7 @@ export class World {
         save: (state) => {
           if (life.over) return new Promise(() => undefined)
           if (this.diskIsFull) return Promise.reject(new Error('no space left on device'))
+          this.#checkNumbers(this.saved, state)
           this.saved = state
           return Promise.resolve()
         },
@@ -125,6 +128,20 @@ export class World {
     )
     void loop.start()
     return loop
+  }
+
+  /** Notes new shards whose number was not free. What an adopted worker runs makes its shard no new one. */
+  #checkNumbers(before: Remembered, after: Remembered): void {
+    const old = new Set(destinations(before).map(([, shard]) => shard))
+    for (const { from } of before.moves.values()) old.add(from)
+    for (const [name, shard] of destinations(after)) {
+      if (old.has(shard)) continue
+      if (before.rebalancing.cordoned.has(shard)) this.reusedNumbers.push(`${name}: shard ${String(shard)} is cordoned`)
+      for (const worker of this.workers.values()) {
+        if (worker.shard !== shard || worker.left || worker.services.has(name)) continue
+        this.reusedNumbers.push(`${name}: shard ${String(shard)} has the worker ${worker.id}`)
+      }
+    }
   }
 
   /** The supervisor is killed: its timers and calls are gone, the workers live on. */
@@ -451,6 +468,12 @@ export class World {
     this.#release(name)
   }
 }
+
+/** Where services are, and where they are to go. */
+const destinations = ({ placement, moves }: Remembered): [name: string, shard: number][] => [
+  ...placement,
+  ...[...moves].map(([name, { to }]): [string, number] => [name, to]),
+]
 
 function foundOf({ id, shard, pid }: FakeWorker) {
   const process = { pid, startTicks: 1, bootId: 'boot' }
