@@ -20,12 +20,12 @@ export const RestartReason = z.enum(['move', 'worker', 'retry', 'config'])
 /** Why a worker ended: told to, killed by a signal, by itself, by the supervisor as it did not answer, or nobody knows. */
 export const ExitReason = z.enum(['stop', 'killed', 'crashed', 'unresponsive', 'unknown'])
 
-/** A service as the operator sees it: the worker's phases and, before a worker has it, `pending`. */
+/** A service as the operator sees it: the worker's phases, `pending` before a worker has it, `unknown` while that does not answer. */
 export const ServiceView = z.object({
   name: z.string(),
   shard: z.number().int().nullable().describe('null while it has no place'),
   workerPid: z.number().int().nullable(),
-  phase: z.union([ServicePhase, z.literal('pending')]),
+  phase: z.union([ServicePhase, z.enum(['pending', 'unknown'])]),
   ready: z.boolean(),
   reason: z.union([
     ServiceReason,

@@ -12,6 +12,7 @@ const PHASES: Status['services'][number]['phase'][] = [
   'draining',
   'standby',
   'failed',
+  'unknown',
 ]
 
 const RESTART_REASONS = RestartReason.options

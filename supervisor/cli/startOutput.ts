@@ -86,6 +86,7 @@ function both(one: Log, other: Log): Log {
 /** What an operator should look at. A worker that ends after its drain, or is found at the start, is no trouble. */
 function isTrouble({ from, to, reason }: Transition): boolean {
   if (to === 'gone') return from !== 'draining' && from !== 'orphaned'
+  if (to === 'silent') return true
   if (to === 'unknown') return from !== 'gone'
   return to === 'orphaned' || to === 'failed' || to === 'quarantined' || to === 'needsLogin' || reason === 'CredentialUnavailable'
 }

@@ -69,10 +69,15 @@ function differences<T>(
   return [...lines, ...[...known.keys()].map((gone) => `${gone}: gone`)]
 }
 
-const describeShard = ({ workerPhase, workerPid, problems }: ShardView) =>
-  [workerPid === null ? (workerPhase ?? 'no worker') : `${workerPhase ?? ''} (pid ${workerPid})`, ...problems.map(plain)].join(
-    ', ',
-  )
+/** The phase of the worker, or that it does not answer. */
+const phaseOf = ({ workerPhase, silentSince }: ShardView) =>
+  silentSince !== null && workerPhase === 'ready' ? 'silent' : (workerPhase ?? 'none')
+
+const describeShard = (shard: ShardView) => {
+  const { workerPhase, workerPid, problems } = shard
+  const worker = workerPid === null ? (workerPhase ?? 'no worker') : `${phaseOf(shard)} (pid ${workerPid})`
+  return [worker, ...problems.map(plain)].join(', ')
+}
 
 const describeService = ({ phase, ready, message, loginURL, ...service }: ServiceView) =>
   [phase, ...(ready ? [] : [plain(message)]), ...(loginURL === '' ? [] : [loginURL]), ...shortcomings(service).map(plain)]
@@ -144,12 +149,8 @@ function shardTable(shards: readonly ShardView[], { colors, now, columns }: Stat
     String(shard.shard),
     shard.workerPid === null ? '-' : String(shard.workerPid),
     {
-      text: [
-        shard.workerPhase ?? 'none',
-        ...(shard.cordoned ? ['cordoned'] : []),
-        ...(shard.suspected ? ['suspected'] : []),
-      ].join(', '),
-      paint: shard.workerPhase === 'ready' && !shard.cordoned ? colors.green : colors.yellow,
+      text: [phaseOf(shard), ...(shard.cordoned ? ['cordoned'] : []), ...(shard.suspected ? ['suspected'] : [])].join(', '),
+      paint: phaseOf(shard) === 'ready' && !shard.cordoned ? colors.green : colors.yellow,
     },
     `${shard.ready}/${shard.services}`,
     shard.cpuPercent === null ? '-' : `${shard.cpuPercent.toFixed(1)}%`,

@@ -6,7 +6,7 @@
  */
 import type { Decision, DecisionRecord, PlannedMove } from '../../shared/api.ts'
 import { lastingBytes } from './memory.ts'
-import { primaryWorkers } from './reconcile.ts'
+import { isAnswering, primaryWorkers } from './reconcile.ts'
 import { freshShard } from './shardNumbers.ts'
 import { freshUsage } from './situation.ts'
 import type { Desired, Observed, ObservedWorker, Rebalancing } from './types.ts'
@@ -35,7 +35,7 @@ export function guardMemory(
   now: number,
 ): Decision | null {
   if (policy.memoryLimitBytes === 0) return null
-  const shards = [...primaryWorkers(observed.workers.values()).values()].filter(({ phase }) => phase === 'ready')
+  const shards = [...primaryWorkers(observed.workers.values()).values()].filter(isAnswering)
   const isBegun = (worker: ObservedWorker) => begunReplacement(decisions, worker) !== undefined
   const grown = shards.filter((worker) => isBegun(worker) || isTooBig(worker, policy, now))
   for (const worker of grown.sort((a, b) => Number(isBegun(b)) - Number(isBegun(a)) || lastingOf(b) - lastingOf(a))) {

@@ -3,7 +3,7 @@ import { leaveSuspects } from './culprit.ts'
 import { shareCPU } from './loads.ts'
 import type { MovePolicy } from './moves.ts'
 import { type LoadedShard, type RebalancePolicy, type Snapshot, defaultRebalancing } from './rebalance.ts'
-import { primaryWorkers } from './reconcile.ts'
+import { isAnswering, primaryWorkers } from './reconcile.ts'
 import { takenNumbers } from './shardNumbers.ts'
 import type { Desired, Observed, ObservedWorker, Remembered } from './types.ts'
 
@@ -85,7 +85,7 @@ export function freshUsage({ usage }: ObservedWorker, now: number): ObservedWork
 
 /** The worker's CPU, if it says something about how its services stand now. */
 function measuredCPU(worker: ObservedWorker | undefined, names: readonly string[], now: number): number | null {
-  if (worker?.phase !== 'ready' || worker.calls.size > 0) return null
+  if (!isAnswering(worker) || worker.calls.size > 0) return null
   const restless = names.some((name) => {
     const phase = worker.services.get(name)?.phase
     return phase === undefined || phase === 'standby' || phase === 'starting' || phase === 'draining'

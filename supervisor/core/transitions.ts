@@ -22,6 +22,7 @@ export function transitions(before: Observed, after: Observed): Transition[] {
     const old = before.workers.get(id)
     if (old === worker) continue
     if (old?.phase !== worker.phase) found.push(ofWorker(worker, old?.phase ?? 'gone', worker.phase, worker.trouble))
+    else if ((old.silentSince === null) !== (worker.silentSince === null)) found.push(ofSilence(worker))
     if (old?.services !== worker.services) found.push(...ofServices(worker, old?.services ?? new Map<string, ServiceStatus>()))
   }
   for (const [id, worker] of before.workers) {
@@ -65,6 +66,13 @@ function ofOrphans(before: Observed, after: Observed): Transition[] {
     ...come.map((orphan) => ({ ...about(orphan), from: 'unknown', to: 'orphaned', message: viewOrphan(orphan).message })),
     ...gone.map((orphan) => ({ ...about(orphan), from: 'orphaned', to: 'gone', message: '' })),
   ]
+}
+
+function ofSilence(worker: ObservedWorker): Transition {
+  const { phase, silentSince } = worker
+  return silentSince === null
+    ? ofWorker(worker, 'silent', phase, 'it answers again')
+    : ofWorker(worker, phase, 'silent', 'it does not answer; its process may be stopped')
 }
 
 function ofWorker(worker: ObservedWorker, from: string, to: string, message: string): Transition {

@@ -211,8 +211,8 @@ export type Event =
   | { readonly type: 'workerSpawned'; readonly workerId: string; readonly process: ProcessIdentity }
   | { readonly type: 'workerState'; readonly workerId: string; readonly state: WorkerState }
   | { readonly type: 'workerIsAlive'; readonly workerId: string }
-  /** It does not answer although its process lives, as one that is stopped. */
-  | { readonly type: 'workerSilent'; readonly workerId: string }
+  /** It does not answer although its process lives, as one that is stopped; and now it does again. */
+  | { readonly type: 'workerSilent' | 'workerAnswered'; readonly workerId: string }
   /** Its Prometheus text. */
   | { readonly type: 'metricsRead'; readonly workerId: string; readonly text: string }
   | { readonly type: 'workerLost'; readonly workerId: string; readonly message: string }

@@ -84,15 +84,12 @@ function viewService(
     requests: status?.counters.requests ?? 0,
     errors: status?.counters.errors ?? 0,
   }
-  if (worker?.phase === 'unknown') {
+  const since = worker && muteSince(worker)
+  if (worker && typeof since === 'number') {
     // What it last reported may no longer be true.
-    return {
-      ...common,
-      phase: status?.phase ?? 'pending',
-      ready: false,
-      since: worker.since,
-      ...waiting('its worker does not answer'),
-    }
+    const pid = worker.process ? ` (pid ${String(worker.process.pid)})` : ''
+    const message = `its worker${pid} has not answered since ${new Date(since).toISOString()}`
+    return { ...common, phase: status ? 'unknown' : 'pending', ready: false, since, ...waiting(message) }
   }
   if (status && (status.phase !== 'failed' || !record?.problem)) {
     const removing = wanted === undefined && status.phase !== 'draining'
@@ -185,7 +182,7 @@ export function viewShards(
     return {
       shard,
       services: wanted.get(shard) ?? statuses.length,
-      ready: worker?.phase === 'unknown' ? 0 : statuses.filter((status) => status.phase === 'ready').length,
+      ready: worker && muteSince(worker) !== null ? 0 : statuses.filter((status) => status.phase === 'ready').length,
       workerId: worker?.id ?? null,
       workerPid: worker?.process?.pid ?? null,
       workerPhase: worker?.phase ?? null,
@@ -214,9 +211,16 @@ function hiddenProblems({ shard, isHidden, process }: ObservedWorker): string[] 
   ]
 }
 
-/** One whose fate is unknown says so by its phase. */
-function silenceProblems({ silentSince, phase }: ObservedWorker): string[] {
-  if (silentSince === null || phase === 'unknown') return []
-  const since = new Date(silentSince).toISOString()
-  return [`Its worker has not answered since ${since}. It is replaced if it stays silent; see whether its process is stopped.`]
+/** Epoch ms since when nothing is known of a worker; null while it answers. */
+const muteSince = ({ phase, silentSince, since }: ObservedWorker) => silentSince ?? (phase === 'unknown' ? since : null)
+
+function silenceProblems(worker: ObservedWorker): string[] {
+  const since = muteSince(worker)
+  // One that has just been found has not been asked before.
+  if (since === null || !worker.heard) return []
+  const remedy = worker.process ? `: "ps -o stat= ${String(worker.process.pid)}" says T, and SIGCONT continues it` : ''
+  return [
+    `Its worker has not answered since ${new Date(since).toISOString()}, so nothing is known of its services. It is replaced if ` +
+      `it stays silent. Its process may be stopped${remedy}.`,
+  ]
 }

@@ -55,6 +55,41 @@ describe('the loop', () => {
       expect(workerIds(world)).not.toContain(victim?.id)
     }))
 
+  it('says of the services of a worker that does not answer that nothing is known of them, and moves none of them', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(4), 3))
+      await settled(world)
+      const victim = world.serving().get('s0')
+      if (!victim) throw new Error('s0 is nowhere')
+      world.stall(victim)
+      await settled(world)
+      const since = new Date(world.now).toISOString()
+      const ofVictim = loop.status().services.filter(({ shard }) => shard === victim.shard)
+      expect(ofVictim.length).toBeGreaterThan(0)
+      for (const service of ofVictim) {
+        const { phase, ready, reason, message } = service
+        expect({ phase, ready, reason, message }).toEqual({
+          phase: 'unknown',
+          ready: false,
+          reason: 'WaitingForWorker',
+          message: `its worker (pid ${String(victim.pid)}) has not answered since ${since}`,
+        })
+      }
+      const [shard] = loop.status().shards.filter(({ workerId }) => workerId === victim.id)
+      expect(shard).toMatchObject({ ready: 0, silentSince: world.now })
+      expect(shard?.problems.join()).toContain(`has not answered since ${since}`)
+      expect(loop.status().services.filter(({ ready }) => ready).length).toBe(4 - ofVictim.length)
+
+      await loop.order('move', { service: 's0', to: 'new' })
+      await world.settle(50)
+      expect(loop.status().moves).toMatchObject([{ name: 's0', phase: 'queued' }])
+      world.resume(victim)
+      await settled(world)
+      expect(loop.status().shards.flatMap(({ problems }) => problems)).toEqual([])
+      expect(servingNames(world)).toEqual(names(4))
+      expect(world.serving().get('s0')?.shard).not.toBe(victim.shard)
+    }, 20))
+
   it('adopts living workers: a new supervisor starts and stops nothing', () =>
     inAnyOrder(async (world) => {
       world.start(configOf(names(6), 2))

@@ -157,6 +157,18 @@ export class World {
     void this.#tell({ type: 'workerLost', workerId: worker.id, message: 'no word for 25 s' })
   }
 
+  /** The worker is stopped by a signal, and has left a question unanswered; its stream is not missed yet. */
+  stall(worker: FakeWorker): void {
+    worker.frozen = true
+    void this.#tell({ type: 'workerSilent', workerId: worker.id })
+  }
+
+  /** It goes on, and answers what it was asked. */
+  resume(worker: FakeWorker): void {
+    worker.frozen = false
+    void this.#tell({ type: 'workerAnswered', workerId: worker.id })
+  }
+
   /** Those that were hidden go on, and are heard again, as long as a supervisor looks for them. */
   thawAll(): void {
     for (const worker of this.workers.values()) {
@@ -247,7 +259,7 @@ export class World {
   /** An event on its way to the supervisor that lives now. A later one never hears of it, as a broken stream would have it. */
   #tell(event: Event & { workerId: string }): Promise<void> {
     const post = this.#post
-    const ofSupervisor = event.type === 'workerLost' || event.type === 'workerLeft'
+    const ofSupervisor = ['workerLost', 'workerLeft', 'workerSilent'].includes(event.type)
     const silent = this.workers.get(event.workerId)?.frozen === true && !ofSupervisor
     if (!post || silent) return Promise.resolve()
     const told = (this.#tails.get(event.workerId) ?? Promise.resolve())
@@ -351,7 +363,8 @@ export class World {
         for (const { workerId } of orphans) this.killWorker(workerId)
         return Promise.resolve(orphans.map((orphan) => ({ ...orphan, problem: '' })))
       },
-      metrics: () => Promise.resolve([]),
+      ping: () => undefined,
+      metrics: () => Promise.resolve(),
       close: () => {
         this.#post = null
       },
