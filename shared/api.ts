@@ -43,6 +43,11 @@ export const ServiceView = z.object({
     .object({ domain: z.string(), notAfter: z.number().describe('epoch ms; 0 while there is none') })
     .nullable()
     .describe('null when no listener of it speaks TLS, or its name is not known yet'),
+  nodeKeyExpiry: z
+    .number()
+    .nullable()
+    .prefault(null)
+    .describe('epoch ms of the end of the node key; null for never, and until it is known'),
   problems: z.array(ServiceProblem).describe('what does not work while the rest of the service does'),
   url: z.string().describe('where a client of the tailnet finds it; empty until its name is known'),
   upstream: z.string(),

@@ -22,6 +22,7 @@ export function serviceView(name: string, fields: Partial<ServiceView> = {}): Se
     addresses: ['100.64.0.7', 'fd7a::7'],
     loginURL: '',
     certificate: null,
+    nodeKeyExpiry: null,
     problems: [],
     url: `http://${name}.example.ts.net/`,
     upstream: `http://127.0.0.1:8080/${name}`,
