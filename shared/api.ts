@@ -122,6 +122,7 @@ export const MoveView = PlannedMove.extend({
 export const RebalancingView = z.object({
   paused: z.boolean(),
   scaledTo: z.number().int().nullable().describe('how many shards there are to be; null for as many as the load wants'),
+  pinned: z.array(z.string()).prefault([]).describe('services that stay where the operator has put them'),
   upgrade: z
     .object({
       waiting: z.array(Shard).readonly(),

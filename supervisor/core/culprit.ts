@@ -272,7 +272,11 @@ export function placeApart(
     now,
   )
   const free = services.filter(({ name }) => !culprits.quarantine.has(name))
-  const closed = new Set([...remembered.rebalancing.cordoned, ...culprits.suspects.keys()])
+  const { cordoned, pinned } = remembered.rebalancing
+  // Where all are pinned, they are to be alone.
+  const open = new Set([...placement].filter(([name]) => !pinned.has(name)).map(([, shard]) => shard))
+  const alone = [...placement.values()].filter((shard) => !open.has(shard))
+  const closed = new Set([...cordoned, ...culprits.suspects.keys(), ...alone])
   const taken = takenNumbers({ ...remembered, culprits, placement }, observed)
   return { culprits, placement: place(free, placement, { shardSize, closed, taken }) }
 }

@@ -27,6 +27,8 @@ type Decide<V extends Verb> = (situation: Situation, given: Given<V>, facts: Ord
 
 const deciders: { readonly [V in Verb]: Decide<V> } = {
   move: orderMove,
+  pin: (situation, { service }) => orderPin(situation, service, true),
+  unpin: (situation, { service }) => orderPin(situation, service, false),
   rebalance: orderRebalance,
   drain: orderDrain,
   cordon: (situation, { shard }) => orderCordon(situation, shard, true),
@@ -66,24 +68,16 @@ function orderMove(situation: Situation, { service: name, to }: Given<'move'>, {
       `shard ${String(target)} is full: it has ${String(there.services.length)} of ${String(shardSize)} services`,
     )
   }
-  const rebalancing = { ...situation.remembered.rebalancing, apart: apartAfter(situation, name, target) }
+  const rebalancing = { ...situation.remembered.rebalancing, pinned: new Set(situation.remembered.rebalancing.pinned).add(name) }
   return carriedOut(situation, manual('moved by the operator', [{ name, from: source.shard, to: target }]), now, rebalancing)
 }
 
-/**
- * Who is apart from his group once the service is in the shard: the service, unless others of its group are there that are not
- * apart. When all of the group are together there, nobody is.
- */
-function apartAfter({ remembered, services }: Situation, name: string, to: number): ReadonlySet<string> {
-  const { moves, placement, rebalancing } = remembered
-  const group = services.get(name)?.group ?? ''
-  if (group === '') return rebalancing.apart
-  const apart = new Set(rebalancing.apart).add(name)
-  const others = [...services].filter(([other, service]) => other !== name && service.group === group).map(([other]) => other)
-  const isThere = (other: string) => (moves.get(other)?.to ?? placement.get(other)) === to
-  if (others.every(isThere)) for (const other of others) apart.delete(other)
-  if (others.length === 0 || others.some((other) => isThere(other) && !apart.has(other))) apart.delete(name)
-  return apart
+function orderPin({ services, remembered }: Situation, name: string, isPinned: boolean): Order<Answer<'pin'>> {
+  if (!services.has(name)) throw new OrderError(`there is no service ${name}`)
+  const pinned = new Set(remembered.rebalancing.pinned)
+  if (isPinned) pinned.add(name)
+  else if (!pinned.delete(name)) throw new OrderError(`${name} is not pinned`)
+  return { write: { rebalancing: { ...remembered.rebalancing, pinned } }, answer: {} }
 }
 
 function orderRebalance(situation: Situation, { dryRun }: Given<'rebalance'>, { now }: OrderFacts): Order<Decision> {

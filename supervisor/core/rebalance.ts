@@ -25,6 +25,8 @@ export interface LoadedService {
   readonly cpuPercent: number
   /** Services of one group move together where they can; empty for none. */
   readonly group: string
+  /** The operator wants it to stay. */
+  readonly pinned: boolean
   /** It changes its address when it moves. */
   readonly ephemeral: boolean
   /** Epoch ms of its last move; 0 for never. */
@@ -36,7 +38,7 @@ export interface LoadedShard {
   /** Per cent of one core, moving average; null when no fresh sample is at hand, or something in it is starting or moving. */
   readonly cpuPercent: number | null
   readonly services: readonly LoadedService[]
-  /** The operator wants nothing new in it. */
+  /** The operator wants nothing new in it, or has pinned all that is in it: what was moved there to be alone stays alone. */
   readonly cordoned: boolean
   /** Epoch ms since when it has been left in peace: of its worker's start or the last move into or out of it. */
   readonly settledAt: number
@@ -321,7 +323,7 @@ class Plan {
   #emptied(source: PlannedShard): Step[] | null {
     const { shardSize } = this.#policy
     const others = this.#targets(source)
-      .filter(({ count }) => count < shardSize)
+      .filter((shard) => shard.count < shardSize && !this.#isToGo(shard, source))
       .map((shard) => ({ shard, load: shard.load, room: shardSize - shard.count }))
     const steps: Step[] = []
     for (const unit of source.units.toReversed()) {
@@ -337,6 +339,12 @@ class Plan {
       steps.push({ unit, to: coolest.shard, back: null })
     }
     return steps
+  }
+
+  /** Whether a shard will rather be emptied itself, into this one, and fewer services have to move: it may only have to rest before. */
+  #isToGo({ count, load, units }: PlannedShard, other: PlannedShard): boolean {
+    if (other.cordoned || count >= other.count || load >= this.#policy.coldPercent) return false
+    return units.every(({ members }) => members.every(({ pinned, ephemeral }) => !pinned && !ephemeral))
   }
 
   /** A service that alone is hot gets a shard for itself, whatever its neighbours use: it is they who gain. */
@@ -431,7 +439,7 @@ class Plan {
   }
 
   #movable({ members }: Unit, evenEphemeral = false): boolean {
-    return members.every((member) => !this.#rests(member) && (evenEphemeral || !member.ephemeral))
+    return members.every((member) => !member.pinned && !this.#rests(member) && (evenEphemeral || !member.ephemeral))
   }
 
   #rests(service: LoadedService): boolean {
@@ -441,6 +449,7 @@ class Plan {
   #whyNot(source: PlannedShard): string {
     const { maxShards, serviceCooldownMs } = this.#policy
     const services = source.units.flatMap(({ members }) => members)
+    if (services.every(({ pinned }) => pinned)) return `all its services are pinned; "tsnsrv-sup unpin" lets them move`
     if (services.length === 1) return `${services[0]?.name ?? ''} has it for itself`
     if (services.every((service) => this.#rests(service)))
       return `all its services have moved within ${minutes(serviceCooldownMs)}`

@@ -44,7 +44,7 @@ const FRESH_MS = 180_000
 
 /** How the shards stand. */
 export function snapshotOf({ remembered, desired, observed, services, touchedAt }: Situation, now: number): Snapshot {
-  const { movedAt, cordoned, apart } = remembered.rebalancing
+  const { movedAt, cordoned, pinned } = remembered.rebalancing
   const primaries = primaryWorkers(observed.workers.values())
   const members = new Map<number, string[]>()
   for (const [name, { shard }] of desired.services) {
@@ -62,11 +62,12 @@ export function snapshotOf({ remembered, desired, observed, services, touchedAt 
       services: names.map((name) => ({
         name,
         cpuPercent: shares.get(name) ?? 0,
-        group: apart.has(name) ? '' : (services.get(name)?.group ?? ''),
+        group: pinned.has(name) ? '' : (services.get(name)?.group ?? ''),
+        pinned: pinned.has(name),
         ephemeral: services.get(name)?.spec.node.ephemeral ?? false,
         movedAt: movedAt.get(name) ?? 0,
       })),
-      cordoned: cordoned.has(shard),
+      cordoned: cordoned.has(shard) || names.every((name) => pinned.has(name)),
       settledAt: Math.max(worker?.since ?? now, touchedAt.get(shard) ?? 0),
     }
   })

@@ -75,7 +75,7 @@ export function statusOf(services: ServiceView[], fields: Partial<Status> = {}):
     shards: [shardView(1)],
     workerExits: {},
     moves: [],
-    rebalancing: { paused: false, scaledTo: null, upgrade: null, verdict: 'none', reason: '', decisions: [] },
+    rebalancing: { paused: false, scaledTo: null, pinned: [], upgrade: null, verdict: 'none', reason: '', decisions: [] },
     journalError: '',
     orphans: [],
     ...fields,

@@ -748,7 +748,7 @@ describe('moves', () => {
     }, 20))
 
   it(
-    'by hand take a service from its group for good, and one that load has split comes together again',
+    'by hand take a service from its group until it is unpinned, and one that load has split comes together again',
     () =>
       inAnyOrder(async (world) => {
         const grouped = (config: ReturnType<typeof configOf>) => ({
@@ -777,15 +777,17 @@ describe('moves', () => {
         await settled(world)
         await sampled()
         expect(shardOf(loop, 's0')).toBe(away)
-        // Over a restart, too, and until it is moved back to the others.
+        // Over a restart, too, and until it is unpinned.
         world.killSupervisor()
         loop = world.start(config, () => config)
         await settled(world)
         await sampled()
         expect(shardOf(loop, 's0')).toBe(away)
-        void loop.order('move', { service: 's0', to: home })
-        await settled(world)
-        expect(world.saved.rebalancing.apart).toEqual(new Set())
+        expect(loop.status().rebalancing.pinned).toEqual(['s0'])
+        await loop.order('unpin', { service: 's0' })
+        await sampled()
+        expect(together()).toEqual(new Set([home]))
+        expect(world.saved.rebalancing.pinned).toEqual(new Set())
         // Now it is the configuration that splits the group, for lack of room, and then there is room again.
         config = grouped(configOf(names(7), 2))
         await reloaded(world, loop)
@@ -796,6 +798,47 @@ describe('moves', () => {
         await sampled()
         expect(together().size).toBe(1)
         expect(servingNames(world)).toEqual(names(7))
+      }, 3),
+    60_000,
+  )
+
+  it(
+    'to a new shard last: nothing merges with it and nothing new joins it, over restarts and reloads, until it is unpinned',
+    () =>
+      inAnyOrder(async (world) => {
+        let config = configOf(names(4), 4)
+        let loop = world.start(config, () => config)
+        await settled(world)
+        const sampled = async () => {
+          for (let i = 0; i < 100; i++) {
+            world.pass(10_000)
+            world.sample({ 1: 3, 2: 1, 3: 1 })
+            await world.settle(40)
+          }
+          await settled(world)
+        }
+        const neighbours = () => loop.status().services.filter(({ shard }) => shard === shardOf(loop, 's0')).length
+        await loop.order('move', { service: 's0', to: 'new' })
+        await settled(world)
+        await sampled()
+        expect([shardOf(loop, 's0'), neighbours()]).toEqual([2, 1])
+        world.killSupervisor()
+        config = configOf(names(6), 4)
+        loop = world.start(config, () => config)
+        await settled(world)
+        await sampled()
+        expect([shardOf(loop, 's0'), neighbours()]).toEqual([2, 1])
+        await expect(loop.order('pin', { service: 'nobody' })).rejects.toThrow('there is no service nobody')
+        await expect(loop.order('unpin', { service: 's1' })).rejects.toThrow('s1 is not pinned')
+        await loop.order('unpin', { service: 's0' })
+        await loop.order('pin', { service: 's1' })
+        await sampled()
+        expect(neighbours()).toBeGreaterThan(1)
+        expect(loop.status().rebalancing.pinned).toEqual(['s1'])
+        // It is forgotten with its service.
+        config = configOf(['s0', 's2'], 4)
+        await reloaded(world, loop)
+        expect(loop.status().rebalancing.pinned).toEqual([])
       }, 3),
     60_000,
   )

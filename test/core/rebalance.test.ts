@@ -30,6 +30,7 @@ const service = (name: string, cpuPercent: number, options: Partial<LoadedServic
   name,
   cpuPercent,
   group: '',
+  pinned: false,
   ephemeral: false,
   movedAt: 0,
   ...options,
@@ -171,6 +172,25 @@ describe('cold shards', () => {
     const decision = decide([shard(1, many('a', 10, 2)), shard(2, many('b', 4, 2))])
     expect(decision).toMatchObject({ verdict: 'merge', reason: 'shard 2 is emptied into others: it is cold (8 %)' })
     expect(told(decision).sort()).toEqual(['b1: 2 -> 1', 'b2: 2 -> 1', 'b3: 2 -> 1', 'b4: 2 -> 1'])
+  })
+
+  it('wait for the smaller one to have rested, rather than move the larger one there', () => {
+    const six = shard(1, many('a', 6, 1))
+    const moved = (at: number) => shard(2, many('b', 2, 1, { movedAt: at }))
+    expect(decide([six, moved(NOW - MINUTE)]).moves).toEqual([])
+    expect(told(decide([six, moved(NOW - 11 * MINUTE)])).sort()).toEqual(['b1: 2 -> 1', 'b2: 2 -> 1'])
+    // What never moves by itself is joined by the others.
+    const ephemeral = shard(2, many('b', 2, 1, { ephemeral: true }))
+    expect(decide([six, ephemeral]).moves).toHaveLength(6)
+    expect(decide([shard(1, many('a', 6, 1), { cordoned: true }), moved(NOW - MINUTE)]).moves).toHaveLength(6)
+  })
+
+  it('leave what is pinned where it is', () => {
+    const pinned = many('b', 1, 1, { pinned: true })
+    expect(decide([shard(1, many('a', 6, 1)), shard(2, pinned, { cordoned: true })]).moves).toEqual([])
+    expect(decide([shard(1, pinned), shard(2, many('a', 2, 45, { pinned: true }))]).reason).toContain(
+      'shard 2 is hot (90 %), but all its services are pinned; "tsnsrv-sup unpin" lets them move',
+    )
   })
 
   it('do not merge when an ephemeral service would have to move', () => {
@@ -382,7 +402,13 @@ describe('what is not known well keeps still:', () => {
 type Happening =
   | { readonly type: 'wait'; readonly ms: number }
   | { readonly type: 'load'; readonly pick: number; readonly cpuPercent: number }
-  | { readonly type: 'come'; readonly cpuPercent: number; readonly group: string; readonly ephemeral: boolean }
+  | {
+      readonly type: 'come'
+      readonly cpuPercent: number
+      readonly group: string
+      readonly pinned: boolean
+      readonly ephemeral: boolean
+    }
   | { readonly type: 'go' | 'die' | 'recover' | 'cordon'; readonly pick: number }
   | { readonly type: 'absurd'; readonly pick: number; readonly cpuPercent: number }
 
@@ -477,6 +503,7 @@ describe('rebalance, whatever happens', () => {
     type: fc.constant('come' as const),
     cpuPercent: load,
     group: fc.constantFrom('', '', '', 'x', 'y'),
+    pinned: fc.constantFrom(false, false, false, false, true),
     ephemeral: fc.constantFrom(false, false, false, true),
   })
   const happening: fc.Arbitrary<Happening> = fc.oneof(
@@ -552,6 +579,12 @@ describe('rebalance, whatever happens', () => {
         expect(placement.get(name)).toBe(from)
         expect(to).not.toBe(from)
       }
+    })
+  })
+
+  it('moves nobody that is pinned', () => {
+    property(({ services }, { moves }) => {
+      expect(moves.filter(({ name }) => services.get(name)!.pinned)).toEqual([])
     })
   })
 
