@@ -95,7 +95,9 @@ function ofServices(worker: ObservedWorker, before: ReadonlyMap<string, ServiceS
     const old = before.get(name)
     if (old === status || (old?.phase === status.phase && old.reason === status.reason && old.loginURL === status.loginURL))
       continue
-    const { phase, reason, message } = status
+    const { phase, reason, loginURL } = status
+    // Where nobody looks at the status, the log is the place to find it.
+    const message = loginURL === '' ? status.message : `Log the node in at ${loginURL} or give it an auth key.`
     found.push({ ...about(name), from: old?.phase ?? 'pending', to: phase, reason, message })
   }
   for (const [name, status] of before) {
