@@ -20,12 +20,12 @@ export const RestartReason = z.enum(['move', 'worker', 'retry', 'config'])
 /** Why a worker ended: told to, killed by a signal, by itself, by the supervisor as it did not answer, or nobody knows. */
 export const ExitReason = z.enum(['stop', 'killed', 'crashed', 'unresponsive', 'unknown'])
 
-/** A service as the operator sees it: the worker's phases and, before a worker has it, `pending`. */
+/** A service as the operator sees it: the worker's phases, `pending` before a worker has it, `unknown` while that does not answer. */
 export const ServiceView = z.object({
   name: z.string(),
   shard: z.number().int().nullable().describe('null while it has no place'),
   workerPid: z.number().int().nullable(),
-  phase: z.union([ServicePhase, z.literal('pending')]),
+  phase: z.union([ServicePhase, z.enum(['pending', 'unknown'])]),
   ready: z.boolean(),
   reason: z.union([
     ServiceReason,
@@ -43,6 +43,11 @@ export const ServiceView = z.object({
     .object({ domain: z.string(), notAfter: z.number().describe('epoch ms; 0 while there is none') })
     .nullable()
     .describe('null when no listener of it speaks TLS, or its name is not known yet'),
+  nodeKeyExpiry: z
+    .number()
+    .nullable()
+    .prefault(null)
+    .describe('epoch ms of the end of the node key; null for never, and until it is known'),
   problems: z.array(ServiceProblem).describe('what does not work while the rest of the service does'),
   url: z.string().describe('where a client of the tailnet finds it; empty until its name is known'),
   upstream: z.string(),
@@ -117,6 +122,7 @@ export const MoveView = PlannedMove.extend({
 export const RebalancingView = z.object({
   paused: z.boolean(),
   scaledTo: z.number().int().nullable().describe('how many shards there are to be; null for as many as the load wants'),
+  pinned: z.array(z.string()).prefault([]).describe('services that stay where the operator has put them'),
   upgrade: z
     .object({
       waiting: z.array(Shard).readonly(),

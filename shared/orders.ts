@@ -44,7 +44,13 @@ const order = <Takes extends Readonly<Record<string, Parameter<unknown>>>, Answe
 const Nothing = z.object({})
 
 export const orders = {
-  move: order('Moves one service. The move is in the journal.', { service: Service, to: countOr('new') }, Decision),
+  move: order(
+    'Moves one service, and pins it there. The move is in the journal.',
+    { service: Service, to: countOr('new') },
+    Decision,
+  ),
+  pin: order('Keeps a service in its shard, whatever load and groups ask for.', { service: Service }, Nothing),
+  unpin: order('Lets a service be moved again without an order.', { service: Service }, Nothing),
   rebalance: order('Decides on the newest samples, without regard to cooldowns and budget.', { dryRun: Flag }, Decision),
   drain: order('Cordons a shard, and moves its services to others.', { shard: Count }, Decision),
   cordon: order('Lets nothing new into a shard.', { shard: Count }, Nothing),

@@ -285,6 +285,7 @@ export const ServiceStatus = z
     addresses: z.array(z.string()).describe('Tailnet IP addresses, IPv4 first; empty until known.'),
     loginURL: z.string().describe('Where a person authenticates the node; empty unless needsLogin.'),
     nodeKey: z.string().describe('Public node key (nodekey:...); empty until known.'),
+    nodeKeyExpiry: EpochMs.optional().describe('When the node key ends; absent for never, and until known.'),
     udpPort: Port.describe('WireGuard port of the node; 0 until chosen.'),
     certificate: CertificateStatus.optional().describe('Absent when no listener needs it, and until the name is known.'),
     problems: z.array(ServiceProblem),

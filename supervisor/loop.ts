@@ -111,8 +111,6 @@ export class Loop implements Operator {
   #decision: Decision = { verdict: 'none', reason: 'nothing has been measured yet', moves: [], expected: [] }
   #tickIsDue = false
   #cancelTimer: () => void = () => undefined
-  /** The reading of all workers that is under way. */
-  #reading: Promise<string[]> | undefined
 
   /** `remembered` is what was last written; empty when there was nothing or it was damaged. */
   constructor(ports: LoopPorts, identity: Identity, config: ResolvedConfig, remembered: Remembered, patience: Patience) {
@@ -349,17 +347,19 @@ export class Loop implements Operator {
   }
 
   async workerMetrics(): Promise<string[]> {
-    const answered = await this.readMetrics()
+    await this.readMetrics()
     const owners = new Map([...ownersOf(this.#observed)].map(([name, { id }]) => [name, id]))
-    return [renderExposition(this.#ports.usage.metrics(answered, owners))]
+    return [renderExposition(this.#ports.usage.metrics(owners))]
   }
 
-  /** Takes in what the workers have counted until now. One round at a time: a late answer would look like counters that fall. */
-  readMetrics(): Promise<string[]> {
-    this.#reading ??= this.#fleet.metrics().finally(() => {
-      this.#reading = undefined
-    })
-    return this.#reading
+  /** Takes in what the workers have counted until now. */
+  readMetrics(): Promise<void> {
+    return this.#fleet.metrics()
+  }
+
+  /** Asks the workers whether they answer: the status tells of those that do not. */
+  pingWorkers(): void {
+    this.#fleet.ping()
   }
 
   async endOrphans(): Promise<EndedOrphan[]> {

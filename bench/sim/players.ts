@@ -35,10 +35,17 @@ export function rebalanced(
       services: members.map((service) => {
         const name = fleet.services[service] ?? ''
         const cpuPercent = observation.services[service] ?? 0
-        return { name, cpuPercent, group: '', ephemeral: false, movedAt: movedAt.get(name) ?? Number.NEGATIVE_INFINITY }
+        return {
+          name,
+          cpuPercent,
+          group: '',
+          pinned: false,
+          ephemeral: false,
+          movedAt: movedAt.get(name) ?? Number.NEGATIVE_INFINITY,
+        }
       }),
     }))
-    const { moves } = timed(() => rebalance({ shards, recentMoves }, policy, now), took)
+    const { moves } = timed(() => rebalance({ shards, taken: new Set(), recentMoves }, policy, now), took)
     for (const { name } of moves) {
       movedAt.set(name, now)
       recentMoves.push(now)

@@ -90,7 +90,9 @@ function readRequest(
   host: string,
 ): { path?: string; problem?: [status: number, body: string] } {
   if (!isKnownHost(headers.host, host)) {
-    return { problem: [421, 'no such host here: ask by IP address, or set prometheusAddr to NAME:PORT for a name\n'] }
+    return {
+      problem: [421, 'no such host here: ask by IP address or by a name without dots, or set prometheusAddr to NAME:PORT\n'],
+    }
   }
   if (method !== 'GET' && method !== 'HEAD') return { problem: [405, 'only GET and HEAD\n'] }
   const path = url?.split('?', 1)[0]

@@ -12,6 +12,7 @@ const PHASES: Status['services'][number]['phase'][] = [
   'draining',
   'standby',
   'failed',
+  'unknown',
 ]
 
 const RESTART_REASONS = RestartReason.options
@@ -52,6 +53,16 @@ export function createSupervisorMetrics(): (status: Status) => Promise<string> {
   const certificateEnd = gauge(
     'tsnsrv_sup_certificate_expiry_timestamp_seconds',
     'When the TLS certificate of the service ends; 0 while it has none.',
+    'service',
+  )
+  const keyEnd = gauge(
+    'tsnsrv_sup_node_key_expiry_timestamp_seconds',
+    'When the node key of the service ends; absent for one that never does.',
+    'service',
+  )
+  const control = gauge(
+    'tsnsrv_sup_service_control_connected',
+    '0 while the node of the service has lost its connection to the control server.',
     'service',
   )
   const shards = gauge('tsnsrv_sup_shards', 'Shards, each served by one worker process.')
@@ -105,6 +116,8 @@ export function createSupervisorMetrics(): (status: Status) => Promise<string> {
       for (const reason of RESTART_REASONS)
         serviceRestarts.inc({ service: service.name, reason }, service.restartReasons[reason] ?? 0)
       serviceProblems.set({ service: service.name }, service.problems.length)
+      control.set({ service: service.name }, Number(!service.problems.some(({ part }) => part === 'control')))
+      if (service.nodeKeyExpiry !== null) keyEnd.set({ service: service.name }, service.nodeKeyExpiry / 1000)
       if (service.certificate) certificateEnd.set({ service: service.name }, service.certificate.notAfter / 1000)
     }
     shards.set(status.shards.length)

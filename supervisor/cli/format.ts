@@ -55,6 +55,17 @@ export function formatTable(rows: readonly (readonly (string | Cell)[])[], colum
   })
 }
 
+/** Lines of at most so many characters, broken at spaces. A longer word, such as a URL, stays whole. */
+export function wrap(text: string, width: number): string[] {
+  const lines: string[] = []
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1)
+    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`
+    else lines.push(word)
+  }
+  return lines
+}
+
 const GAP = '  '
 const identity = (text: string) => text
 const cut = (text: string, width: number) => (text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`)

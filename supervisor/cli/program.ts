@@ -32,6 +32,8 @@ const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
   },
   'Move services between shards:': {
     move: async (streams) => (await import('./commands/move.ts')).moveCommand(streams),
+    pin: async (streams) => (await import('./commands/pin.ts')).pinCommand(streams, 'pin'),
+    unpin: async (streams) => (await import('./commands/pin.ts')).pinCommand(streams, 'unpin'),
     rebalance: async (streams) => (await import('./commands/rebalance.ts')).rebalanceCommand(streams),
     drain: async (streams) => (await import('./commands/drain.ts')).drainCommand(streams),
     cordon: async (streams) => (await import('./commands/cordon.ts')).cordonCommand(streams, 'cordon'),

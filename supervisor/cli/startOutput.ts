@@ -86,13 +86,14 @@ function both(one: Log, other: Log): Log {
 /** What an operator should look at. A worker that ends after its drain, or is found at the start, is no trouble. */
 function isTrouble({ from, to, reason }: Transition): boolean {
   if (to === 'gone') return from !== 'draining' && from !== 'orphaned'
+  if (to === 'silent') return true
   if (to === 'unknown') return from !== 'gone'
   return to === 'orphaned' || to === 'failed' || to === 'quarantined' || to === 'needsLogin' || reason === 'CredentialUnavailable'
 }
 
-/** The log of its worker has it already, and `tsnsrv-sup logs` shows both. */
+/** The log of its worker has it already, but for the URL of a login, and `tsnsrv-sup logs` shows both. */
 function isToldByWorker({ subject, pid, from, to }: Transition): boolean {
-  return subject === 'service' ? pid !== null : from === 'spawning' && to === 'ready'
+  return subject === 'service' ? pid !== null && to !== 'needsLogin' : from === 'spawning' && to === 'ready'
 }
 
 function logTransition(log: Log, transition: Transition): void {

@@ -1,6 +1,6 @@
 /** A Status as people read it. Pure: what is shown depends on nothing but the arguments. */
 import type { DecisionRecord, ServiceView, ShardView, Status } from '../../shared/api.ts'
-import { type Cell, count, formatDuration, formatMegabytes, formatTable } from './format.ts'
+import { type Cell, count, formatDuration, formatMegabytes, formatTable, wrap } from './format.ts'
 import { type Colors, plain } from './terminal.ts'
 
 export interface StatusViewOptions {
@@ -12,7 +12,7 @@ export interface StatusViewOptions {
   rows?: number | undefined
 }
 
-/** Header, login URLs, shards, services; services that need attention first when not all of them fit. */
+/** Header, login URLs, shards, services: those that need attention first. */
 export function renderStatus(status: Status, options: StatusViewOptions): string {
   const head = [
     ...header(status, options),
@@ -22,15 +22,19 @@ export function renderStatus(status: Status, options: StatusViewOptions): string
     ...shardTable(status.shards, options),
     '',
   ]
-  const services = serviceTable(status.services, options)
-  const room = options.rows === undefined ? services.length : Math.max(4, options.rows - head.length - 1)
-  if (services.length <= room) return [...head, ...services].join('\n')
-  const sorted = serviceTable(
-    [...status.services].sort((a, b) => Number(a.ready) - Number(b.ready)),
-    options,
-  )
-  const hidden = count(services.length - room + 1, 'more service')
-  return [...head, ...sorted.slice(0, room - 1), options.colors.dim(`... and ${hidden}`)].join('\n')
+  const [titles = [], ...services] = serviceTable(status.services, options)
+  const room = Math.max(3, (options.rows ?? Number.POSITIVE_INFINITY) - head.length - 2)
+  const lines = [...head, ...titles]
+  if (services.flat().length <= room) return [...lines, ...services.flat()].join('\n')
+  let [shown, used] = [0, 0]
+  for (const { length } of services) {
+    // One line is for how many are left out.
+    if (used + length > room - 1) break
+    shown++
+    used += length
+  }
+  const hidden = count(services.length - shown, 'more service')
+  return [...lines, ...services.slice(0, shown).flat(), options.colors.dim(`... and ${hidden}`)].join('\n')
 }
 
 /** What changed between two states, one line each: for logs and pipes, where nothing can be redrawn. */
@@ -69,10 +73,15 @@ function differences<T>(
   return [...lines, ...[...known.keys()].map((gone) => `${gone}: gone`)]
 }
 
-const describeShard = ({ workerPhase, workerPid, problems }: ShardView) =>
-  [workerPid === null ? (workerPhase ?? 'no worker') : `${workerPhase ?? ''} (pid ${workerPid})`, ...problems.map(plain)].join(
-    ', ',
-  )
+/** The phase of the worker, or that it does not answer. */
+const phaseOf = ({ workerPhase, silentSince }: ShardView) =>
+  silentSince !== null && workerPhase === 'ready' ? 'silent' : (workerPhase ?? 'none')
+
+const describeShard = (shard: ShardView) => {
+  const { workerPhase, workerPid, problems } = shard
+  const worker = workerPid === null ? (workerPhase ?? 'no worker') : `${phaseOf(shard)} (pid ${workerPid})`
+  return [worker, ...problems.map(plain)].join(', ')
+}
 
 const describeService = ({ phase, ready, message, loginURL, ...service }: ServiceView) =>
   [phase, ...(ready ? [] : [plain(message)]), ...(loginURL === '' ? [] : [loginURL]), ...shortcomings(service).map(plain)]
@@ -103,7 +112,7 @@ function header(status: Status, { colors, now }: StatusViewOptions): string[] {
 
 /** What moves, and why; what was decided last, and what came of it. */
 function movement({ moves, rebalancing, journalError }: Status, { colors, now }: StatusViewOptions): string[] {
-  const { paused, scaledTo, upgrade, reason, decisions } = rebalancing
+  const { paused, scaledTo, pinned, upgrade, reason, decisions } = rebalancing
   const [latest] = decisions
   const lines = moves.map(({ name, from, to, phase, why, problem }) => {
     const way = phase === 'returning' ? `back to shard ${from}: ${problem}` : `from shard ${from} to ${to}: ${why}`
@@ -118,6 +127,7 @@ function movement({ moves, rebalancing, journalError }: Status, { colors, now }:
   }
   const mode = [...(paused ? ['paused'] : []), ...(scaledTo === null ? [] : [`to ${count(scaledTo, 'shard')}`])]
   if (reason !== '') lines.push(colors.dim(plain(`rebalancing${mode.length > 0 ? ` (${mode.join(', ')})` : ''}: ${reason}`)))
+  if (pinned.length > 0) lines.push(colors.dim(plain(`pinned: ${pinned.join(', ')}; "tsnsrv-sup unpin" lets them move`)))
   if (latest) lines.push(colors.dim(plain(`last moved ${formatDuration(now - latest.at)} ago: ${describeDecision(latest)}`)))
   return lines
 }
@@ -144,12 +154,8 @@ function shardTable(shards: readonly ShardView[], { colors, now, columns }: Stat
     String(shard.shard),
     shard.workerPid === null ? '-' : String(shard.workerPid),
     {
-      text: [
-        shard.workerPhase ?? 'none',
-        ...(shard.cordoned ? ['cordoned'] : []),
-        ...(shard.suspected ? ['suspected'] : []),
-      ].join(', '),
-      paint: shard.workerPhase === 'ready' && !shard.cordoned ? colors.green : colors.yellow,
+      text: [phaseOf(shard), ...(shard.cordoned ? ['cordoned'] : []), ...(shard.suspected ? ['suspected'] : [])].join(', '),
+      paint: phaseOf(shard) === 'ready' && !shard.cordoned ? colors.green : colors.yellow,
     },
     `${shard.ready}/${shard.services}`,
     shard.cpuPercent === null ? '-' : `${shard.cpuPercent.toFixed(1)}%`,
@@ -171,25 +177,49 @@ function shardTable(shards: readonly ShardView[], { colors, now, columns }: Stat
   return [...table, ...problems]
 }
 
-function serviceTable(services: readonly ServiceView[], { colors, now, columns }: StatusViewOptions): string[] {
-  const paints = { ready: colors.green, failed: colors.red, needsLogin: colors.yellow, stopped: colors.dim }
-  const rows = services.map((service): (string | Cell)[] => [
+/** A row of lines for each service, after one for the titles. What is wrong stands below the row where it does not fit into it. */
+function serviceTable(services: readonly ServiceView[], { colors, now, columns }: StatusViewOptions): string[][] {
+  const paints = { ready: colors.green, failed: colors.red, needsLogin: colors.yellow }
+  const sorted = [...services].sort((a, b) => urgency(b) - urgency(a))
+  const rows = sorted.map((service): (string | Cell)[] => [
     service.name,
     service.shard === null ? '-' : String(service.shard),
     { text: service.phase, paint: service.phase in paints ? paints[service.phase as keyof typeof paints] : colors.yellow },
     service.addresses[0] ?? '-',
     String(service.requests),
     { text: String(service.errors), paint: service.errors > 0 ? colors.red : undefined },
-    {
-      text: plain(service.ready ? [service.dnsName, ...shortcomings(service)].join('; ') : problem(service, now)),
-      paint: service.ready && service.problems.length === 0 ? undefined : colors.yellow,
-    },
   ])
-  return formatTable(
-    [heading(['SERVICE', 'SHARD', 'STATE', 'IP', 'REQUESTS', 'ERRORS', 'TAILNET NAME / MESSAGE'], colors), ...rows],
+  const titles = heading(['SERVICE', 'SHARD', 'STATE', 'IP', 'REQUESTS', 'ERRORS'], colors)
+  const width = Math.max(...formatTable([titles.map(({ text }) => text), ...rows.map(withoutPaint)]).map(({ length }) => length))
+  const room = (columns ?? Number.POSITIVE_INFINITY) - width - 2
+  const lines = sorted.map((service) => {
+    const troubles = (service.ready ? shortcomings(service) : [problem(service, now)]).map(plain)
+    const name = service.ready ? service.dnsName : ''
+    const all = [name, ...troubles].filter((text) => text !== '').join('; ')
+    return all.length <= room || troubles.length === 0 ? { beside: all, below: [] } : { beside: name, below: troubles }
+  })
+  const table = formatTable(
+    [
+      [...titles, ...heading(['TAILNET NAME / MESSAGE'], colors)],
+      ...rows.map((row, i) => [
+        ...row,
+        { text: lines[i]?.beside ?? '', paint: urgency(sorted[i]) > 0 ? colors.yellow : undefined },
+      ]),
+    ],
     columns,
   )
+  return table.map((line, i) => {
+    const below = lines[i - 1]?.below.flatMap((text) => wrap(text, (columns ?? 0) - INDENT.length)) ?? []
+    return [line, ...below.map((text) => colors.yellow(`${INDENT}${text}`))]
+  })
 }
+
+const INDENT = '    '
+
+/** Not ready before ready with a problem before all well; the order of names is kept. */
+const urgency = (service: ServiceView | undefined) => (service?.ready === false ? 2 : Number((service?.problems.length ?? 0) > 0))
+
+const withoutPaint = (row: (string | Cell)[]) => row.map((cell) => (typeof cell === 'string' ? cell : cell.text))
 
 const shortcomings = ({ problems }: Pick<ServiceView, 'problems'>) => problems.map(({ part, message }) => `${part}: ${message}`)
 

@@ -19,11 +19,12 @@
  */
 import type { Decision } from '../../shared/api.ts'
 import type { Culprits, Death, JudgedDeath, Quarantine } from './culpritRecord.ts'
-import { type PlacedService, lowestFree, place } from './placement.ts'
+import { type PlacedService, place } from './placement.ts'
 import { OrderError } from './ports.ts'
 import type { LoadedShard, Snapshot } from './rebalance.ts'
 import { primaryWorkers } from './reconcile.ts'
 import { noFailures, recordFailure } from './restart.ts'
+import { freshShard, takenNumbers } from './shardNumbers.ts'
 import type { Desired, Move, Moves, Observed, Placement, Remembered } from './types.ts'
 
 /** What is to be remembered from now on, and which deaths that answers. */
@@ -156,7 +157,8 @@ class JudgementRound {
 
   /** One half stays, the other goes into a shard of its own. The worker is dead, so nothing has to be drained. */
   #split({ shard, at }: Death, suspects: readonly string[], deaths: number): void {
-    const fresh = freshShard({ ...this.#remembered, placement: this.#placement }, this.#observed)
+    const culprits = { ...this.#remembered.culprits, suspects: this.#suspects }
+    const fresh = freshShard(takenNumbers({ ...this.#remembered, placement: this.#placement, culprits }, this.#observed))
     // Those that were not in the worker go half and half as well, or the suspects would not become fewer.
     const others = [...this.#placement].flatMap(([name, place]) => (place === shard && !suspects.includes(name) ? [name] : []))
     const leaving = [...[...suspects].sort(), ...others.sort()].filter((_, i) => i % 2 === 1)
@@ -241,7 +243,7 @@ function setFree(
   const suspects = new Map(remembered.culprits.suspects)
   const quarantine = new Map(remembered.culprits.quarantine)
   for (const name of names) {
-    const shard = freshShard({ ...remembered, placement }, observed)
+    const shard = freshShard(takenNumbers({ ...remembered, placement }, observed))
     quarantine.delete(name)
     placement.set(name, shard)
     suspects.set(shard, now)
@@ -270,28 +272,23 @@ export function placeApart(
     now,
   )
   const free = services.filter(({ name }) => !culprits.quarantine.has(name))
-  const closed = new Set([...remembered.rebalancing.cordoned, ...culprits.suspects.keys()])
-  return { culprits, placement: place(free, placement, { shardSize, closed }) }
+  const { cordoned, pinned } = remembered.rebalancing
+  // Where all are pinned, they are to be alone.
+  const open = new Set([...placement].filter(([name]) => !pinned.has(name)).map(([, shard]) => shard))
+  const alone = [...placement.values()].filter((shard) => !open.has(shard))
+  const closed = new Set([...cordoned, ...culprits.suspects.keys(), ...alone])
+  const taken = takenNumbers({ ...remembered, culprits, placement }, observed)
+  return { culprits, placement: place(free, placement, { shardSize, closed, taken }) }
 }
 
 /** The picture that rebalancing decides on, in which suspects stay where they are and get no company. */
-export function leaveSuspects({ shards, recentMoves }: Snapshot, { suspects }: Culprits, now: number): Snapshot {
+export function leaveSuspects({ shards, ...rest }: Snapshot, { suspects }: Culprits, now: number): Snapshot {
   const left = shards.map((loaded): LoadedShard => {
     if (!suspects.has(loaded.shard)) return loaded
     const services = loaded.services.map((service) => ({ ...service, movedAt: now }))
     return { ...loaded, services, cpuPercent: null, cordoned: true }
   })
-  return { shards: left, recentMoves }
-}
-
-/** The lowest number that no shard has, is about to have, or had until its worker ends. */
-function freshShard({ placement, moves, rebalancing }: Remembered, { workers }: Observed): number {
-  return lowestFree([
-    ...placement.values(),
-    ...[...moves.values()].flatMap(({ from, to }) => [from, to]),
-    ...[...workers.values()].map(({ shard }) => shard),
-    ...rebalancing.cordoned,
-  ])
+  return { ...rest, shards: left }
 }
 
 const intensity = (deaths: readonly Death[]): number =>

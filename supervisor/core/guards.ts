@@ -6,8 +6,8 @@
  */
 import type { Decision, DecisionRecord, PlannedMove } from '../../shared/api.ts'
 import { lastingBytes } from './memory.ts'
-import { lowestFree } from './placement.ts'
-import { primaryWorkers } from './reconcile.ts'
+import { isAnswering, primaryWorkers } from './reconcile.ts'
+import { freshShard } from './shardNumbers.ts'
 import { freshUsage } from './situation.ts'
 import type { Desired, Observed, ObservedWorker, Rebalancing } from './types.ts'
 
@@ -25,23 +25,24 @@ const AT_A_TIME = 5
 /** A service that has just moved, or come back, is left alone for so long. */
 const REST_MS = 600_000
 
-/** Replaces one worker that has outgrown its memory, or goes on with one; null when there is none. */
+/** Replaces one worker that has outgrown its memory, or goes on with one; null when there is none. `taken`: see takenNumbers. */
 export function guardMemory(
   desired: Desired,
   observed: Observed,
   { decisions, movedAt }: Pick<Rebalancing, 'decisions' | 'movedAt'>,
   policy: GuardPolicy,
+  taken: ReadonlySet<number>,
   now: number,
 ): Decision | null {
   if (policy.memoryLimitBytes === 0) return null
-  const shards = [...primaryWorkers(observed.workers.values()).values()].filter(({ phase }) => phase === 'ready')
+  const shards = [...primaryWorkers(observed.workers.values()).values()].filter(isAnswering)
   const isBegun = (worker: ObservedWorker) => begunReplacement(decisions, worker) !== undefined
   const grown = shards.filter((worker) => isBegun(worker) || isTooBig(worker, policy, now))
   for (const worker of grown.sort((a, b) => Number(isBegun(b)) - Number(isBegun(a)) || lastingOf(b) - lastingOf(a))) {
     const names = [...desired.services].filter(([, { shard }]) => shard === worker.shard).map(([name]) => name)
     const movable = names.filter((name) => now - (movedAt.get(name) ?? 0) >= REST_MS).slice(0, AT_A_TIME)
     if (movable.length === 0) continue
-    const to = targetOf(worker, desired, decisions, policy)
+    const to = targetOf(worker, desired, decisions, policy) ?? freshShard(taken)
     const room = policy.shardSize - countOf(desired, to)
     const moves = movable.slice(0, room).map((name): PlannedMove => ({ name, from: worker.shard, to }))
     const reason =
@@ -84,16 +85,15 @@ function begunReplacement(decisions: readonly DecisionRecord[], worker: Observed
   )
 }
 
-/** Where the others have gone, while there is room; else a shard that does not exist yet. */
+/** Where the others have gone, while there is room; undefined for a shard that does not exist yet. */
 function targetOf(
   worker: ObservedWorker,
   desired: Desired,
   decisions: readonly DecisionRecord[],
   { shardSize }: GuardPolicy,
-): number {
+): number | undefined {
   const begun = begunReplacement(decisions, worker)?.moves[0]?.to
-  if (begun !== undefined && countOf(desired, begun) > 0 && countOf(desired, begun) < shardSize) return begun
-  return lowestFree([...desired.services.values()].map(({ shard }) => shard))
+  return begun !== undefined && countOf(desired, begun) > 0 && countOf(desired, begun) < shardSize ? begun : undefined
 }
 
 const countOf = (desired: Desired, shard: number) =>

@@ -152,6 +152,8 @@ function look(situation: Situation, now: number): Entry {
   })
   const why = whyIdle(situation)
   if (why !== '') return idle(why)
-  const looked = guardMemory(desired, observed, measured, settings, now) ?? rebalance(snapshot, rebalancePolicyOf(situation), now)
+  const looked =
+    guardMemory(desired, observed, measured, settings, snapshot.taken, now) ??
+    rebalance(snapshot, rebalancePolicyOf(situation), now)
   return { ...nothing, write: looked.moves.length > 0 ? withMoves(remembered, looked, measured, now) : write, looked }
 }

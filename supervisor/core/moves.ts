@@ -6,7 +6,7 @@
  * The journal is written before the placement that it speaks of is used. So a supervisor that dies in between is followed by
  * one that reads where the service was to go, and goes on.
  */
-import { primaryWorkers } from './reconcile.ts'
+import { isAnswering, primaryWorkers } from './reconcile.ts'
 import type { Desired, Move, Moves, Observed, ObservedWorker, Placement } from './types.ts'
 
 export interface MovePolicy {
@@ -129,7 +129,7 @@ class MoveRound {
         ? `it is in shard ${String(wanted.shard)} by now`
         : members >= this.#policy.shardSize
           ? `shard ${String(move.to)} is full`
-          : target?.phase !== 'ready' && this.#now >= move.queuedAt + this.#policy.queueTimeoutMs
+          : !isAnswering(target) && this.#now >= move.queuedAt + this.#policy.queueTimeoutMs
             ? `shard ${String(move.to)} was not ready for it in time`
             : ''
     if (obstacle !== '') {
@@ -137,8 +137,8 @@ class MoveRound {
       return
     }
     const source = this.#primaries.get(move.from)
-    // A source of unknown fate still has the service, and cannot be told to let it go.
-    if (target?.phase !== 'ready' || source?.phase === 'unknown' || source?.services.get(name)?.phase === 'starting') return
+    // A source that does not answer still has the service, and cannot be told to let it go.
+    if (!isAnswering(target) || isMute(source) || source?.services.get(name)?.phase === 'starting') return
     if (this.#isBusy(move)) return
     this.#placement.set(name, move.to)
     this.#set(name, { ...move, begunAt: this.#now })
@@ -162,6 +162,8 @@ class MoveRound {
     this.#ended.push({ name, ...move, outcome })
   }
 }
+
+const isMute = (worker: ObservedWorker | undefined) => worker?.phase === 'unknown' || (worker?.silentSince ?? null) !== null
 
 /** Why the service will not come up where it goes; empty while it may. */
 function problemOf(

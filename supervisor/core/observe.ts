@@ -23,6 +23,7 @@ export function observe(observed: Observed, event: Event, now: number, policy: P
   const worker = { ...known, silentSince: silenceAfter(known, event, now) }
   switch (event.type) {
     case 'workerSilent':
+    case 'workerAnswered':
     case 'metricsRead':
       return putWorker(observed, worker)
     case 'workerSpawned':
@@ -93,7 +94,9 @@ export function observe(observed: Observed, event: Event, now: number, policy: P
 /** Since when a worker has not answered, once this has happened: any word of it ends the silence. */
 function silenceAfter({ silentSince }: ObservedWorker, { type }: Event, now: number): number | null {
   if (type === 'workerSilent') return silentSince ?? now
-  const speaks = ['workerState', 'workerIsAlive', 'serviceChanged', 'serviceRemoved', 'metricsRead'].includes(type)
+  const speaks = ['workerState', 'workerIsAlive', 'workerAnswered', 'serviceChanged', 'serviceRemoved', 'metricsRead'].includes(
+    type,
+  )
   return speaks ? null : silentSince
 }
 

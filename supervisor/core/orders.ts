@@ -3,9 +3,10 @@ import type { Decision } from '../../shared/api.ts'
 import type { Answer, Given, Verb } from '../../shared/orders.ts'
 import { CLEARED_AFTER_MS, release } from './culprit.ts'
 import { withMoves } from './journal.ts'
-import { lowestFree, place } from './placement.ts'
+import { place } from './placement.ts'
 import { OrderError } from './ports.ts'
 import { rebalance } from './rebalance.ts'
+import { freshShard } from './shardNumbers.ts'
 import { type Situation, rebalancePolicyOf, snapshotOf, whyIdle } from './situation.ts'
 import type { Rebalancing, Remembered } from './types.ts'
 import { viewShards } from './view.ts'
@@ -26,6 +27,8 @@ type Decide<V extends Verb> = (situation: Situation, given: Given<V>, facts: Ord
 
 const deciders: { readonly [V in Verb]: Decide<V> } = {
   move: orderMove,
+  pin: (situation, { service }) => orderPin(situation, service, true),
+  unpin: (situation, { service }) => orderPin(situation, service, false),
   rebalance: orderRebalance,
   drain: orderDrain,
   cordon: (situation, { shard }) => orderCordon(situation, shard, true),
@@ -46,11 +49,11 @@ export function decide<V extends Verb>(verb: V, situation: Situation, given: Giv
 }
 
 function orderMove(situation: Situation, { service: name, to }: Given<'move'>, { now }: OrderFacts): Order<Decision> {
-  const { shards } = snapshotOf(situation, now)
+  const { shards, taken } = snapshotOf(situation, now)
   const { shardSize } = situation.settings
   const source = shards.find(({ services }) => services.some((service) => service.name === name))
   if (!source) throw new OrderError(`there is no service ${name}`)
-  const target = to === 'new' ? lowestFree(shards.map(({ shard }) => shard)) : to
+  const target = to === 'new' ? freshShard(taken) : to
   if (target === source.shard) throw new OrderError(`${name} is in shard ${String(target)} already`)
   const there = shards.find(({ shard }) => shard === target)
   if (!there && to !== 'new') {
@@ -65,24 +68,16 @@ function orderMove(situation: Situation, { service: name, to }: Given<'move'>, {
       `shard ${String(target)} is full: it has ${String(there.services.length)} of ${String(shardSize)} services`,
     )
   }
-  const rebalancing = { ...situation.remembered.rebalancing, apart: apartAfter(situation, name, target) }
+  const rebalancing = { ...situation.remembered.rebalancing, pinned: new Set(situation.remembered.rebalancing.pinned).add(name) }
   return carriedOut(situation, manual('moved by the operator', [{ name, from: source.shard, to: target }]), now, rebalancing)
 }
 
-/**
- * Who is apart from his group once the service is in the shard: the service, unless others of its group are there that are not
- * apart. When all of the group are together there, nobody is.
- */
-function apartAfter({ remembered, services }: Situation, name: string, to: number): ReadonlySet<string> {
-  const { moves, placement, rebalancing } = remembered
-  const group = services.get(name)?.group ?? ''
-  if (group === '') return rebalancing.apart
-  const apart = new Set(rebalancing.apart).add(name)
-  const others = [...services].filter(([other, service]) => other !== name && service.group === group).map(([other]) => other)
-  const isThere = (other: string) => (moves.get(other)?.to ?? placement.get(other)) === to
-  if (others.every(isThere)) for (const other of others) apart.delete(other)
-  if (others.length === 0 || others.some((other) => isThere(other) && !apart.has(other))) apart.delete(name)
-  return apart
+function orderPin({ services, remembered }: Situation, name: string, isPinned: boolean): Order<Answer<'pin'>> {
+  if (!services.has(name)) throw new OrderError(`there is no service ${name}`)
+  const pinned = new Set(remembered.rebalancing.pinned)
+  if (isPinned) pinned.add(name)
+  else if (!pinned.delete(name)) throw new OrderError(`${name} is not pinned`)
+  return { write: { rebalancing: { ...remembered.rebalancing, pinned } }, answer: {} }
 }
 
 function orderRebalance(situation: Situation, { dryRun }: Given<'rebalance'>, { now }: OrderFacts): Order<Decision> {
@@ -92,7 +87,7 @@ function orderRebalance(situation: Situation, { dryRun }: Given<'rebalance'>, { 
 }
 
 function orderDrain(situation: Situation, { shard }: Given<'drain'>, { now }: OrderFacts): Order<Decision> {
-  const { shards } = snapshotOf(situation, now)
+  const { shards, taken } = snapshotOf(situation, now)
   const source = shards.find((candidate) => candidate.shard === shard)
   if (!source)
     throw noSuchShard(
@@ -107,7 +102,7 @@ function orderDrain(situation: Situation, { shard }: Given<'drain'>, { now }: Or
     shards.filter((other) => other !== source).flatMap(({ shard: id, services }) => services.map(({ name }) => [name, id])),
   )
   const closed = new Set(shards.filter(({ cordoned }) => cordoned).map(({ shard: id }) => id)).add(shard)
-  const placement = place(all, rest, { shardSize: situation.settings.shardSize, closed })
+  const placement = place(all, rest, { shardSize: situation.settings.shardSize, closed, taken })
   const moves = source.services.map(({ name }) => ({ name, from: shard, to: placement.get(name) ?? shard }))
   const { rebalancing } = situation.remembered
   const cordoned = { ...rebalancing, cordoned: new Set(rebalancing.cordoned).add(shard) }

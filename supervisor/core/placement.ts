@@ -2,6 +2,7 @@
  * Placement: which service goes into which shard. Stable first, even second: whoever has a place keeps it unless a limit
  * forces it out; the rest goes, heaviest first, to the lightest shard with room (longest processing time first, Graham 1969).
  */
+import { freshShard } from './shardNumbers.ts'
 import type { Placement } from './types.ts'
 
 export interface PlacedService {
@@ -17,20 +18,30 @@ interface Shard {
   weight: number
 }
 
+interface PlacementLimits {
+  readonly shardSize: number
+  /** Shards that get nothing new. */
+  readonly closed?: ReadonlySet<number>
+  /** Numbers that no new shard may have, beside those that are in use here. */
+  readonly taken?: ReadonlySet<number>
+}
+
 /**
  * Places every service; into `closed` shards nothing new. At least ceil(N / shardSize) shards exist afterwards, and no more
  * than that beyond those that kept a member: emptier shards are merged by rebalancing and never as a side effect of a reload.
+ * A shard that has lost all its members is filled again before a new one is opened.
  */
 export function place(
   services: readonly PlacedService[],
   previous: Placement,
-  { shardSize, closed = new Set() }: { readonly shardSize: number; readonly closed?: ReadonlySet<number> },
+  { shardSize, closed = new Set(), taken = new Set() }: PlacementLimits,
 ): Placement {
   const { shards, homeless } = keepInPlace(services, previous, shardSize)
   const isOpen = ({ id }: Shard) => !closed.has(id)
   const room = () => [...shards.values()].filter(isOpen).reduce((sum, { members }) => sum + shardSize - members.length, 0)
-  for (let id = 1; room() < homeless.length; id++) {
-    if (!shards.has(id) && !closed.has(id)) shards.set(id, { id, members: [], weight: 0 })
+  const vacant = [...new Set(previous.values())].filter((id) => !shards.has(id) && !closed.has(id)).sort((a, b) => a - b)
+  while (room() < homeless.length) {
+    getOrOpen(shards, vacant.shift() ?? freshShard(new Set([...taken, ...closed, ...shards.keys()])))
   }
   const open = new Map([...shards].filter(([, shard]) => isOpen(shard)))
   for (const unit of unitsOf(homeless)) {
@@ -112,14 +123,6 @@ function getOrOpen(shards: Map<number, Shard>, id: number): Shard {
 }
 
 const totalWeight = (services: readonly PlacedService[]) => services.reduce((sum, service) => sum + service.weight, 0)
-
-/** The lowest number for a new shard that is not taken. */
-export function lowestFree(taken: Iterable<number>): number {
-  const numbers = new Set(taken)
-  let id = 1
-  while (numbers.has(id)) id++
-  return id
-}
 
 /** Code-unit order: the same on every machine, whatever its locale. */
 export const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)

@@ -29,7 +29,7 @@ export interface Operator extends Orders {
   plan(request: PlanRequest): Promise<Plan>
   /** Begins to stop: drains and ends all workers, or leaves them serving for the next supervisor. Returns at once. */
   stop(options: { leaveWorkers: boolean }): void
-  /** Prometheus text of all services, whatever has become of their workers, and of every worker that answers in time. */
+  /** Prometheus text of all services and workers; of a worker that does not answer in time, as it was last read. */
   workerMetrics(): Promise<string[]>
   /** Ends the workers that no supervisor follows. Resolves with the result for each, which takes as long as they drain. */
   endOrphans(): Promise<EndedOrphan[]>
@@ -60,11 +60,13 @@ export interface Fleet {
   findOrphans(): Promise<Orphan[]>
   /** Ends all orphans. Resolves with the result for each, which takes as long as they drain. */
   endOrphans(drainMs: number): Promise<EndedOrphan[]>
+  /** Asks every worker whether it answers. One that takes too long is told as `workerSilent`, and later as `workerAnswered`. */
+  ping(): void
   /**
-   * Reads the Prometheus text of every worker, told as `metricsRead`. Gives the ids of those that answered in time; one that did
-   * not is `workerSilent`, and is not asked again before it has said something by itself.
+   * Reads the Prometheus text of every worker, told as `metricsRead`. Resolves when all have answered that are not silent, and
+   * soon in any case: what comes later is told when it comes.
    */
-  metrics(): Promise<string[]>
+  metrics(): Promise<void>
   /** Lets go of all workers, which go on serving. */
   close(): void
 }

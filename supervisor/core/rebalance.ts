@@ -15,7 +15,8 @@
  * parts of groups become ever fewer.
  */
 import type { Decision, PlannedMove } from '../../shared/api.ts'
-import { compare, lowestFree } from './placement.ts'
+import { compare } from './placement.ts'
+import { freshShard } from './shardNumbers.ts'
 
 /** A service as rebalancing sees it. */
 export interface LoadedService {
@@ -24,6 +25,8 @@ export interface LoadedService {
   readonly cpuPercent: number
   /** Services of one group move together where they can; empty for none. */
   readonly group: string
+  /** The operator wants it to stay. */
+  readonly pinned: boolean
   /** It changes its address when it moves. */
   readonly ephemeral: boolean
   /** Epoch ms of its last move; 0 for never. */
@@ -35,7 +38,7 @@ export interface LoadedShard {
   /** Per cent of one core, moving average; null when no fresh sample is at hand, or something in it is starting or moving. */
   readonly cpuPercent: number | null
   readonly services: readonly LoadedService[]
-  /** The operator wants nothing new in it. */
+  /** The operator wants nothing new in it, or has pinned all that is in it: what was moved there to be alone stays alone. */
   readonly cordoned: boolean
   /** Epoch ms since when it has been left in peace: of its worker's start or the last move into or out of it. */
   readonly settledAt: number
@@ -81,6 +84,8 @@ export const defaultRebalancing: RebalancePolicy = {
 
 export interface Snapshot {
   readonly shards: readonly LoadedShard[]
+  /** Numbers that no new shard may have; those of `shards` among them. */
+  readonly taken: ReadonlySet<number>
   /** Epoch ms of each move begun within the last window. */
   readonly recentMoves: readonly number[]
 }
@@ -151,11 +156,13 @@ class Plan {
   readonly #notes: string[] = []
   /** How many services of each group there are, in whichever shards. */
   readonly #groupSizes = new Map<string, number>()
+  readonly #taken: ReadonlySet<number>
   readonly #policy: RebalancePolicy
   readonly #now: number
   #budget: number
 
-  constructor({ shards }: Snapshot, policy: RebalancePolicy, now: number, budget: number) {
+  constructor({ shards, taken }: Snapshot, policy: RebalancePolicy, now: number, budget: number) {
+    this.#taken = taken
     this.#policy = policy
     this.#now = now
     this.#budget = budget
@@ -212,13 +219,18 @@ class Plan {
     const share = Math.floor(services / least)
     while (this.#shards.length < least) {
       const fresh = this.#fresh()
+      // What the new shard gets from several others must not make it busier than the busiest of them was.
+      let peak = 0
       while (fresh && fresh.count < share) {
-        const fits = (unit: Unit) => unit.members.length <= Math.min(share - fresh.count, this.#budget) && this.#movable(unit)
         const source = this.#known.filter(({ count }) => count > share).sort((a, b) => b.count - a.count || busiestFirst(a, b))[0]
+        const bound = Math.max(peak, source?.before ?? 0)
+        const room = Math.min(share - fresh.count, this.#budget)
+        const fits = (unit: Unit) => unit.members.length <= room && fresh.load + unit.load <= bound && this.#movable(unit)
         // The middle one of what may go: the heaviest would make the new shard the busiest, the lightest an idle one.
         const units = source?.units.filter(fits) ?? []
         const unit = units[Math.floor(units.length / 2)]
         if (!source || !unit) break
+        peak = bound
         this.#take(source, { unit, to: fresh, back: null })
       }
       if (!fresh?.count) break
@@ -311,7 +323,7 @@ class Plan {
   #emptied(source: PlannedShard): Step[] | null {
     const { shardSize } = this.#policy
     const others = this.#targets(source)
-      .filter(({ count }) => count < shardSize)
+      .filter((shard) => shard.count < shardSize && !this.#isToGo(shard, source))
       .map((shard) => ({ shard, load: shard.load, room: shardSize - shard.count }))
     const steps: Step[] = []
     for (const unit of source.units.toReversed()) {
@@ -327,6 +339,12 @@ class Plan {
       steps.push({ unit, to: coolest.shard, back: null })
     }
     return steps
+  }
+
+  /** Whether a shard will rather be emptied itself, into this one, and fewer services have to move: it may only have to rest before. */
+  #isToGo({ count, load, units }: PlannedShard, other: PlannedShard): boolean {
+    if (other.cordoned || count >= other.count || load >= this.#policy.coldPercent) return false
+    return units.every(({ members }) => members.every(({ pinned, ephemeral }) => !pinned && !ephemeral))
   }
 
   /** A service that alone is hot gets a shard for itself, whatever its neighbours use: it is they who gain. */
@@ -386,7 +404,7 @@ class Plan {
   #fresh(): PlannedShard | undefined {
     const { maxShards } = this.#policy
     if (maxShards > 0 && this.#shards.length >= maxShards) return undefined
-    const id = lowestFree(this.#shards.map((shard) => shard.id))
+    const id = freshShard(new Set([...this.#taken, ...this.#shards.map((shard) => shard.id)]))
     return { id, known: true, cordoned: false, before: 0, load: 0, count: 0, units: [] }
   }
 
@@ -421,7 +439,7 @@ class Plan {
   }
 
   #movable({ members }: Unit, evenEphemeral = false): boolean {
-    return members.every((member) => !this.#rests(member) && (evenEphemeral || !member.ephemeral))
+    return members.every((member) => !member.pinned && !this.#rests(member) && (evenEphemeral || !member.ephemeral))
   }
 
   #rests(service: LoadedService): boolean {
@@ -431,6 +449,7 @@ class Plan {
   #whyNot(source: PlannedShard): string {
     const { maxShards, serviceCooldownMs } = this.#policy
     const services = source.units.flatMap(({ members }) => members)
+    if (services.every(({ pinned }) => pinned)) return `all its services are pinned; "tsnsrv-sup unpin" lets them move`
     if (services.length === 1) return `${services[0]?.name ?? ''} has it for itself`
     if (services.every((service) => this.#rests(service)))
       return `all its services have moved within ${minutes(serviceCooldownMs)}`

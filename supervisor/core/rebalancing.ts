@@ -51,16 +51,16 @@ export function withMeasured(rebalancing: Rebalancing, { shards }: Snapshot, qui
 /** Forgets services that are gone. */
 export function forgetServices(rebalancing: Rebalancing, services: ReadonlySet<string>): Rebalancing {
   const movedAt = new Map([...rebalancing.movedAt].filter(([name]) => services.has(name)))
-  const apart = new Set([...rebalancing.apart].filter((name) => services.has(name)))
-  return { ...rebalancing, apart, movedAt }
+  const pinned = new Set([...rebalancing.pinned].filter((name) => services.has(name)))
+  return { ...rebalancing, pinned, movedAt }
 }
 
 /** What the operator wants to see of it. */
 export function viewRebalancing(
-  { paused, scaledTo, upgrade, decisions }: Rebalancing,
+  { paused, scaledTo, pinned, upgrade, decisions }: Rebalancing,
   { verdict, reason }: Pick<Decision, 'verdict' | 'reason'>,
 ): RebalancingView {
-  return { paused, scaledTo, upgrade, verdict, reason, decisions: [...decisions] }
+  return { paused, scaledTo, pinned: [...pinned].sort(), upgrade, verdict, reason, decisions: [...decisions] }
 }
 
 /** The journal, sorted by name. */

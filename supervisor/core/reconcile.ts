@@ -99,6 +99,11 @@ export function primaryWorkers(workers: Iterable<ObservedWorker>): ReadonlyMap<n
   return primaries
 }
 
+/** Whether the worker does what it is told, and what is known of it is of now. */
+export function isAnswering(worker: ObservedWorker | undefined): worker is ObservedWorker {
+  return worker?.phase === 'ready' && worker.silentSince === null
+}
+
 /** Whether the worker has the node, or may get it any moment: the identity, and the lock of its directory. */
 function mayHold(status: ServiceStatus): boolean {
   return status.phase !== 'failed'

@@ -3,7 +3,8 @@ import { leaveSuspects } from './culprit.ts'
 import { shareCPU } from './loads.ts'
 import type { MovePolicy } from './moves.ts'
 import { type LoadedShard, type RebalancePolicy, type Snapshot, defaultRebalancing } from './rebalance.ts'
-import { primaryWorkers } from './reconcile.ts'
+import { isAnswering, primaryWorkers } from './reconcile.ts'
+import { takenNumbers } from './shardNumbers.ts'
 import type { Desired, Observed, ObservedWorker, Remembered } from './types.ts'
 
 /** The state of the loop, for those who decide and change nothing of it. */
@@ -43,7 +44,7 @@ const FRESH_MS = 180_000
 
 /** How the shards stand. */
 export function snapshotOf({ remembered, desired, observed, services, touchedAt }: Situation, now: number): Snapshot {
-  const { movedAt, cordoned, apart } = remembered.rebalancing
+  const { movedAt, cordoned, pinned } = remembered.rebalancing
   const primaries = primaryWorkers(observed.workers.values())
   const members = new Map<number, string[]>()
   for (const [name, { shard }] of desired.services) {
@@ -61,15 +62,20 @@ export function snapshotOf({ remembered, desired, observed, services, touchedAt 
       services: names.map((name) => ({
         name,
         cpuPercent: shares.get(name) ?? 0,
-        group: apart.has(name) ? '' : (services.get(name)?.group ?? ''),
+        group: pinned.has(name) ? '' : (services.get(name)?.group ?? ''),
+        pinned: pinned.has(name),
         ephemeral: services.get(name)?.spec.node.ephemeral ?? false,
         movedAt: movedAt.get(name) ?? 0,
       })),
-      cordoned: cordoned.has(shard),
+      cordoned: cordoned.has(shard) || names.every((name) => pinned.has(name)),
       settledAt: Math.max(worker?.since ?? now, touchedAt.get(shard) ?? 0),
     }
   })
-  const snapshot = { shards: shards.sort((a, b) => a.shard - b.shard), recentMoves: [...movedAt.values()] }
+  const snapshot = {
+    shards: shards.sort((a, b) => a.shard - b.shard),
+    taken: takenNumbers(remembered, observed),
+    recentMoves: [...movedAt.values()],
+  }
   return leaveSuspects(snapshot, remembered.culprits, now)
 }
 
@@ -80,7 +86,7 @@ export function freshUsage({ usage }: ObservedWorker, now: number): ObservedWork
 
 /** The worker's CPU, if it says something about how its services stand now. */
 function measuredCPU(worker: ObservedWorker | undefined, names: readonly string[], now: number): number | null {
-  if (worker?.phase !== 'ready' || worker.calls.size > 0) return null
+  if (!isAnswering(worker) || worker.calls.size > 0) return null
   const restless = names.some((name) => {
     const phase = worker.services.get(name)?.phase
     return phase === undefined || phase === 'standby' || phase === 'starting' || phase === 'draining'

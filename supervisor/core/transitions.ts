@@ -22,6 +22,7 @@ export function transitions(before: Observed, after: Observed): Transition[] {
     const old = before.workers.get(id)
     if (old === worker) continue
     if (old?.phase !== worker.phase) found.push(ofWorker(worker, old?.phase ?? 'gone', worker.phase, worker.trouble))
+    else if ((old.silentSince === null) !== (worker.silentSince === null)) found.push(ofSilence(worker))
     if (old?.services !== worker.services) found.push(...ofServices(worker, old?.services ?? new Map<string, ServiceStatus>()))
   }
   for (const [id, worker] of before.workers) {
@@ -67,6 +68,13 @@ function ofOrphans(before: Observed, after: Observed): Transition[] {
   ]
 }
 
+function ofSilence(worker: ObservedWorker): Transition {
+  const { phase, silentSince } = worker
+  return silentSince === null
+    ? ofWorker(worker, 'silent', phase, 'it answers again')
+    : ofWorker(worker, phase, 'silent', 'it does not answer; its process may be stopped')
+}
+
 function ofWorker(worker: ObservedWorker, from: string, to: string, message: string): Transition {
   return {
     subject: 'worker',
@@ -87,7 +95,9 @@ function ofServices(worker: ObservedWorker, before: ReadonlyMap<string, ServiceS
     const old = before.get(name)
     if (old === status || (old?.phase === status.phase && old.reason === status.reason && old.loginURL === status.loginURL))
       continue
-    const { phase, reason, message } = status
+    const { phase, reason, loginURL } = status
+    // Where nobody looks at the status, the log is the place to find it.
+    const message = loginURL === '' ? status.message : `Log the node in at ${loginURL} or give it an auth key.`
     found.push({ ...about(name), from: old?.phase ?? 'pending', to: phase, reason, message })
   }
   for (const [name, status] of before) {

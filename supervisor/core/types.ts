@@ -174,8 +174,8 @@ export interface Rebalancing {
   readonly cordoned: ReadonlySet<number>
   /** How many shards there are to be, by the operator's word; null for as many as the load wants. */
   readonly scaledTo: number | null
-  /** Services that the operator has moved away from their group: they are held to it no more. */
-  readonly apart: ReadonlySet<string>
+  /** Services that stay where the operator has put them, whatever load and groups ask for. */
+  readonly pinned: ReadonlySet<string>
   /** Epoch ms of each service's last move. */
   readonly movedAt: ReadonlyMap<string, number>
   /** Workers that are being replaced; null when none are. */
@@ -188,7 +188,7 @@ export const notRebalanced: Rebalancing = {
   paused: false,
   cordoned: new Set(),
   scaledTo: null,
-  apart: new Set(),
+  pinned: new Set(),
   movedAt: new Map(),
   upgrade: null,
   decisions: [],
@@ -211,8 +211,8 @@ export type Event =
   | { readonly type: 'workerSpawned'; readonly workerId: string; readonly process: ProcessIdentity }
   | { readonly type: 'workerState'; readonly workerId: string; readonly state: WorkerState }
   | { readonly type: 'workerIsAlive'; readonly workerId: string }
-  /** It does not answer although its process lives, as one that is stopped. */
-  | { readonly type: 'workerSilent'; readonly workerId: string }
+  /** It does not answer although its process lives, as one that is stopped; and now it does again. */
+  | { readonly type: 'workerSilent' | 'workerAnswered'; readonly workerId: string }
   /** Its Prometheus text. */
   | { readonly type: 'metricsRead'; readonly workerId: string; readonly text: string }
   | { readonly type: 'workerLost'; readonly workerId: string; readonly message: string }

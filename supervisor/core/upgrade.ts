@@ -5,7 +5,7 @@
  */
 import type { Decision } from '../../shared/api.ts'
 import type { Snapshot } from './rebalance.ts'
-import { lowestFree } from './placement.ts'
+import { freshShard } from './shardNumbers.ts'
 import type { Upgrade } from './types.ts'
 
 export interface UpgradeStep {
@@ -16,7 +16,7 @@ export interface UpgradeStep {
 }
 
 /** What comes next; to be asked when nothing moves, and of one that has halted when its shard is empty: that ends it. */
-export function nextUpgradeStep(upgrade: Upgrade, { shards }: Snapshot): UpgradeStep {
+export function nextUpgradeStep(upgrade: Upgrade, { shards, taken }: Snapshot): UpgradeStep {
   if (upgrade.halted !== '') return { upgrade: null, decision: null }
   const left = shards.find(({ shard }) => shard === upgrade.current)
   if (left && left.services.length > 0) {
@@ -26,7 +26,7 @@ export function nextUpgradeStep(upgrade: Upgrade, { shards }: Snapshot): Upgrade
   const [next, ...waiting] = upgrade.waiting.filter((id) => shards.some(({ shard }) => shard === id))
   const source = shards.find(({ shard }) => shard === next)
   if (!source) return { upgrade: null, decision: null }
-  const to = lowestFree(shards.map(({ shard }) => shard))
+  const to = freshShard(taken)
   const moves = source.services.map(({ name }) => ({ name, from: source.shard, to }))
   const reason = `the worker of shard ${String(source.shard)} is replaced by one of the installed version`
   return {

@@ -67,6 +67,9 @@ export class UsageBook {
         this.#revisions.delete(event.workerId)
         this.onEnd()
         return
+      case 'workerLeft':
+        this.#present.delete(event.workerId)
+        return
       default:
     }
   }
@@ -109,20 +112,17 @@ export class UsageBook {
   }
 
   /**
-   * The metrics of all services and of the workers that have just been read. What is true of the present of a service comes
-   * from the worker that has it.
+   * The metrics of all services and workers, as last read. What is true of the present of a service comes from the worker that
+   * has it.
    */
-  metrics(answered: readonly string[], owners: ReadonlyMap<string, string>): Exposition {
+  metrics(owners: ReadonlyMap<string, string>): Exposition {
     const { families, metrics } = this.record
     const names = new Set([metrics.ended, ...metrics.workers.values()].flatMap((counts) => [...counts.keys()]))
     const counted = expose(
       [...names].sort().map((name) => totalsOf(metrics, name)),
       families,
     )
-    const present = answered.flatMap((id) => {
-      const read = this.#present.get(id)
-      return read ? [filtered(read, (series) => isOwn(series, id, owners))] : []
-    })
+    const present = [...this.#present].map(([id, read]) => filtered(read, (series) => isOwn(series, id, owners)))
     return mergeExpositions([counted, ...present])
   }
 }

@@ -77,6 +77,7 @@ function viewService(
     addresses: status?.addresses ?? [],
     loginURL: status?.loginURL ?? '',
     certificate: status?.certificate ? { domain: status.certificate.domain, notAfter: status.certificate.notAfter } : null,
+    nodeKeyExpiry: status?.nodeKeyExpiry ?? null,
     url: urlOf(status?.dnsName ?? '', labels),
     upstream: labels?.upstream ?? '',
     group: labels?.group ?? '',
@@ -84,15 +85,12 @@ function viewService(
     requests: status?.counters.requests ?? 0,
     errors: status?.counters.errors ?? 0,
   }
-  if (worker?.phase === 'unknown') {
+  const since = worker && muteSince(worker)
+  if (worker && typeof since === 'number') {
     // What it last reported may no longer be true.
-    return {
-      ...common,
-      phase: status?.phase ?? 'pending',
-      ready: false,
-      since: worker.since,
-      ...waiting('its worker does not answer'),
-    }
+    const pid = worker.process ? ` (pid ${String(worker.process.pid)})` : ''
+    const message = `its worker${pid} has not answered since ${new Date(since).toISOString()}`
+    return { ...common, phase: status ? 'unknown' : 'pending', ready: false, since, ...waiting(message) }
   }
   if (status && (status.phase !== 'failed' || !record?.problem)) {
     const removing = wanted === undefined && status.phase !== 'draining'
@@ -126,23 +124,40 @@ export function viewQuarantined(
 }
 
 /** A certificate that ends so soon should long have been renewed: by the worker, or by whoever writes the file. */
-const ENDS_SOON_MS = 7 * 24 * 3_600_000
+const DAY_MS = 24 * 3_600_000
+const ENDS_SOON_MS = 7 * DAY_MS
 
-/** What the worker says, and what only the supervisor knows: why a certificate has to wait, and that one is about to end. */
+/** Control servers let a node key end after months, and then a person has to log in. Two weeks are for holidays. */
+const KEY_ENDS_SOON_MS = 14 * DAY_MS
+
+/** What the worker says, and what only the supervisor knows: why a certificate has to wait, and what is about to end. */
 function problemsOf(status: ServiceStatus | undefined, later: CertificateTurns['later'], now: number): ServiceProblem[] {
-  const { certificate, problems = [] } = status ?? {}
-  if (!certificate) return problems
+  if (!status) return []
+  return [...status.problems, ...certificateProblems(status, later, now), ...nodeKeyProblems(status, now)]
+}
+
+function certificateProblems({ certificate }: ServiceStatus, later: CertificateTurns['later'], now: number): ServiceProblem[] {
+  if (!certificate) return []
   const { domain, notAfter } = certificate
   const wait = later.get(domain)
   if (wait) {
     const until = wait.at === null ? '' : `; the next order is at ${new Date(wait.at).toISOString()}`
-    return [...problems, { part: 'certificate', message: `It waits: ${wait.why}${until}.` }]
+    return [{ part: 'certificate', message: `It waits: ${wait.why}${until}.` }]
   }
-  if (notAfter > 0 && notAfter - now < ENDS_SOON_MS) {
-    const message = `The certificate of ${domain} ${notAfter > now ? 'ends' : 'has ended'} at ${new Date(notAfter).toISOString()}.`
-    return [...problems, { part: 'certificate', message }]
-  }
-  return problems
+  if (notAfter === 0 || notAfter - now >= ENDS_SOON_MS) return []
+  const message = `The certificate of ${domain} ${notAfter > now ? 'ends' : 'has ended'} at ${new Date(notAfter).toISOString()}.`
+  return [{ part: 'certificate', message }]
+}
+
+/** A key that has ended is no problem of a part: the node needs a login. */
+function nodeKeyProblems({ nodeKeyExpiry: ends }: ServiceStatus, now: number): ServiceProblem[] {
+  if (ends === undefined || ends <= now || ends - now >= KEY_ENDS_SOON_MS) return []
+  const days = Math.floor((ends - now) / DAY_MS)
+  const left = days === 0 ? 'in less than a day' : `in ${String(days)} day${days === 1 ? '' : 's'}`
+  const message =
+    `The key of the node ends ${left}, at ${new Date(ends).toISOString()}. The node then leaves the tailnet until somebody logs it ` +
+    'in. Disable its key expiry in the admin console, or give the service tags: nodes with tags keep their key.'
+  return [{ part: 'node key', message }]
 }
 
 /** The first listener as a URL, without the port that its scheme implies. */
@@ -185,7 +200,7 @@ export function viewShards(
     return {
       shard,
       services: wanted.get(shard) ?? statuses.length,
-      ready: worker?.phase === 'unknown' ? 0 : statuses.filter((status) => status.phase === 'ready').length,
+      ready: worker && muteSince(worker) !== null ? 0 : statuses.filter((status) => status.phase === 'ready').length,
       workerId: worker?.id ?? null,
       workerPid: worker?.process?.pid ?? null,
       workerPhase: worker?.phase ?? null,
@@ -214,9 +229,16 @@ function hiddenProblems({ shard, isHidden, process }: ObservedWorker): string[] 
   ]
 }
 
-/** One whose fate is unknown says so by its phase. */
-function silenceProblems({ silentSince, phase }: ObservedWorker): string[] {
-  if (silentSince === null || phase === 'unknown') return []
-  const since = new Date(silentSince).toISOString()
-  return [`Its worker has not answered since ${since}. It is replaced if it stays silent; see whether its process is stopped.`]
+/** Epoch ms since when nothing is known of a worker; null while it answers. */
+const muteSince = ({ phase, silentSince, since }: ObservedWorker) => silentSince ?? (phase === 'unknown' ? since : null)
+
+function silenceProblems(worker: ObservedWorker): string[] {
+  const since = muteSince(worker)
+  // One that has just been found has not been asked before.
+  if (since === null || !worker.heard) return []
+  const remedy = worker.process ? `: "ps -o stat= ${String(worker.process.pid)}" says T, and SIGCONT continues it` : ''
+  return [
+    `Its worker has not answered since ${new Date(since).toISOString()}, so nothing is known of its services. It is replaced if ` +
+      `it stays silent. Its process may be stopped${remedy}.`,
+  ]
 }

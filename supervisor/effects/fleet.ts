@@ -44,7 +44,10 @@ const CALL_TIMEOUT_MS = 10_000
 const STARTING_MS = 10_000
 /** How often the supervisor tries to reach a worker that it has left. */
 const LEFT_PAUSE_MS = 10_000
-const METRICS_TIMEOUT_MS = 2000
+/** What a worker has at hand it answers within milliseconds. One that takes longer than this is silent. */
+const SILENT_AFTER_MS = 2000
+/** A scrape waits so long for workers: many give up after a second. What comes later counts in the next one. */
+const METRICS_PATIENCE_MS = 300
 
 /** What a worker may see of the environment: no secret, and what Go and tailscale read. */
 const PASSED_ON =
@@ -57,7 +60,9 @@ interface Link {
   process: ProcessIdentity | null
   /** Sends SIGKILL to a child of this process, and can reach no other process; null for an adopted worker. */
   killChild: (() => void) | null
-  /** It did not answer when its metrics were read, and has said nothing since. */
+  /** What it has been asked and has not answered yet, by path. */
+  readonly questions: Map<string, Promise<void>>
+  /** It has left a question unanswered for too long, and has said nothing since. */
   isSilent: boolean
   /** How it ended; empty while it lives, and for an adopted worker, which is nobody's child and tells nothing. */
   exit: string
@@ -76,7 +81,8 @@ export function createFleet(options: FleetOptions): Fleet {
     const client = createSocketClient(workerSocketPath(directoryOf(workerId)))
     const stop = new AbortController()
     const reaped = Promise.resolve()
-    const link: Link = { shard, client, stop, process, killChild: null, isSilent: false, exit: '', reaped, isLeft: false }
+    const unheard = { questions: new Map<string, Promise<void>>(), isSilent: false, isLeft: false }
+    const link: Link = { shard, client, stop, process, killChild: null, exit: '', reaped, ...unheard }
     links.set(workerId, link)
     return link
   }
@@ -152,6 +158,38 @@ export function createFleet(options: FleetOptions): Fleet {
     } else if (event.type === 'alive') {
       options.post({ type: 'workerIsAlive', workerId })
     }
+  }
+
+  /**
+   * Asks a worker for what it has at hand, unless the same is asked already. It is silent when it lets it wait, and until the answer
+   * has come, however late, or it has said something by itself. Never rejects.
+   */
+  function ask(workerId: string, link: Link, path: string, take: (text: string) => void): Promise<void> {
+    const asked = link.questions.get(path)
+    if (asked) return asked
+    const fallSilent = () => {
+      if (link.questions.get(path) !== question) return
+      link.isSilent = true
+      options.post({ type: 'workerSilent', workerId })
+    }
+    // What has arrived while this process was busy or stopped itself is read before.
+    const timer = setTimeout(() => setImmediate(fallSilent), SILENT_AFTER_MS)
+    const question = link.client
+      .text(path, SILENCE_MS)
+      .then((text) => {
+        if (links.get(workerId) !== link) return
+        if (link.isSilent) options.post({ type: 'workerAnswered', workerId })
+        link.isSilent = false
+        take(text)
+      })
+      // Why there is none is told by the event stream, if it matters.
+      .catch(() => undefined)
+      .finally(() => {
+        clearTimeout(timer)
+        link.questions.delete(path)
+      })
+    link.questions.set(path, question)
+    return question
   }
 
   /** What a worker left of its counters when it ended; nothing if it was killed. */
@@ -295,19 +333,18 @@ export function createFleet(options: FleetOptions): Fleet {
 
     endOrphans: async (drainMs) => endOrphans(await orphanSearch(), drainMs),
 
+    ping() {
+      for (const [workerId, link] of links) if (!link.isLeft) void ask(workerId, link, '/v1/hello', () => undefined)
+    },
+
     async metrics() {
-      const read = async ([workerId, link]: [string, Link]): Promise<string[]> => {
-        if (link.isSilent || link.isLeft) return []
-        try {
-          options.post({ type: 'metricsRead', workerId, text: await link.client.text('/metrics', METRICS_TIMEOUT_MS) })
-          return [workerId]
-        } catch (error) {
-          link.isSilent = error instanceof SocketError && error.code === 'TIMEOUT'
-          if (link.isSilent) options.post({ type: 'workerSilent', workerId })
-          return []
-        }
-      }
-      return (await Promise.all([...links].map(read))).flat()
+      const awaited = [...links].flatMap(([workerId, link]) => {
+        if (link.isLeft) return []
+        const isSilent = link.isSilent
+        const reading = ask(workerId, link, '/metrics', (text) => options.post({ type: 'metricsRead', workerId, text }))
+        return isSilent ? [] : [reading]
+      })
+      await Promise.race([Promise.all(awaited), delay(METRICS_PATIENCE_MS, undefined, { ref: false })])
     },
 
     close() {

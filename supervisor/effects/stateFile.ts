@@ -29,18 +29,23 @@ const Move = z.object({
   problem: z.string(),
 })
 
-const Rebalancing = z.object({
+const Names = z.array(z.string()).prefault([])
+
+const RebalancingRecord = z.object({
   paused: z.boolean(),
   cordoned: z.array(Shard).transform((shards) => new Set(shards)),
   scaledTo: z.number().int().min(1).nullable(),
-  apart: z
-    .array(z.string())
-    .transform((names) => new Set(names))
-    .prefault([]),
+  pinned: Names,
+  /** Of earlier versions: services that were moved by hand away from their group. */
+  apart: Names,
   movedAt: mapOf(EpochMs),
   upgrade: RebalancingView.shape.upgrade,
   decisions: z.array(DecisionRecord),
 })
+const Rebalancing = RebalancingRecord.transform(({ apart, pinned, ...rest }) => ({
+  ...rest,
+  pinned: new Set([...pinned, ...apart]),
+}))
 
 const Culprits = z.object({
   deaths: z.array(

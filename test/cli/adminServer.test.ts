@@ -229,9 +229,9 @@ describe('an order', () => {
   })
 
   it('does what its verb says', async () => {
-    for (const path of ['pause', 'resume', 'cordon?shard=3', 'uncordon?shard=3'])
+    for (const path of ['pause', 'resume', 'cordon?shard=3', 'uncordon?shard=3', 'pin?service=blog', 'unpin?service=blog'])
       expect((await ask('POST', `/v1/${path}`)).status).toBe(200)
-    expect(operator.orders).toEqual(['pause', 'resume', 'cordon 3', 'uncordon 3'])
+    expect(operator.orders).toEqual(['pause', 'resume', 'cordon 3', 'uncordon 3', 'pin blog', 'unpin blog'])
   })
 
   it('says what is wrong', async () => {

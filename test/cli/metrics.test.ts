@@ -146,19 +146,38 @@ describe('the metrics endpoint, asked by a name', () => {
     return reply.statusCode
   }
 
-  it.each(['127.0.0.1', '127.0.0.1:9099', '[::1]:9099', '192.168.1.5', 'localhost', 'LocalHost:80', 'localhost.', hostname()])(
-    'answers to %s',
-    async (host) => {
-      expect(await statusFor(await start('127.0.0.1:0'), host)).toBe(200)
-    },
-  )
+  it.each([
+    '127.0.0.1',
+    '127.0.0.1:9099',
+    '[::1]:9099',
+    '192.168.1.5',
+    'localhost',
+    'LocalHost:80',
+    'localhost.',
+    'host.docker.internal:9099',
+    'prometheus',
+    'nas.local',
+    'nas.home.arpa',
+    hostname(),
+  ])('answers to %s', async (host) => {
+    expect(await statusFor(await start('127.0.0.1:0'), host)).toBe(200)
+  })
 
-  it.each(['evil.example', 'evil.example:9099', 'localhost.evil.example', '127.0.0.1.evil.example', ':9099', '[evil]', 'a:b:c'])(
-    'does not answer to "%s": it may be another site, whose name points here',
-    async (host) => {
-      expect(await statusFor(await start('127.0.0.1:0'), host)).toBe(421)
-    },
-  )
+  it.each([
+    'evil.example',
+    'evil.example:9099',
+    'localhost.evil.example',
+    'internal.evil.example',
+    'nas.local.evil.example',
+    'evilinternal.example',
+    'nas.fritz.box',
+    '127.0.0.1.evil.example',
+    ':9099',
+    '[evil]',
+    'a:b:c',
+  ])('does not answer to "%s": it may be another site, whose name points here', async (host) => {
+    expect(await statusFor(await start('127.0.0.1:0'), host)).toBe(421)
+  })
 
   it('answers to the name that it was told to listen on', async () => {
     // Where that name stands for the address: "localhost" does everywhere.

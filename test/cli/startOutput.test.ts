@@ -8,6 +8,8 @@ const worker = { subject: 'worker', name: 'shard-1-a-0', shard: 1, pid: 4001, re
 
 test.each<[what: string, transition: Transition, isKept: boolean]>([
   ['a state that the worker tells', { ...service, pid: 4001, from: 'starting', to: 'ready' }, false],
+  ['a login that is waited for', { ...service, pid: 4001, from: 'starting', to: 'needsLogin' }, true],
+  ['a worker that falls silent', { ...worker, from: 'ready', to: 'silent' }, true],
   ['an attempt that reached no worker', { ...service, shard: 0, pid: null, from: 'pending', to: 'pending' }, true],
   ['a worker that is up', { ...worker, from: 'spawning', to: 'ready' }, false],
   ['a worker that answers again', { ...worker, from: 'unknown', to: 'ready' }, true],

@@ -61,6 +61,46 @@ describe('renderStatus', () => {
     expect(text).toMatch(/^blog .* auth key refused \(retry in 5s\)$/m)
   })
 
+  it('cuts no reason at 80 columns, and shows first what is not ready', async () => {
+    const since = '2026-03-01T12:00:00.000Z'
+    const shards = [
+      shardView(1, { problems: ['Its memory has grown by 9 MiB an hour: it leaks.'] }),
+      shardView(2, { ready: 0, silentSince: 5, problems: [`Its worker has not answered since ${since}.`] }),
+    ]
+    const services = [
+      serviceView('blog'),
+      serviceView('calendar', {
+        problems: [
+          { part: 'control', message: `The node has had no connection to its control server since ${since}. It serves on.` },
+          { part: 'upstream', message: `It refuses connections on 127.0.0.1:8080: nothing listens there, since ${since}.` },
+        ],
+      }),
+      serviceView('photos', {
+        ...{ phase: 'failed', ready: false, reason: 'ConnectTimeout', addresses: [], dnsName: '', retryAt: now + 5000 },
+        message:
+          'The node was not up after 1m0s: register request: Post "https://headscale.example/machine/register": no route to host',
+      }),
+      serviceView('video', {
+        ...{ phase: 'unknown', ready: false, reason: 'WaitingForWorker', shard: 2 },
+        message: `its worker (pid 4002) has not answered since ${since}`,
+      }),
+      waiting,
+    ]
+    const text = renderStatus(statusOf(services, { shards }), { colors, now, columns: 80 })
+    const table = text.slice(text.indexOf('SERVICE'))
+    expect(table.split('\n').filter(({ length }) => length > 80)).toEqual([])
+    expect(table.replaceAll(/\s+/g, ' ')).toContain(
+      '"https://headscale.example/machine/register": no route to host (retry in 5s)',
+    )
+    await expect(`${text}\n`).toMatchFileSnapshot('golden/status-80-columns.txt')
+    // Where nothing is cut, as in a pipe, each service has one line.
+    const wide = renderStatus(statusOf(services, { shards }), { colors, now })
+    expect(wide.slice(wide.indexOf('SERVICE')).split('\n')).toHaveLength(1 + services.length)
+    const low = renderStatus(statusOf(services, { shards }), { colors, now, columns: 80, rows: 20 }).split('\n')
+    expect(low.at(-1)).toMatch(/^\.\.\. and [1-4] more services?$/)
+    expect(low.length).toBeLessThanOrEqual(20)
+  })
+
   it('shows which shards are suspected', () => {
     const shards = [shardView(1), shardView(2, { suspected: true })]
     const text = renderStatus(statusOf([], { shards }), { colors, now })

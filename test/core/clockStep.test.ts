@@ -147,6 +147,7 @@ describe('a clock that is set', () => {
       let loop = world.start({ ...config, services })
       await settled(world)
       await loop.order('move', { service: 's0', to: 'new' })
+      await loop.order('unpin', { service: 's0' })
       await settled(world)
       if (betweenTwo) world.killSupervisor()
       setClock()

@@ -223,7 +223,7 @@ describe('suspects', () => {
     const { placement } = placeApart(services, remembered, observed, { shardSize: 20 }, now)
     expect(placement.get('new')).toBe(2)
     const loaded = [1, 2, 3].map((shard) => ({ shard, cpuPercent: 50, services: [], cordoned: false, settledAt: 0 }))
-    const { shards } = leaveSuspects({ shards: loaded, recentMoves: [] }, remembered.culprits, now)
+    const { shards } = leaveSuspects({ shards: loaded, taken: new Set(), recentMoves: [] }, remembered.culprits, now)
     expect(shards.map(({ cpuPercent, cordoned }) => [cpuPercent, cordoned])).toEqual([
       [null, true],
       [50, false],

@@ -13,6 +13,7 @@ const inAnyOrder = (story: (world: World) => Promise<void>, runs = 50) =>
       const world = new World(scheduler)
       await story(world)
       expect(world.conflicts).toEqual([])
+      expect(world.reusedNumbers).toEqual([])
     }),
     { numRuns: runs },
   )
@@ -53,6 +54,41 @@ describe('the loop', () => {
       expect(workerIds(world)).toEqual(expect.arrayContaining(others))
       expect(workerIds(world)).not.toContain(victim?.id)
     }))
+
+  it('says of the services of a worker that does not answer that nothing is known of them, and moves none of them', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(4), 3))
+      await settled(world)
+      const victim = world.serving().get('s0')
+      if (!victim) throw new Error('s0 is nowhere')
+      world.stall(victim)
+      await settled(world)
+      const since = new Date(world.now).toISOString()
+      const ofVictim = loop.status().services.filter(({ shard }) => shard === victim.shard)
+      expect(ofVictim.length).toBeGreaterThan(0)
+      for (const service of ofVictim) {
+        const { phase, ready, reason, message } = service
+        expect({ phase, ready, reason, message }).toEqual({
+          phase: 'unknown',
+          ready: false,
+          reason: 'WaitingForWorker',
+          message: `its worker (pid ${String(victim.pid)}) has not answered since ${since}`,
+        })
+      }
+      const [shard] = loop.status().shards.filter(({ workerId }) => workerId === victim.id)
+      expect(shard).toMatchObject({ ready: 0, silentSince: world.now })
+      expect(shard?.problems.join()).toContain(`has not answered since ${since}`)
+      expect(loop.status().services.filter(({ ready }) => ready).length).toBe(4 - ofVictim.length)
+
+      await loop.order('move', { service: 's0', to: 'new' })
+      await world.settle(50)
+      expect(loop.status().moves).toMatchObject([{ name: 's0', phase: 'queued' }])
+      world.resume(victim)
+      await settled(world)
+      expect(loop.status().shards.flatMap(({ problems }) => problems)).toEqual([])
+      expect(servingNames(world)).toEqual(names(4))
+      expect(world.serving().get('s0')?.shard).not.toBe(victim.shard)
+    }, 20))
 
   it('adopts living workers: a new supervisor starts and stops nothing', () =>
     inAnyOrder(async (world) => {
@@ -712,7 +748,7 @@ describe('moves', () => {
     }, 20))
 
   it(
-    'by hand take a service from its group for good, and one that load has split comes together again',
+    'by hand take a service from its group until it is unpinned, and one that load has split comes together again',
     () =>
       inAnyOrder(async (world) => {
         const grouped = (config: ReturnType<typeof configOf>) => ({
@@ -741,15 +777,17 @@ describe('moves', () => {
         await settled(world)
         await sampled()
         expect(shardOf(loop, 's0')).toBe(away)
-        // Over a restart, too, and until it is moved back to the others.
+        // Over a restart, too, and until it is unpinned.
         world.killSupervisor()
         loop = world.start(config, () => config)
         await settled(world)
         await sampled()
         expect(shardOf(loop, 's0')).toBe(away)
-        void loop.order('move', { service: 's0', to: home })
-        await settled(world)
-        expect(world.saved.rebalancing.apart).toEqual(new Set())
+        expect(loop.status().rebalancing.pinned).toEqual(['s0'])
+        await loop.order('unpin', { service: 's0' })
+        await sampled()
+        expect(together()).toEqual(new Set([home]))
+        expect(world.saved.rebalancing.pinned).toEqual(new Set())
         // Now it is the configuration that splits the group, for lack of room, and then there is room again.
         config = grouped(configOf(names(7), 2))
         await reloaded(world, loop)
@@ -760,6 +798,47 @@ describe('moves', () => {
         await sampled()
         expect(together().size).toBe(1)
         expect(servingNames(world)).toEqual(names(7))
+      }, 3),
+    60_000,
+  )
+
+  it(
+    'to a new shard last: nothing merges with it and nothing new joins it, over restarts and reloads, until it is unpinned',
+    () =>
+      inAnyOrder(async (world) => {
+        let config = configOf(names(4), 4)
+        let loop = world.start(config, () => config)
+        await settled(world)
+        const sampled = async () => {
+          for (let i = 0; i < 100; i++) {
+            world.pass(10_000)
+            world.sample({ 1: 3, 2: 1, 3: 1 })
+            await world.settle(40)
+          }
+          await settled(world)
+        }
+        const neighbours = () => loop.status().services.filter(({ shard }) => shard === shardOf(loop, 's0')).length
+        await loop.order('move', { service: 's0', to: 'new' })
+        await settled(world)
+        await sampled()
+        expect([shardOf(loop, 's0'), neighbours()]).toEqual([2, 1])
+        world.killSupervisor()
+        config = configOf(names(6), 4)
+        loop = world.start(config, () => config)
+        await settled(world)
+        await sampled()
+        expect([shardOf(loop, 's0'), neighbours()]).toEqual([2, 1])
+        await expect(loop.order('pin', { service: 'nobody' })).rejects.toThrow('there is no service nobody')
+        await expect(loop.order('unpin', { service: 's1' })).rejects.toThrow('s1 is not pinned')
+        await loop.order('unpin', { service: 's0' })
+        await loop.order('pin', { service: 's1' })
+        await sampled()
+        expect(neighbours()).toBeGreaterThan(1)
+        expect(loop.status().rebalancing.pinned).toEqual(['s1'])
+        // It is forgotten with its service.
+        config = configOf(['s0', 's2'], 4)
+        await reloaded(world, loop)
+        expect(loop.status().rebalancing.pinned).toEqual([])
       }, 3),
     60_000,
   )

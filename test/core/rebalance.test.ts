@@ -30,6 +30,7 @@ const service = (name: string, cpuPercent: number, options: Partial<LoadedServic
   name,
   cpuPercent,
   group: '',
+  pinned: false,
   ephemeral: false,
   movedAt: 0,
   ...options,
@@ -51,7 +52,7 @@ const many = (letter: string, count: number, cpuPercent: number, options: Partia
   Array.from({ length: count }, (_, i) => service(`${letter}${i + 1}`, cpuPercent, options))
 
 const decide = (shards: readonly LoadedShard[], changes: Partial<RebalancePolicy> = {}, recentMoves: readonly number[] = []) =>
-  rebalance({ shards, recentMoves }, { ...policy, ...changes }, NOW)
+  rebalance({ shards, taken: new Set(), recentMoves }, { ...policy, ...changes }, NOW)
 
 const told = ({ moves }: Decision) => moves.map(({ name, from, to }) => `${name}: ${from} -> ${to}`)
 
@@ -173,6 +174,25 @@ describe('cold shards', () => {
     expect(told(decision).sort()).toEqual(['b1: 2 -> 1', 'b2: 2 -> 1', 'b3: 2 -> 1', 'b4: 2 -> 1'])
   })
 
+  it('wait for the smaller one to have rested, rather than move the larger one there', () => {
+    const six = shard(1, many('a', 6, 1))
+    const moved = (at: number) => shard(2, many('b', 2, 1, { movedAt: at }))
+    expect(decide([six, moved(NOW - MINUTE)]).moves).toEqual([])
+    expect(told(decide([six, moved(NOW - 11 * MINUTE)])).sort()).toEqual(['b1: 2 -> 1', 'b2: 2 -> 1'])
+    // What never moves by itself is joined by the others.
+    const ephemeral = shard(2, many('b', 2, 1, { ephemeral: true }))
+    expect(decide([six, ephemeral]).moves).toHaveLength(6)
+    expect(decide([shard(1, many('a', 6, 1), { cordoned: true }), moved(NOW - MINUTE)]).moves).toHaveLength(6)
+  })
+
+  it('leave what is pinned where it is', () => {
+    const pinned = many('b', 1, 1, { pinned: true })
+    expect(decide([shard(1, many('a', 6, 1)), shard(2, pinned, { cordoned: true })]).moves).toEqual([])
+    expect(decide([shard(1, pinned), shard(2, many('a', 2, 45, { pinned: true }))]).reason).toContain(
+      'shard 2 is hot (90 %), but all its services are pinned; "tsnsrv-sup unpin" lets them move',
+    )
+  })
+
   it('do not merge when an ephemeral service would have to move', () => {
     const withEphemeral = [service('once', 1, { ephemeral: true }), ...many('a', 3, 2)]
     expect(
@@ -202,6 +222,14 @@ describe('the limits on the number of shards', () => {
     const decision = decide([shard(1, many('a', 9, 1))], { minShards: 3 })
     expect(decision).toMatchObject({ verdict: 'scale', reason: expect.stringContaining('at least 3 shards') as string })
     expect(decision.moves.map(({ to }) => to).sort()).toEqual([2, 2, 2, 3, 3, 3])
+  })
+
+  it('makes a new shard no busier than the busiest of those that it is made from', () => {
+    // Only the busy one of each may move.
+    const busy = (letter: string) => [service(letter, 5), ...many(letter, 2, 0, { ephemeral: true })]
+    const decision = decide([shard(1, busy('a')), shard(2, busy('b')), shard(3, many('c', 2, 0))], { minShards: 4, shardSize: 3 })
+    expect(told(decision)).toEqual(['a: 1 -> 4'])
+    expect(decision.expected.map(({ afterPercent }) => afterPercent)).toEqual([0, 5])
   })
 
   it('opens no more shards than there are services', () => {
@@ -374,7 +402,13 @@ describe('what is not known well keeps still:', () => {
 type Happening =
   | { readonly type: 'wait'; readonly ms: number }
   | { readonly type: 'load'; readonly pick: number; readonly cpuPercent: number }
-  | { readonly type: 'come'; readonly cpuPercent: number; readonly group: string; readonly ephemeral: boolean }
+  | {
+      readonly type: 'come'
+      readonly cpuPercent: number
+      readonly group: string
+      readonly pinned: boolean
+      readonly ephemeral: boolean
+    }
   | { readonly type: 'go' | 'die' | 'recover' | 'cordon'; readonly pick: number }
   | { readonly type: 'absurd'; readonly pick: number; readonly cpuPercent: number }
 
@@ -441,7 +475,7 @@ class World {
         settledAt: this.settledAt.get(id)!,
       }),
     )
-    return { shards, recentMoves: this.moves }
+    return { shards, taken: this.cordoned, recentMoves: this.moves }
   }
 
   decide(): Decision {
@@ -469,6 +503,7 @@ describe('rebalance, whatever happens', () => {
     type: fc.constant('come' as const),
     cpuPercent: load,
     group: fc.constantFrom('', '', '', 'x', 'y'),
+    pinned: fc.constantFrom(false, false, false, false, true),
     ephemeral: fc.constantFrom(false, false, false, true),
   })
   const happening: fc.Arbitrary<Happening> = fc.oneof(
@@ -530,7 +565,10 @@ describe('rebalance, whatever happens', () => {
   }
 
   const property = (look: (world: World, decision: Decision) => void) =>
-    fc.assert(fc.property(history, (given) => void play(given, look)))
+    fc.assert(
+      fc.property(history, (given) => void play(given, look)),
+      { numRuns: 300 },
+    )
 
   const near = (at: number, span: number, now: number) => Math.abs(now - at) < span
 
@@ -541,6 +579,12 @@ describe('rebalance, whatever happens', () => {
         expect(placement.get(name)).toBe(from)
         expect(to).not.toBe(from)
       }
+    })
+  })
+
+  it('moves nobody that is pinned', () => {
+    property(({ services }, { moves }) => {
+      expect(moves.filter(({ name }) => services.get(name)!.pinned)).toEqual([])
     })
   })
 
@@ -570,7 +614,7 @@ describe('rebalance, whatever happens', () => {
       const blind = new Set([...absurd.keys()].map((name) => placement.get(name)))
       const existing = new Set(placement.values())
       for (const { from, to } of moves) {
-        expect(cordoned.has(to) && existing.has(to)).toBe(false)
+        expect(cordoned.has(to)).toBe(false)
         for (const id of [from, to].filter((touched) => existing.has(touched))) {
           expect(dead.has(id) || blind.has(id)).toBe(false)
           expect(near(settledAt.get(id)!, policy.shardCooldownMs, now)).toBe(false)
@@ -606,9 +650,11 @@ describe('rebalance, whatever happens', () => {
 
   it('decides the same whatever the order of shards and services', () => {
     property((world, decision) => {
-      const { shards, recentMoves } = world.snapshot()
+      const { shards, taken, recentMoves } = world.snapshot()
       const turned = shards.toReversed().map((each) => ({ ...each, services: each.services.toReversed() }))
-      expect(rebalance({ shards: turned, recentMoves: recentMoves.toReversed() }, world.policy, world.now)).toEqual(decision)
+      expect(rebalance({ shards: turned, taken, recentMoves: recentMoves.toReversed() }, world.policy, world.now)).toEqual(
+        decision,
+      )
     })
   })
 

@@ -29,8 +29,8 @@ function textOf(counted: Counted, open = 0): string {
   ].join('\n')
 }
 
-function numbersOf(book: UsageBook, answered: string[] = [], owners = new Map<string, string>()): Map<string, number> {
-  const lines = renderExposition(book.metrics(answered, owners)).split('\n')
+function numbersOf(book: UsageBook, owners = new Map<string, string>()): Map<string, number> {
+  const lines = renderExposition(book.metrics(owners)).split('\n')
   return new Map(
     lines.flatMap((line) => {
       const [, series, value] = /^([^#].*) (\S+)$/.exec(line) ?? []
@@ -160,7 +160,7 @@ describe('usage', () => {
     expect(numbersOf(book).get('d_count{service="blog"}')).toBe(13)
   })
 
-  it('shows the present of a service as its owner tells it, if that has answered', () => {
+  it('shows the present of a service as its owner told it last, until that has ended', () => {
     const book = new UsageBook(nothingUsed)
     const owners = new Map([
       ['blog', 'b'],
@@ -168,10 +168,10 @@ describe('usage', () => {
     ])
     book.take({ type: 'metricsRead', workerId: 'a', text: textOf(new Map(), 1) })
     book.take({ type: 'metricsRead', workerId: 'b', text: textOf(new Map(), 2) })
-    const open = (answered: string[]) =>
-      SERVICES.map((service) => numbersOf(book, answered, owners).get(`open{service="${service}"}`))
-    expect(open(['a', 'b'])).toEqual([2, 1])
-    expect(open(['a'])).toEqual([undefined, 1])
+    const open = () => SERVICES.map((service) => numbersOf(book, owners).get(`open{service="${service}"}`))
+    expect(open()).toEqual([2, 1])
+    book.take({ type: 'workerExited', workerId: 'b', message: '' })
+    expect(open()).toEqual([undefined, 1])
   })
 
   it('forgets services that are not configured any more', () => {

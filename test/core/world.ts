@@ -44,6 +44,8 @@ export class World {
   readonly workers = new Map<string, FakeWorker>()
   /** Descriptions of moments in which two workers had one node. Must stay empty. */
   readonly conflicts: string[] = []
+  /** Descriptions of new shards with a number that was cordoned, or that a living worker had. Must stay empty. */
+  readonly reusedNumbers: string[] = []
   /** How often a node was started, by service. */
   readonly starts = new Map<string, number>()
   /** Services whose next so many starts fail. */
@@ -109,6 +111,7 @@ export class World {
         save: (state) => {
           if (life.over) return new Promise(() => undefined)
           if (this.diskIsFull) return Promise.reject(new Error('no space left on device'))
+          this.#checkNumbers(this.saved, state)
           this.saved = state
           return Promise.resolve()
         },
@@ -127,6 +130,20 @@ export class World {
     return loop
   }
 
+  /** Notes new shards whose number was not free. What an adopted worker runs makes its shard no new one. */
+  #checkNumbers(before: Remembered, after: Remembered): void {
+    const old = new Set(destinations(before).map(([, shard]) => shard))
+    for (const { from } of before.moves.values()) old.add(from)
+    for (const [name, shard] of destinations(after)) {
+      if (old.has(shard)) continue
+      if (before.rebalancing.cordoned.has(shard)) this.reusedNumbers.push(`${name}: shard ${String(shard)} is cordoned`)
+      for (const worker of this.workers.values()) {
+        if (worker.shard !== shard || worker.left || worker.services.has(name)) continue
+        this.reusedNumbers.push(`${name}: shard ${String(shard)} has the worker ${worker.id}`)
+      }
+    }
+  }
+
   /** The supervisor is killed: its timers and calls are gone, the workers live on. */
   killSupervisor(): void {
     this.#life.over = true
@@ -138,6 +155,18 @@ export class World {
   freeze(worker: FakeWorker): void {
     worker.frozen = true
     void this.#tell({ type: 'workerLost', workerId: worker.id, message: 'no word for 25 s' })
+  }
+
+  /** The worker is stopped by a signal, and has left a question unanswered; its stream is not missed yet. */
+  stall(worker: FakeWorker): void {
+    worker.frozen = true
+    void this.#tell({ type: 'workerSilent', workerId: worker.id })
+  }
+
+  /** It goes on, and answers what it was asked. */
+  resume(worker: FakeWorker): void {
+    worker.frozen = false
+    void this.#tell({ type: 'workerAnswered', workerId: worker.id })
   }
 
   /** Those that were hidden go on, and are heard again, as long as a supervisor looks for them. */
@@ -230,7 +259,7 @@ export class World {
   /** An event on its way to the supervisor that lives now. A later one never hears of it, as a broken stream would have it. */
   #tell(event: Event & { workerId: string }): Promise<void> {
     const post = this.#post
-    const ofSupervisor = event.type === 'workerLost' || event.type === 'workerLeft'
+    const ofSupervisor = ['workerLost', 'workerLeft', 'workerSilent'].includes(event.type)
     const silent = this.workers.get(event.workerId)?.frozen === true && !ofSupervisor
     if (!post || silent) return Promise.resolve()
     const told = (this.#tails.get(event.workerId) ?? Promise.resolve())
@@ -334,7 +363,8 @@ export class World {
         for (const { workerId } of orphans) this.killWorker(workerId)
         return Promise.resolve(orphans.map((orphan) => ({ ...orphan, problem: '' })))
       },
-      metrics: () => Promise.resolve([]),
+      ping: () => undefined,
+      metrics: () => Promise.resolve(),
       close: () => {
         this.#post = null
       },
@@ -451,6 +481,12 @@ export class World {
     this.#release(name)
   }
 }
+
+/** Where services are, and where they are to go. */
+const destinations = ({ placement, moves }: Remembered): [name: string, shard: number][] => [
+  ...placement,
+  ...[...moves].map(([name, { to }]): [string, number] => [name, to]),
+]
 
 function foundOf({ id, shard, pid }: FakeWorker) {
   const process = { pid, startTicks: 1, bootId: 'boot' }

@@ -116,6 +116,26 @@ describe('well-behaved workers', () => {
     ])
   })
 
+  it('that stop for a moment are told as silent, with all that they serve, and then as well again', async () => {
+    const here = await play('a', 'b', 'c')
+    const loop = await here.start('wellBehaved')
+    const before = await untilStatus(loop, allReady, 'all ready')
+    await loop.workerMetrics()
+    const pid = before.shards[0]?.workerPid ?? 0
+    process.kill(pid, 'SIGSTOP')
+    loop.pingWorkers()
+    const after = await untilStatus(loop, ({ shards }) => shards[0]?.silentSince !== null, 'it is missed')
+    expect(after.shards.map(({ ready }) => ready)).toEqual([0, before.shards[1]?.ready])
+    expect(after.services.filter(({ phase }) => phase === 'unknown').length).toBe(before.shards[0]?.services)
+    // Not asked again, and what it told last is not lost.
+    expect((await loop.workerMetrics()).join('').match(/^fake_up/gm)).toHaveLength(2)
+    process.kill(pid, 'SIGCONT')
+    await untilStatus(loop, allReady, 'all ready again')
+    expect(loop.status().shards.map(({ workerPid }) => workerPid)).toEqual(before.shards.map(({ workerPid }) => workerPid))
+    const told = here.transitions.filter(({ from, to }) => from === 'silent' || to === 'silent').map(({ to }) => to)
+    expect(told).toEqual(['silent', 'ready'])
+  })
+
   it('tell their metrics', async () => {
     const here = await play('a', 'b', 'c')
     const loop = await here.start('wellBehaved')

@@ -7,7 +7,10 @@ import type { Streams } from '../terminal.ts'
 /** `tsnsrv-sup move SERVICE --to SHARD|new` */
 export function moveCommand(streams: Streams): Command {
   return withFollowOptions(
-    clientCommand('move', 'Move a service to another shard, keeping its node: same key, address, port and certificate.'),
+    clientCommand(
+      'move',
+      'Move a service to another shard, and pin it there. It keeps its node: same key, address, port and certificate.',
+    ),
   )
     .argument('<service>', 'its name')
     .requiredOption('--to <shard>', 'number of the shard, or "new"', (text) => (text === 'new' ? text : readCount(text)))
@@ -15,7 +18,8 @@ export function moveCommand(streams: Streams): Command {
       'after',
       `
 Open requests end first, as long as the drain time-out allows; whoever connects meanwhile waits. If the service does not come
-up on the other side, it goes back. One that leaves its group so is held to the group no more, until it is moved back to it.
+up on the other side, it goes back. It is pinned: it stays in that shard, whatever load and groups ask for, until
+"tsnsrv-sup unpin". Where all services of a shard are pinned, no other joins them: what is moved to "new" stays alone.
 
 Examples:
   $ tsnsrv-sup move photos --to 2

@@ -55,6 +55,9 @@ Examples:
     .action((options: Record<string, unknown> & { config: string }) => start(options.config, options))
 }
 
+/** A worker that has stopped is told of so much later, at most, and as long again as it is waited for. */
+const PING_MS = 3000
+
 async function start(configFile: string, flags: Record<string, unknown>): Promise<void> {
   const load = () => loadConfig(configFile, { flags, env: process.env })
   const { config, notes, text } = await load()
@@ -111,6 +114,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
   handleSignals(loop, output.log)
   const endUsage = keepUsageFile(settings.stateDir, usage, () => loop.readMetrics(), warn)
   const sampling = setInterval(() => void sample(loop), settings.sampleIntervalMs)
+  const pinging = setInterval(() => loop.pingWorkers(), PING_MS)
   const stopWatching = settings.watchConfig
     ? watchFile(configFile, () => void reload(loop, output.log, 'the configuration file has changed'))
     : watchWhileRefused(loop, configFile)
@@ -139,6 +143,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
     throw error
   } finally {
     clearInterval(sampling)
+    clearInterval(pinging)
     stopWatching()
     stopShowing()
     await endUsage()

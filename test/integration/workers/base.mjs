@@ -102,6 +102,7 @@ export function serve(behaviour) {
     request.on('end', () => {
       if (pathname === '/v1/events') behaviour.events(response)
       else if (pathname === '/v1/shutdown') behaviour.shutdown(response)
+      else if (pathname === '/v1/hello') answer(response, 200, hello)
       else if (pathname === '/metrics') behaviour.metrics(response)
       else if (request.method === 'PUT') behaviour.put(response, JSON.parse(body))
       else if (request.method === 'DELETE') behaviour.delete(response, name)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/tailnet"
 )
@@ -12,7 +13,7 @@ import (
 //	GET  /lab/live             per node key: live map streams, process starts, and how often two ran at once
 //	GET  /lab/orders           the orders for certificates that nodes have placed, oldest first
 //	POST /lab/login?url=       completes an interactive login
-//	POST /lab/expire?node=     ends the validity of a node's key, by host name
+//	POST /lab/expire?node=&in= ends the validity of a node's key, by host name: in=72h from now, in=-1m at once
 //	POST /lab/pause, /resume   takes the control server away, and brings it back
 //
 // Answers are JSON, or 404 with one line of text that says why not. acme is nil when the lab runs no ACME server.
@@ -22,7 +23,13 @@ func newAdmin(tn *tailnet.Tailnet, acme *tailnet.ACME) http.Handler {
 	mux.HandleFunc("GET /lab/live", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, tn.Sessions()) })
 	mux.HandleFunc("GET /lab/orders", func(w http.ResponseWriter, r *http.Request) { serveOrders(w, r, acme) })
 	mux.HandleFunc("POST /lab/login", change(func(r *http.Request) error { return tn.CompleteLogin(r.URL.Query().Get("url")) }))
-	mux.HandleFunc("POST /lab/expire", change(func(r *http.Request) error { return tn.Expire(r.URL.Query().Get("node")) }))
+	mux.HandleFunc("POST /lab/expire", change(func(r *http.Request) error {
+		in, err := time.ParseDuration(r.URL.Query().Get("in"))
+		if err != nil {
+			return err
+		}
+		return tn.Expire(r.URL.Query().Get("node"), time.Now().Add(in))
+	}))
 	mux.HandleFunc("POST /lab/pause", change(func(*http.Request) error { tn.Pause(); return nil }))
 	mux.HandleFunc("POST /lab/resume", change(func(*http.Request) error { tn.Resume(); return nil }))
 	return mux

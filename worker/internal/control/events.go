@@ -101,6 +101,7 @@ func (e *eventStream) sendChange(change service.Change) error {
 // sendAlive sends all states when requests were counted since the last time. If not, it says that the worker is there, but not
 // more often than it has to.
 func (e *eventStream) sendAlive() error {
+	e.server.options.Set.LookAround()
 	state := e.server.workerState()
 	counters := countersOf(state)
 	if maps.Equal(counters, e.counters) {

@@ -4,6 +4,7 @@ package exposure
 import (
 	"context"
 	"net"
+	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/origin"
@@ -38,6 +39,9 @@ type Exposure interface {
 	// Updates delivers the latest status of the node. The receiver hands each to Learn.
 	Updates() <-chan node.Status
 	Learn(status node.Status)
+
+	// ControlLost tells since when there has been no connection to the control server; false while there is one.
+	ControlLost() (since time.Time, lost bool)
 
 	// UDPPort is the port of WireGuard.
 	UDPPort() uint16

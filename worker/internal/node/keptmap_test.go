@@ -227,7 +227,7 @@ func again(t *testing.T, network *tailnet.Tailnet, options tailnet.Options) *tai
 func TestNodeThatExpiredWhileItWasStoppedNeedsALogin(t *testing.T) {
 	network := startTailnet(t, tailnet.Options{})
 	c, _ := ran(t, network, "web")
-	if err := network.Expire("web"); err != nil {
+	if err := network.Expire("web", time.Now().Add(-time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	n := start(t, c)

@@ -72,6 +72,8 @@ type Node struct {
 
 	lastMap sync.Once
 
+	controlLost atomic.Int64 // Unix nanoseconds of the first look that found no connection to control; 0 for none
+
 	startedAt time.Time
 	disco     *disco
 	sessions  []netip.Addr // of the last run, taken over with its disco key; nil for none
@@ -260,6 +262,17 @@ func (n *Node) TookOver() (sessions []netip.Addr, ok bool) { return n.sessions, 
 // Confirmed is closed when control has accepted the node in this run; it is then telling the node's peers.
 func (n *Node) Confirmed() <-chan struct{} { return n.confirmed }
 
+// ControlLost tells since when the node has had no connection to its control server; false while it has one. To be asked every few
+// seconds: it is lost from the first time on that none is found.
+func (n *Node) ControlLost() (since time.Time, lost bool) {
+	if n.server.Sys().HealthTracker.Get().GetInPollNetMap() {
+		n.controlLost.Store(0)
+		return time.Time{}, false
+	}
+	n.controlLost.CompareAndSwap(0, time.Now().UnixNano())
+	return time.Unix(0, n.controlLost.Load()), true
+}
+
 // ShieldUp has the node drop new connections from now on, without a word: whoever tries one sends its packet again, and
 // finds the node where it runs next. A closed listener would refuse it. Connections that are there stay.
 //
@@ -359,7 +372,11 @@ func (n *Node) identify(ctx context.Context, status Status) Status {
 			if full.AuthURL != "" && !status.confirmed {
 				status.State, status.LoginURL = NeedsLogin, full.AuthURL // told before the bus was watched, which tells it once
 			}
-			return status.withSelf(full.Self.DNSName, full.TailscaleIPs, full.Self.PublicKey)
+			var keyExpiry time.Time
+			if full.Self.KeyExpiry != nil {
+				keyExpiry = *full.Self.KeyExpiry
+			}
+			return status.withSelf(full.Self.DNSName, full.TailscaleIPs, full.Self.PublicKey, keyExpiry)
 		}
 		select {
 		case <-ctx.Done():

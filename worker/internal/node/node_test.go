@@ -188,7 +188,7 @@ func TestLostLoginIsNoticed(t *testing.T) {
 	network := startTailnet(t, tailnet.Options{})
 	n := start(t, config(t, network, "web", ""))
 	await(t, n, Running)
-	if err := network.Expire("web"); err != nil {
+	if err := network.Expire("web", time.Now().Add(-time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	await(t, n, NeedsLogin)

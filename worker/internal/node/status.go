@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"tailscale.com/health"
 	"tailscale.com/ipn"
@@ -30,8 +31,9 @@ type Status struct {
 	LoginURL  string // with NeedsLogin, as soon as it is known
 	DNSName   string // full name without the last dot
 	Addresses []string
-	NodeKey   string // "nodekey:..."
-	Problem   string // the last trouble with the login, in the words of the control server or the network
+	NodeKey   string    // "nodekey:..."
+	KeyExpiry time.Time // of the node key; zero for never, or while it is not known
+	Problem   string    // the last trouble with the login, in the words of the control server or the network
 
 	// A node that started with a kept network map runs before control has answered, and even if control then refuses it.
 	confirmed bool      // control has answered in this run
@@ -40,7 +42,8 @@ type Status struct {
 
 func (s Status) equal(other Status) bool {
 	return s.State == other.State && s.LoginURL == other.LoginURL && s.DNSName == other.DNSName &&
-		slices.Equal(s.Addresses, other.Addresses) && s.NodeKey == other.NodeKey && s.Problem == other.Problem
+		slices.Equal(s.Addresses, other.Addresses) && s.NodeKey == other.NodeKey && s.KeyExpiry.Equal(other.KeyExpiry) &&
+		s.Problem == other.Problem
 }
 
 // A control server refuses a registration either in its reply, which the backend shows as ErrMessage, or by an HTTP status
@@ -75,7 +78,7 @@ func (s Status) apply(notice *ipn.Notify) Status {
 		for i, prefix := range self.Addresses {
 			addresses[i] = prefix.Addr()
 		}
-		s = s.withSelf(self.Name, addresses, self.Key)
+		s = s.withSelf(self.Name, addresses, self.Key, self.KeyExpiry)
 	}
 	if settled {
 		return s // what the bus complains of now concerns a node that serves
@@ -126,12 +129,13 @@ func (s Status) withProblem(message string, refused bool) Status {
 	return s
 }
 
-func (s Status) withSelf(name string, addresses []netip.Addr, nodeKey key.NodePublic) Status {
+func (s Status) withSelf(name string, addresses []netip.Addr, nodeKey key.NodePublic, keyExpiry time.Time) Status {
 	s.DNSName = strings.TrimSuffix(name, ".")
 	s.Addresses = make([]string, len(addresses))
 	for i, address := range slices.SortedStableFunc(slices.Values(addresses), netip.Addr.Compare) { // IPv4 sorts first
 		s.Addresses[i] = address.String()
 	}
 	s.NodeKey = nodeKey.String()
+	s.KeyExpiry = keyExpiry
 	return s
 }

@@ -1282,6 +1282,9 @@ type ServiceStatus struct {
 	// Public node key (nodekey:...); empty until known.
 	NodeKey string `json:"nodeKey"`
 
+	// When the node key ends; absent for never, and until known.
+	NodeKeyExpiry *int `json:"nodeKeyExpiry,omitempty,omitzero"`
+
 	// Life of one service inside a worker. standby: another worker has the node; this
 	// one starts it as soon as that ends.
 	Phase ServiceStatusPhase `json:"phase"`
@@ -1451,6 +1454,12 @@ func (j *ServiceStatus) UnmarshalJSON(value []byte) error {
 	}
 	if matched, _ := regexp.MatchString(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`, string(plain.Name)); !matched {
 		return fmt.Errorf("field %s pattern match: must match %s", "Name", `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	}
+	if plain.NodeKeyExpiry != nil && 9007199254740991 < *plain.NodeKeyExpiry {
+		return fmt.Errorf("field %s: must be <= %v", "nodeKeyExpiry", 9007199254740991)
+	}
+	if plain.NodeKeyExpiry != nil && 0 > *plain.NodeKeyExpiry {
+		return fmt.Errorf("field %s: must be >= %v", "nodeKeyExpiry", 0)
 	}
 	if 9007199254740991 < plain.Revision {
 		return fmt.Errorf("field %s: must be <= %v", "revision", 9007199254740991)

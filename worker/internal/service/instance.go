@@ -175,6 +175,7 @@ func portOfHTTPS(listeners []protocol.ListenSpec) string {
 const (
 	partUpstream = "upstream"
 	partAuth     = "auth server"
+	partControl  = "control"
 )
 
 // partOf names a listener in the status.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/exposure"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/limit"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
@@ -18,6 +19,9 @@ import (
 
 // restartDrain is how long requests may take to end when a changed node setting restarts the node.
 const restartDrain = 10 * time.Second
+
+// controlMayBeLost is for how long before it is a problem. Shorter in tests.
+var controlMayBeLost = 20 * time.Second
 
 // longestShielded is how long clients may have to wait behind the shields: two repetitions of a lost packet.
 const longestShielded = 3 * time.Second
@@ -42,6 +46,7 @@ type Service struct {
 	leaving bool
 	order   bool               // a certificate may be ordered
 	applied *protocol.NodeSpec // of the instance that runs; nil without one
+	exposed exposure.Exposure  // the same
 	status  protocol.ServiceStatus
 
 	// Owned by run.
@@ -304,7 +309,10 @@ func (s *Service) start() {
 		return
 	}
 	s.instance = running
-	s.update(func() { s.status.UdpPort = int(running.exposure.UDPPort()) })
+	s.update(func() {
+		s.exposed = running.exposure
+		s.status.UdpPort = int(running.exposure.UDPPort())
+	})
 	s.armDeadline()
 }
 
@@ -359,6 +367,11 @@ func (s *Service) moveTo(status node.Status, phase protocol.ServiceStatusPhase, 
 		s.status.LoginURL = status.LoginURL
 		s.status.DNSName = status.DNSName
 		s.status.NodeKey = status.NodeKey
+		s.status.NodeKeyExpiry = nil
+		if !status.KeyExpiry.IsZero() {
+			ends := int(status.KeyExpiry.UnixMilli())
+			s.status.NodeKeyExpiry = &ends
+		}
 		if status.Addresses != nil {
 			s.status.Addresses = status.Addresses
 		}
@@ -376,6 +389,9 @@ func (s *Service) settle() {
 
 // stop ends what runs; requests have until ctx is done. See instance.close.
 func (s *Service) stop(quiet, ctx context.Context) {
+	s.mu.Lock()
+	s.exposed = nil
+	s.mu.Unlock()
 	s.settle()
 	s.queued = false
 	if s.directory != nil {
@@ -414,6 +430,23 @@ func (s *Service) problem(part string, err error) {
 		s.log.Warn("a part of the service does not work", "part", part, "error", err)
 	}
 	s.set.changed(s.name)
+}
+
+// lookAtControl tells whether the node has its connection to the control server. What it does without one for a moment, as when the
+// server starts anew, is no problem.
+func (s *Service) lookAtControl() {
+	s.mu.Lock()
+	exposed, ready := s.exposed, s.status.Phase == protocol.ServiceStatusPhaseReady
+	s.mu.Unlock()
+	var problem error
+	if exposed != nil && ready {
+		if since, lost := exposed.ControlLost(); lost && time.Since(since) >= controlMayBeLost {
+			problem = fmt.Errorf("the node has had no connection to its control server since %s. It serves on as the tailnet was then: new "+
+				"peers, and changes of names and rules, do not reach it. See whether this host reaches the server, and whether that runs",
+				since.UTC().Format(time.RFC3339))
+		}
+	}
+	s.problem(partControl, problem)
 }
 
 // certificate implements teller.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -371,10 +372,66 @@ func TestLostLoginNeedsALogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.awaitPhase("web", ready)
-	if err := h.network.Expire("web"); err != nil {
+	if err := h.network.Expire("web", time.Now().Add(-time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	h.await("web", "waiting again, with a URL", login)
+}
+
+func TestControlThatIsAwayIsAProblemUntilItIsBack(t *testing.T) {
+	before := controlMayBeLost
+	t.Cleanup(func() { controlMayBeLost = before })
+	controlMayBeLost = 100 * time.Millisecond
+	h := newHarness(t, tailnet.Options{}, 1)
+	h.put(h.spec("web", h.text("hello")))
+	web := h.awaitPhase("web", ready)
+	client := h.visitor()
+	h.set.LookAround()
+	if status, _ := h.set.Status("web"); len(status.Problems) > 0 {
+		t.Fatalf("control is there: %+v", status.Problems)
+	}
+
+	look := func(what string, wanted func([]protocol.ServiceProblem) bool) {
+		t.Helper()
+		for deadline := time.Now().Add(2 * patience); ; time.Sleep(20 * time.Millisecond) {
+			h.set.LookAround()
+			status, _ := h.set.Status("web")
+			if wanted(status.Problems) {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %+v", what, status.Problems)
+			}
+		}
+	}
+	h.network.Pause()
+	look("told that control is away", func(problems []protocol.ServiceProblem) bool {
+		return len(problems) == 1 && problems[0].Part == partControl && strings.Contains(problems[0].Message, "control server since 20")
+	})
+	if got := h.get(client, web); got != "hello" {
+		t.Errorf("without control: %q", got)
+	}
+	h.network.Resume()
+	look("taken back when it is there again", func(problems []protocol.ServiceProblem) bool { return len(problems) == 0 })
+}
+
+func TestTheEndOfTheNodeKeyIsTold(t *testing.T) {
+	h := newHarness(t, tailnet.Options{}, 1)
+	h.put(h.spec("web", h.text("hello")))
+	if status := h.awaitPhase("web", ready); status.NodeKeyExpiry != nil {
+		t.Errorf("a key that never ends is said to end at %d", *status.NodeKeyExpiry)
+	}
+	ends := time.Now().Add(72 * time.Hour)
+	if err := h.network.Expire("web", ends); err != nil {
+		t.Fatal(err)
+	}
+	h.await("web", "told when its key ends", func(status protocol.ServiceStatus) bool {
+		return status.NodeKeyExpiry != nil && *status.NodeKeyExpiry == int(ends.UnixMilli())
+	})
+	if err := h.network.Expire("web", time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	h.await("web", "told that it does not", func(status protocol.ServiceStatus) bool { return status.NodeKeyExpiry == nil })
 }
 
 func TestShutdownRemovesAllAndRefusesMore(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -169,6 +170,16 @@ func (s *Set) Statuses() ([]protocol.ServiceStatus, int) {
 	}
 	slices.SortFunc(statuses, func(a, b protocol.ServiceStatus) int { return cmp.Compare(a.Name, b.Name) })
 	return statuses, revision
+}
+
+// LookAround brings up to date what no node tells by itself. It costs next to nothing: the event stream calls it every few seconds.
+func (s *Set) LookAround() {
+	s.mu.Lock()
+	services := slices.Collect(maps.Values(s.services))
+	s.mu.Unlock()
+	for _, each := range services {
+		each.lookAtControl()
+	}
 }
 
 // draw gives the next revision.

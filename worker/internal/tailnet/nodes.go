@@ -63,13 +63,13 @@ func (t *Tailnet) CompleteLogin(url string) error {
 	return nil
 }
 
-// Expire ends the validity of the node keys of all nodes with this host name, as an administrator can. The nodes lose
-// the tailnet until they log in again.
-func (t *Tailnet) Expire(hostname string) error {
+// Expire has the node keys of all nodes with this host name end at a time, as an administrator can. Past that, the nodes lose the
+// tailnet until they log in again. The zero time is never.
+func (t *Tailnet) Expire(hostname string, at time.Time) error {
 	var found bool
 	for _, known := range t.control.AllNodes() {
 		if known.Hostinfo.Hostname() == hostname {
-			known.KeyExpiry = time.Now().Add(-time.Minute)
+			known.KeyExpiry = at
 			t.control.UpdateNode(known)
 			found = true
 		}

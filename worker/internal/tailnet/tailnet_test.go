@@ -160,10 +160,10 @@ func TestExpire(t *testing.T) {
 	tn := startTailnet(t, tailnet.Options{})
 	node := newNode(t, tn, "photos", "")
 	bringUp(t, node)
-	if err := tn.Expire("nobody"); err == nil {
+	if err := tn.Expire("nobody", time.Now().Add(-time.Minute)); err == nil {
 		t.Error("a node that does not exist has expired")
 	}
-	if err := tn.Expire("photos"); err != nil {
+	if err := tn.Expire("photos", time.Now().Add(-time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	local, err := node.LocalClient()
