@@ -172,11 +172,11 @@ function shardTable(shards: readonly ShardView[], { colors, now, columns }: Stat
 }
 
 function serviceTable(services: readonly ServiceView[], { colors, now, columns }: StatusViewOptions): string[] {
-  const paints = { ready: colors.green, failed: colors.red, needsLogin: colors.yellow, stopped: colors.dim }
+  const paints: Partial<Record<ServiceView['phase'], Colors['red']>> = { ready: colors.green, failed: colors.red }
   const rows = services.map((service): (string | Cell)[] => [
     service.name,
     service.shard === null ? '-' : String(service.shard),
-    { text: service.phase, paint: service.phase in paints ? paints[service.phase as keyof typeof paints] : colors.yellow },
+    { text: service.phase, paint: paints[service.phase] ?? colors.yellow },
     service.addresses[0] ?? '-',
     String(service.requests),
     { text: String(service.errors), paint: service.errors > 0 ? colors.red : undefined },
