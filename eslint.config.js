@@ -3,7 +3,7 @@ import regexp from 'eslint-plugin-regexp'
 import tseslint from 'typescript-eslint'
 
 export default defineConfig(
-  { ignores: ['dist/', 'bin/', 'node_modules/', '**/generated/', '**/*.{js,cjs,mjs}'] },
+  { ignores: ['bench/', 'dist/', 'bin/', 'node_modules/', '**/generated/', '**/*.{js,cjs,mjs}'] },
   tseslint.configs.strictTypeChecked,
   tseslint.configs.stylisticTypeChecked,
   {

@@ -11,7 +11,7 @@ export default defineConfig({
       {
         test: {
           name: 'bench',
-          include: ['test/bench/**/*.test.ts'],
+          include: ['bench/test/**/*.test.ts'],
           testTimeout: 30_000,
           hookTimeout: 30_000,
           maxWorkers: 1,

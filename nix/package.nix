@@ -4,6 +4,22 @@ let
   inherit (lib.importJSON ../package.json) version description;
   inherit (lib) fileset;
 
+  # The dependencies of the product, without its workspaces.
+  npmPackage = removeAttrs (lib.importJSON ../package.json) [ "workspaces" ];
+  npmLock =
+    let
+      lock = lib.importJSON ../package-lock.json;
+      isInstalled = path: entry: lib.hasInfix "node_modules/" path && !(entry.link or false);
+      # The lock file leaves addresses out, for any registry to do. Nix wants one, and holds what comes from it to the hash.
+      locate = path: entry:
+        let name = entry.name or (lib.last (lib.splitString "node_modules/" path));
+        in entry // { resolved = "https://registry.npmjs.org/${name}/-/${baseNameOf name}-${entry.version}.tgz"; };
+    in
+    lock // {
+      packages = { "" = removeAttrs lock.packages."" [ "workspaces" ]; }
+        // lib.mapAttrs locate (lib.filterAttrs isInstalled lock.packages);
+    };
+
   worker = buildGoModule {
     pname = "tsnsrv-worker";
     inherit version;
@@ -34,7 +50,7 @@ buildNpmPackage {
     ];
   };
   # Dependencies by the hashes in package-lock.json: there is no second hash to keep.
-  npmDeps = importNpmLock { npmRoot = ../.; };
+  npmDeps = importNpmLock { package = npmPackage; packageLock = npmLock; };
   inherit (importNpmLock) npmConfigHook;
   buildPhase = ''
     runHook preBuild

@@ -6,11 +6,14 @@ import extractTSConfig from 'dependency-cruiser/config-utl/extract-ts-config'
 
 const root = join(import.meta.dirname, '..')
 
+/** What the rules speak of. */
+const TREES = ['supervisor', 'shared', 'bench', 'test']
+
 /** What breaks the import rules in the tree at `baseDir`, one line each: "rule: from -> to", or a rule that matches no module. */
 export async function importViolations(baseDir: string): Promise<string[]> {
   const options = await extractOptions(join(root, '.dependency-cruiser.cjs'))
   const tsConfig = extractTSConfig(join(root, 'tsconfig.json'))
-  const { output } = await cruise(['supervisor', 'shared'], { ...options, baseDir, validate: true }, {}, { tsConfig })
+  const { output } = await cruise(TREES, { ...options, baseDir, validate: true }, {}, { tsConfig })
   const { modules, summary } = output as ICruiseResult
   const broken = summary.violations.map(({ rule, from, to }) => `${rule.name}: ${from} -> ${to}`)
   const idle = (options.ruleSet?.forbidden ?? [])

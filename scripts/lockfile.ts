@@ -10,7 +10,8 @@ interface Lockfile {
  */
 export function lockfileProblems(text: string): string {
   const { packages } = JSON.parse(text) as Lockfile
-  const installed = Object.entries(packages).filter(([path, { link }]) => path !== '' && link !== true)
+  // The project itself and its workspaces are listed as well, by their folders.
+  const installed = Object.entries(packages).filter(([path, { link }]) => path.includes('node_modules/') && link !== true)
   if (installed.length === 0) return 'package-lock.json: lists no package'
   const problems = installed.flatMap(([path, { integrity, resolved }]) => [
     ...(/^sha512-[A-Za-z0-9+/]{86}==$/.test(integrity ?? '')

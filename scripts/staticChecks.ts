@@ -19,7 +19,9 @@ const checks: Record<string, Check> = {
   // Which files, and not how: `npm run format` mends them.
   format: command(root, 'biome', 'format', '--reporter=summary', '.'),
   'import rules': command(root, 'tsx', 'scripts/importRules.ts'),
-  'dead code': command(root, 'knip', '--no-progress'),
+  // Of the product: what the benchmark alone imports is dead here.
+  'dead code': command(root, 'knip', '--no-progress', '--workspace', '.'),
+  'types, eslint and dead code of the benchmark': command(root, 'npm', 'run', '--silent', 'check', '--workspace', 'bench'),
   'generated files': command(root, 'tsx', 'scripts/generate.ts', '--check'),
   lockfile: async () => lockfileProblems(await readFile(join(root, 'package-lock.json'), 'utf8')),
   'go vet': goCommand('go', 'vet', './...'),

@@ -11,6 +11,7 @@ import { Flag, isVerb, orders, readParameters } from '../../shared/orders.ts'
 import type { ErrorReply } from '../../shared/protocol.ts'
 import { inWords } from '../../shared/systemErrors.ts'
 import { ConfigError } from '../config/diagnostic.ts'
+import { MOST_SOCKET_PATH_BYTES } from '../config/settings.ts'
 import { type Operator, OrderError } from '../core/ports.ts'
 import { unsafeDirectory } from '../core/privateDirectory.ts'
 import { boundConnections } from './boundConnections.ts'
@@ -20,9 +21,6 @@ export interface AdminServer {
   /** Ends the streams and the calls in flight, and removes the socket. */
   close(): Promise<void>
 }
-
-/** sun_path of sockaddr_un holds 108 bytes with the closing zero (unix(7)). */
-const MAX_SOCKET_PATH_BYTES = 107
 
 const MOST_CONNECTIONS = 128
 const LIMITS = { maxHeaderSize: 8 * 1024, headersTimeout: 10_000, requestTimeout: 60_000 }
@@ -124,9 +122,9 @@ export async function startAdminServer({
 
 /** The directory guards the socket: whoever can write to it could put his own in its place. */
 function prepareDirectory(socketPath: string): void {
-  if (Buffer.byteLength(socketPath) > MAX_SOCKET_PATH_BYTES) {
+  if (Buffer.byteLength(socketPath) > MOST_SOCKET_PATH_BYTES) {
     throw new Error(
-      `the path of the socket ${socketPath} is longer than ${MAX_SOCKET_PATH_BYTES} bytes; choose a shorter --run-dir`,
+      `the path of the socket ${socketPath} is longer than ${MOST_SOCKET_PATH_BYTES} bytes; choose a shorter --run-dir`,
     )
   }
   const directory = dirname(socketPath)

@@ -2,7 +2,7 @@
 import { Command, CommanderError } from 'commander'
 import { inWords } from '../../shared/systemErrors.ts'
 import { ConfigError } from '../config/diagnostic.ts'
-import { type Colors, colorsFor, type Streams } from './terminal.ts'
+import { type Colors, colorsFor, plain, type Streams } from './terminal.ts'
 import { version } from './version.ts'
 
 /** What a script can rely on. */
@@ -55,6 +55,8 @@ const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
 /** Runs one command line (without node and script). Resolves with the exit code; errors have been told on stderr. */
 export async function runProgram(args: readonly string[], streams: Streams): Promise<number> {
   endQuietlyWhenUnread(streams)
+  // The program is bundled. With its source maps, a stack trace names the source files.
+  if (args.includes(DEBUG)) process.setSourceMapsEnabled(true)
   try {
     const program = await createProgram(args, streams)
     await program.parseAsync(args, { from: 'user' })
@@ -64,14 +66,29 @@ export async function runProgram(args: readonly string[], streams: Streams): Pro
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
     const colors = colorsFor(streams.stderr)
     streams.stderr.write(`${describe(error, colors)}\n`)
+    // Looks at the raw arguments: the error may have come before they were parsed.
+    if (args.includes(DEBUG)) for (const trace of traces(error)) streams.stderr.write(`${colors.dim(trace)}\n`)
+    else if (isBug(error)) streams.stderr.write(`This is a bug in tsnsrv-sup. Please report it, with what ${DEBUG} adds.\n`)
     return await exitCodeOf(error)
   }
 }
+
+const DEBUG = '--debug'
 
 function describe(error: unknown, colors: Colors): string {
   // It names the place itself, as compilers do.
   if (error instanceof ConfigError) return error.render({ colour: colors.isColorSupported })
   return `${colors.red('tsnsrv-sup:')} ${inWords(error)}`
+}
+
+/** Whether an error is the program's own fault. Node gives a code to the TypeErrors that it throws for bad input. */
+function isBug(error: unknown): boolean {
+  return [TypeError, ReferenceError, RangeError].some((type) => error instanceof type) && !('code' in (error as Error))
+}
+
+/** The stack of an error and of each of its causes. Other properties are left out: they may hold secrets. */
+function traces(error: unknown): string[] {
+  return error instanceof Error ? [(error.stack ?? error.message).split('\n').map(plain).join('\n'), ...traces(error.cause)] : []
 }
 
 async function exitCodeOf(error: unknown): Promise<number> {
@@ -90,6 +107,7 @@ async function createProgram(args: readonly string[], streams: Streams): Promise
   const program = new Command('tsnsrv-sup')
     .description('Puts many services on a tailnet, each under its own name, in shards of worker processes.')
     .version(version, '-V, --version')
+    .option(DEBUG, 'with an error, show where in the program it arose (a stack trace)')
     .exitOverride()
     .showSuggestionAfterError()
     .showHelpAfterError('(see --help)')

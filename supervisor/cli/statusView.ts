@@ -179,12 +179,12 @@ function shardTable(shards: readonly ShardView[], { colors, now, columns }: Stat
 
 /** A row of lines for each service, after one for the titles. What is wrong stands below the row where it does not fit into it. */
 function serviceTable(services: readonly ServiceView[], { colors, now, columns }: StatusViewOptions): string[][] {
-  const paints = { ready: colors.green, failed: colors.red, needsLogin: colors.yellow }
+  const paints: Partial<Record<ServiceView['phase'], Colors['red']>> = { ready: colors.green, failed: colors.red }
   const sorted = [...services].sort((a, b) => urgency(b) - urgency(a))
   const rows = sorted.map((service): (string | Cell)[] => [
     service.name,
     service.shard === null ? '-' : String(service.shard),
-    { text: service.phase, paint: service.phase in paints ? paints[service.phase as keyof typeof paints] : colors.yellow },
+    { text: service.phase, paint: paints[service.phase] ?? colors.yellow },
     service.addresses[0] ?? '-',
     String(service.requests),
     { text: String(service.errors), paint: service.errors > 0 ? colors.red : undefined },

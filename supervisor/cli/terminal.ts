@@ -22,7 +22,6 @@ export function colorsFor(stream: Output, env: NodeJS.ProcessEnv = process.env):
   return pc.createColors(force !== undefined || (stream.isTTY === true && env.TERM !== 'dumb'))
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g
 
 /** Text from elsewhere (a node's message, a logged path) without the control characters that could drive a terminal. */

@@ -106,9 +106,10 @@ const SCHEMAS: Readonly<Record<SettingKey, z.ZodType>> = {
 /** systemd may give its directory variables as lists ("a:b"); the first is the one that we asked for. */
 const DIRECTORY_LISTS: ReadonlySet<string> = new Set(['STATE_DIRECTORY', 'RUNTIME_DIRECTORY'])
 
-/** A directory of one shard below the run directory, at its longest, and what the kernel allows (sun_path, unix(7)). */
+/** The socket of a worker below the run directory, at its longest. */
 const LONGEST_SOCKET = 'shard-9999-xxxxxxxx-9999/worker.sock'
-const MOST_SOCKET_PATH_BYTES = 107
+/** sun_path of sockaddr_un holds 108 bytes with the closing zero (unix(7)). */
+export const MOST_SOCKET_PATH_BYTES = 107
 
 /** Adds the flag of every setting to a command, as a group below its own options. */
 export function addSettingsOptions(command: Command): Command {

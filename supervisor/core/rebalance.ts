@@ -66,7 +66,7 @@ export interface RebalancePolicy {
 }
 
 /**
- * Chosen by bench/sim, whose report says what each is worth. The cooldowns change no figure there: they are for what it does not
+ * Chosen by bench/research/sim, whose report says what each is worth. The cooldowns change no figure there: they are for what it does not
  * play, starting nodes that use CPU and clients that connect again.
  */
 export const defaultRebalancing: RebalancePolicy = {

@@ -1,4 +1,4 @@
-/** The public view: what `status`, metrics and the dashboard show, made from Desired and Observed. */
+/** The public view: what `status` and metrics show, made from Desired and Observed. */
 import type { ServiceView, ShardView, Status } from '../../shared/api.ts'
 import type { ListenSpec, ServiceProblem, ServiceStatus } from '../../shared/protocol.ts'
 import type { CertificateTurns } from './certificates.ts'

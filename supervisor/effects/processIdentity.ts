@@ -25,11 +25,6 @@ export function look(identity: ProcessIdentity): ProcessSign {
   return signOf({ isSameBoot: bootId === currentBoot, isReached: isReached(pid), stat }, startTicks)
 }
 
-/** Sends SIGKILL to this process. Does nothing when it has ended, or when the host does not show that it is this one. */
-export function killProcess(identity: ProcessIdentity): void {
-  if (look(identity) === 'same') trySignal(identity.pid, 'SIGKILL')
-}
-
 /** Sends a signal. Returns whether a process with this pid was there. Throws an error with the code EPERM without permission. */
 export function trySignal(pid: number, signal: NodeJS.Signals): boolean {
   try {

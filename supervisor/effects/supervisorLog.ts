@@ -86,7 +86,6 @@ function formatValue(value: unknown): string {
 }
 
 /** A logged path or message must not be able to drive the terminal that shows it. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const clean = (text: string): string => stripVTControlCharacters(text).replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ')
 
 function localTime(time: string): string {

@@ -14,8 +14,9 @@ import { nothingRemembered } from '../../supervisor/core/types.ts'
 import { loadConfig } from '../../supervisor/effects/configFile.ts'
 import { lockStateDir } from '../../supervisor/effects/lock.ts'
 import { writeStateFile } from '../../supervisor/effects/stateFile.ts'
+import { runProgram } from '../../supervisor/cli/program.ts'
 import { FakeOperator, refusedConfig, serviceView, shardView, statusOf } from './fakeOperator.ts'
-import { result, run } from './terminal.ts'
+import { CapturedOutput, result, run } from './terminal.ts'
 
 let stateDir: string
 let runDir: string
@@ -84,6 +85,47 @@ describe('usage', () => {
     expect((await result('stop', '--help')).stdout).toContain('(default: 60s)')
     const { stderr } = await result('stop', '--timeout', '60000')
     expect(stderr).toContain('not a duration: write 60s if these are milliseconds, or 60000s')
+  })
+
+  describe('of an error in the program itself', () => {
+    class Broken extends CapturedOutput {
+      override write(): boolean {
+        throw new TypeError('stream.flush is not a function', { cause: new Error('a cause', { cause: 'and no error' }) })
+      }
+    }
+    const failing = async (...args: string[]) => {
+      const stderr = new CapturedOutput()
+      const exitCode = await runProgram([...args], { stdout: new Broken(), stderr })
+      return { exitCode, stderr: stderr.text }
+    }
+
+    it('says that it is one, and how to learn more', async () => {
+      expect(await failing('completion', 'bash')).toEqual({
+        exitCode: 1,
+        stderr:
+          'tsnsrv-sup: stream.flush is not a function\nThis is a bug in tsnsrv-sup. Please report it, with what --debug adds.\n',
+      })
+    })
+
+    it('shows the stack of it and of its cause with --debug, before the command or behind it', async () => {
+      for (const args of [
+        ['--debug', 'completion', 'bash'],
+        ['completion', 'bash', '--debug'],
+      ]) {
+        const { exitCode, stderr } = await failing(...args)
+        expect(exitCode).toBe(1)
+        expect(stderr).toMatch(
+          /^tsnsrv-sup: stream\.flush is not a function\nTypeError: stream\.flush.*\n +at .*commands\.test\.ts/,
+        )
+        expect(stderr).toMatch(/^Error: a cause\n +at /m)
+        expect(stderr).not.toContain('Please report')
+      }
+    })
+
+    it('takes bad input for none', async () => {
+      const { stderr } = await result('status', '--config', join(stateDir, 'nope.yaml'))
+      expect(stderr).not.toContain('bug')
+    })
   })
 
   it('groups the commands in its help, every one under a heading', async () => {

@@ -777,6 +777,6 @@ it('decides for 5,000 services in a few milliseconds', () => {
     expect(decide(shards, { movesPerWindow: 500 }).moves.length).toBeGreaterThan(10)
     return performance.now() - begun
   })
-  // 20 ms are the goal, and bench/sim measures it. Here the machine is busy with other tests.
+  // 20 ms are the goal, and bench/research/sim measures it. Here the machine is busy with other tests.
   expect(Math.min(...times)).toBeLessThan(100)
 })

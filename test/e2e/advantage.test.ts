@@ -1,12 +1,12 @@
 /** The regression guard: what the project exists for, as ratios against bare tsnet nodes in the same minutes. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Binaries, buildAll } from '../../bench/build.ts'
-import { type StorageHost, openStorageHost } from '../../bench/host/storageHost.ts'
-import { cpu, cpuPerThousand, pss, wakeUps } from '../../bench/report/metrics.ts'
-import type { Trial } from '../../bench/results.ts'
-import { bare } from '../../bench/subjects/bare.ts'
-import { ours } from '../../bench/subjects/ours.ts'
-import { type Durations, runTrial } from '../../bench/trial.ts'
+import { type Binaries, buildAll } from '../../bench/harness/build.ts'
+import { type StorageHost, openStorageHost } from '../../bench/harness/host/storageHost.ts'
+import { cpu, cpuPerThousand, pss, wakeUps } from '../../bench/harness/metrics.ts'
+import type { Trial } from '../../bench/harness/results.ts'
+import { bare } from '../../bench/harness/subjects/bare.ts'
+import { ours } from '../../bench/harness/subjects/ours.ts'
+import { type Durations, runTrial } from '../../bench/harness/trial.ts'
 
 const SERVICES = 20
 

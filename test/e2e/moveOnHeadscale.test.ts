@@ -1,9 +1,9 @@
 /** Moving a live service on a control server that is not ours, which knows nothing of what we do to its network maps. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Binaries, buildAll } from '../../bench/build.ts'
-import { type StorageHost, openStorageHost } from '../../bench/host/storageHost.ts'
-import { startOperated } from '../../bench/soak/operated.ts'
-import { withWorld } from '../../bench/world/world.ts'
+import { type Binaries, buildAll } from '../../bench/harness/build.ts'
+import { type StorageHost, openStorageHost } from '../../bench/harness/host/storageHost.ts'
+import { startOperated } from '../../bench/harness/operated.ts'
+import { withWorld } from '../../bench/harness/world/world.ts'
 import { TRIALS, type Trial, WINDOW_MS, moveWhileWatched, untilBorne } from './moveTrial.ts'
 
 const SERVICES = 4

@@ -1,8 +1,8 @@
 /** What clients may notice of moves, held against a window of the same length and load without one. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect } from 'vitest'
-import { isDisturbed } from '../../bench/attempts.ts'
-import { readMachineTime, stolenShare } from '../../bench/measure/machineTime.ts'
+import { isDisturbed } from '../../bench/harness/attempts.ts'
+import { readMachineTime, stolenShare } from '../../bench/harness/measure/machineTime.ts'
 
 export interface Requests {
   readonly total: number

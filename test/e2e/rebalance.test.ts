@@ -1,7 +1,7 @@
 /** Rebalancing by CPU, over real nodes and with real CPU: a shard gets hot, is relieved, cools down, and is merged again. */
 import { afterEach, expect, it } from 'vitest'
-import { isDisturbed } from '../../bench/attempts.ts'
-import { readMachineTime, stolenShare } from '../../bench/measure/machineTime.ts'
+import { isDisturbed } from '../../bench/harness/attempts.ts'
+import { readMachineTime, stolenShare } from '../../bench/harness/measure/machineTime.ts'
 import type { Status } from '../../shared/api.ts'
 import { type Load, startLoad } from './load.ts'
 import { Stack } from './stack.ts'

@@ -51,6 +51,30 @@ test('package and worker have the version of package.json, and the command is fo
   })
 })
 
+test('its dependencies are those of the product: each with an address and a hash, and none of a workspace', async () => {
+  const { package: root, packageLock } = (await evaluateFlake('flake.packages.x86_64-linux.default.npmDeps')) as {
+    package: Record<string, Record<string, string> | undefined>
+    packageLock: { packages: Record<string, Record<string, unknown>> }
+  }
+  const { '': project, ...installed } = packageLock.packages
+  for (const manifest of [root, project]) expect(manifest).not.toHaveProperty('workspaces')
+  for (const name of Object.keys({ ...root.dependencies, ...root.devDependencies })) {
+    expect(installed).toHaveProperty([`node_modules/${name}`, 'resolved'])
+  }
+  expect(installed).toMatchObject({
+    'node_modules/zod': { resolved: expect.stringMatching(/\/zod\/-\/zod-[\d.]+\.tgz$/) as string },
+    'node_modules/@types/node': { resolved: expect.stringMatching(/\/@types\/node\/-\/node-[\d.]+\.tgz$/) as string },
+  })
+  for (const [path, entry] of Object.entries(installed)) {
+    expect({ path, ...entry }).toMatchObject({
+      path: expect.stringContaining('node_modules/') as string,
+      integrity: expect.stringMatching(/^sha512-/) as string,
+      resolved: expect.stringMatching(/^https:/) as string,
+    })
+    expect(entry).not.toHaveProperty('link')
+  }
+})
+
 test('the shell has the tools and the library that the tests use', async () => {
   expect(await evaluateFlake('flake.devShells.x86_64-linux.default')).toEqual({
     packages: ['nodejs', 'go', 'gcc', 'nix', 'promtool'],

@@ -15,14 +15,17 @@ const sound: Record<string, string[]> = {
   'supervisor/loop.ts': ['./core/reconcile.ts'],
   'supervisor/cli/main.ts': ['./commands/start.ts'],
   'supervisor/cli/commands/start.ts': ['../../loop.ts', '../../effects/spawn.ts', '../../api/server.ts'],
-  'test/fixture.ts': [],
+  'bench/harness/trial.ts': ['execa', 'node:path', '../../supervisor/core/types.ts'],
+  'bench/research/main.ts': ['echarts', '../harness/trial.ts'],
+  'test/fixture.ts': ['../bench/harness/trial.ts'],
 }
 
 let tree: string
 beforeEach(async () => {
   tree = await mkdtemp(join(tmpdir(), 'import-rules-'))
   const root = join(import.meta.dirname, '../..')
-  for (const name of ['node_modules', 'package.json']) await symlink(join(root, name), join(tree, name))
+  for (const name of ['supervisor', 'shared', 'bench', 'test']) await mkdir(join(tree, name))
+  for (const name of ['node_modules', 'package.json', 'bench/package.json']) await symlink(join(root, name), join(tree, name))
 })
 afterEach(async () => {
   await rm(tree, { recursive: true })
@@ -63,6 +66,10 @@ test.each([
   ['only-start-runs-the-loop', 'supervisor/cli/main.ts', '../loop.ts'],
   ['product-stands-alone', 'supervisor/effects/spawn.ts', '../../test/fixture.ts'],
   ['product-dependencies-are-declared', 'supervisor/effects/spawn.ts', 'vitest'],
+  ['harness-knows-no-research', 'bench/harness/trial.ts', '../research/main.ts'],
+  ['harness-needs-no-more-than-the-project', 'bench/harness/trial.ts', 'simple-statistics'],
+  ['tests-stand-on-the-harness', 'test/fixture.ts', '../bench/research/main.ts'],
+  ['bench-dependencies-are-declared', 'bench/research/main.ts', 'pidusage'],
   ['no-unresolvable', 'supervisor/core/types.ts', './nowhere.ts'],
 ])('%s refuses %s importing %s', async (rule, file, from) => {
   const found = await violations({ ...sound, [file]: [...(sound[file] ?? []), from] })

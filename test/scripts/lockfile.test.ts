@@ -9,6 +9,15 @@ test('packages with their hashes are right', () => {
   expect(problems(['node_modules/a', { integrity }], ['node_modules/b', { link: true }])).toBe('')
 })
 
+test('a workspace needs no hash, and what is installed for it alone does', () => {
+  const workspace: [string, object][] = [
+    ['tool', { name: 'tool', devDependencies: { a: '1' } }],
+    ['node_modules/tool', { resolved: 'tool', link: true }],
+  ]
+  expect(problems(...workspace, ['tool/node_modules/a', { integrity }])).toBe('')
+  expect(problems(...workspace, ['tool/node_modules/a', {}])).toMatch(/^tool\/node_modules\/a: has no sha512/)
+})
+
 test.each([
   ['an optional package of another platform without hash', { optional: true, os: ['win32'] }],
   ['a weak hash', { integrity: 'sha1-AAAA' }],

@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { ConfigError, type Diagnostic, renderDiagnostics } from '../../config/diagnostic.ts'
 import { addSettingsOptions } from '../../config/settings.ts'
 import { loadConfig } from '../../effects/configFile.ts'
+import { count } from '../format.ts'
 import { colorsFor, type Streams } from '../terminal.ts'
 
 interface ValidateOptions {
@@ -56,8 +57,4 @@ async function validateForPrograms(file: string, command: Command, { stdout }: S
     process.exitCode = 2
   }
   stdout.write(`${JSON.stringify(found, null, 2)}\n`)
-}
-
-function count(number: number, thing: string): string {
-  return `${number} ${thing}${number === 1 ? '' : 's'}`
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Paths of the attacked services: see upstream.go, and the access rules in bench/attacks.
+// Paths of the attacked services: see upstream.go, and the access rules in bench/research/attacks.
 const (
 	uploadPath    = "/upload"
 	largePath     = "/large"
