@@ -34,6 +34,9 @@ func failureHandler(config Config) func(http.ResponseWriter, *http.Request, erro
 		case r.Context().Err() != nil:
 			panic(http.ErrAbortHandler) // the client is gone: nobody to answer, and no fault of the upstream
 		}
+		if scheme := wrongScheme(err); scheme != nil {
+			err = scheme
+		}
 		config.Counters.upstreamErrors.Add(1)
 		config.Backends.Upstream.Bad(inWords(err))
 		config.Log.Warn("the upstream did not answer", "upstream", config.Spec.Upstream, "path", r.URL.EscapedPath(),
