@@ -1,11 +1,9 @@
 package proxy
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -105,20 +103,4 @@ func inWords(err error) error {
 		return fmt.Errorf("%v refuses connections: nothing listens there", operation.Addr)
 	}
 	return err
-}
-
-// wrongScheme says what an upstream speaks that is spoken to by another protocol, and the remedy; nil when it is not that, or
-// cannot be told.
-func wrongScheme(err error) error {
-	text := err.Error()
-	var record tls.RecordHeaderError
-	switch {
-	case strings.Contains(text, `malformed HTTP response "\x00\x00`): // a frame, as its length comes first
-		return errors.New("it speaks HTTP/2 without TLS: write h2c:// in upstream:")
-	case strings.Contains(text, `malformed HTTP response "\x15\x03`): // a TLS alert
-		return errors.New("it wants TLS: write https:// in upstream:")
-	case errors.As(err, &record), strings.Contains(text, "frame header looked like an HTTP/1.1 header"):
-		return errors.New("it speaks HTTP/1.1 without TLS: write http:// in upstream:")
-	}
-	return nil
 }

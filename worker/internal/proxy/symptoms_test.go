@@ -3,6 +3,7 @@ package proxy
 import (
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -166,12 +167,13 @@ func TestAWrongSchemeIsNamed(t *testing.T) {
 	t.Cleanup(plain.Close)
 	_, securePort, _ := strings.Cut(secure.URL, "://")
 	_, plainPort, _ := strings.Cut(plain.URL, "://")
+	grpc := python(t, "grpc", "app.py", "serve")
 	for _, c := range []struct{ upstream, want string }{
 		{"http://" + alerting(t), "it wants TLS: write https:// in upstream:"},
 		{"http://" + securePort, "write https:// in upstream:"},
 		{"https://" + plainPort, "it speaks HTTP/1.1 without TLS: write http:// in upstream:"},
 		{"h2c://" + plainPort, "it speaks HTTP/1.1 without TLS: write http:// in upstream:"},
-		{"http://" + python(t, "grpc", "app.py", "serve"), "it speaks HTTP/2 without TLS: write h2c:// in upstream:"},
+		{"http://" + grpc, "it speaks HTTP/2 without TLS: write h2c:// in upstream:"},
 	} {
 		f := serve(t, protocol.ProxySpec{Upstream: c.upstream}, nil)
 		response, _ := f.send(http.MethodGet, "/", nil)
@@ -206,4 +208,31 @@ func alerting(t *testing.T) string {
 		}
 	}()
 	return listener.Addr().String()
+}
+
+// What a server says to a request that is still being sent is lost, as often as not. A call of gRPC is known all the same.
+func TestGRPCWithoutHTTP2IsNamed(t *testing.T) {
+	call := http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}}
+	grpc := python(t, "grpc", "app.py", "serve")
+	for range 20 {
+		f := serve(t, protocol.ProxySpec{Upstream: "http://" + grpc}, nil)
+		request, err := http.NewRequest(http.MethodPost, f.url+"/echo.Echo/Unary", io.MultiReader(strings.NewReader("\x00\x00\x00\x00\x02hi")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header = call
+		response, err := f.client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if trouble, _ := f.trouble.Load("upstream"); !strings.Contains(fmt.Sprint(trouble), "write h2c:// in upstream:") {
+			t.Fatalf("its health is %v", trouble)
+		}
+	}
+	f := serve(t, protocol.ProxySpec{Upstream: "http://127.0.0.1:1"}, nil)
+	f.send(http.MethodPost, "/echo.Echo/Unary", call)
+	if log := f.log.String(); strings.Contains(log, "remedy") || !strings.Contains(log, "connection refused") {
+		t.Error(log)
+	}
 }
