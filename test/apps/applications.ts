@@ -58,19 +58,25 @@ const commands = {
   },
   s3: ({ python, directory, port }) => ({
     program: join(python, '..', 'rclone'),
-    args: ['serve', 's3', '--config', '', '--addr', `127.0.0.1:${port}`]
-      .concat('--auth-key', 'anAccessKeyOfTests,aSecretKeyOfTheseTests', directory),
+    args: ['serve', 's3', '--config', '', '--addr', `127.0.0.1:${port}`].concat(
+      '--auth-key',
+      'anAccessKeyOfTests,aSecretKeyOfTheseTests',
+      directory,
+    ),
   }),
   wsgidav: ({ python, directory, port }) => ({
     program: python,
-    args: ['-m', 'wsgidav.server.server_cli', '--host=127.0.0.1', `--port=${port}`, `--root=${directory}`]
-      .concat('--auth=anonymous', '--no-config'),
+    args: ['-m', 'wsgidav.server.server_cli', '--host=127.0.0.1', `--port=${port}`, `--root=${directory}`].concat(
+      '--auth=anonymous',
+      '--no-config',
+    ),
   }),
   grpc: ({ python, port }) => ({ program: python, args: [join(SITES, 'grpc_server.py'), String(port)] }),
   syncthing: ({ directory, port }) => ({
     program: 'syncthing',
-    args: ['serve', '--no-browser', '--no-restart', '--no-default-folder', `--home=${directory}`]
-      .concat(`--gui-address=127.0.0.1:${port}`),
+    args: ['serve', '--no-browser', '--no-restart', '--no-default-folder', `--home=${directory}`].concat(
+      `--gui-address=127.0.0.1:${port}`,
+    ),
     env: { STNOUPGRADE: '1' },
   }),
 } satisfies Record<string, (place: Place) => Command | Promise<Command>>
@@ -104,7 +110,14 @@ export class Applications implements AsyncDisposable {
     const port = await freePort()
     const { program, args, env = {} }: Command = await commands[name]({ python, directory, port })
     const base = { PATH: process.env.PATH, HOME: directory, TMPDIR: directory, PYTHONDONTWRITEBYTECODE: '1' }
-    const options = { env: { ...base, ...env }, extendEnv: false, reject: false, all: true, cwd: directory, stdin: 'ignore' } as const
+    const options = {
+      env: { ...base, ...env },
+      extendEnv: false,
+      reject: false,
+      all: true,
+      cwd: directory,
+      stdin: 'ignore',
+    } as const
     const child = execa(program, args, options)
     this.#running.push(child)
     this.#ports.set(name, port)
