@@ -30,6 +30,9 @@ const uvicorn = ({ python, port }: Place, site: string, ...more: string[]): Comm
   args: ['-m', 'uvicorn', '--app-dir', SITES, '--port', String(port), ...more, `${site}:application`],
 })
 
+/** uvicorn believes X-Forwarded-Proto of 127.0.0.1 only, and into a container nobody comes from there. */
+const CONTAINER = ['--forwarded-allow-ips', '192.0.2.1']
+
 const jupyter = ({ python, directory, port }: Place, ...more: string[]): Command => ({
   program: python,
   args: ['-m', 'jupyter_server', '--allow-root', `--port=${port}`, '--port-retries=0', `--ServerApp.root_dir=${directory}`]
@@ -41,13 +44,17 @@ const jupyter = ({ python, directory, port }: Place, ...more: string[]): Command
 /** How each is started. Those that listen on all addresses by themselves are told to keep to loopback. */
 const commands = {
   starlette: (place) => uvicorn(place, 'starlette_site'),
-  // What uvicorn makes of the defaults in a container: it believes X-Forwarded-Proto of 127.0.0.1 only.
-  'starlette in a container': (place) => uvicorn(place, 'starlette_site', '--forwarded-allow-ips', '192.0.2.1'),
+  'starlette in a container': (place) => uvicorn(place, 'starlette_site', ...CONTAINER),
   django: (place) => ({
     ...uvicorn(place, 'django_site'),
     env: { ALLOWED_HOSTS: '.tail-lab.ts.net,site.internal' },
   }),
   'django for any host': (place) => ({ ...uvicorn(place, 'django_site'), env: { ALLOWED_HOSTS: '*' } }),
+  'django in a container': (place) => ({ ...uvicorn(place, 'django_site', ...CONTAINER), env: { ALLOWED_HOSTS: '*' } }),
+  'django in a container, with SECURE_PROXY_SSL_HEADER': (place) => ({
+    ...uvicorn(place, 'django_site', ...CONTAINER),
+    env: { ALLOWED_HOSTS: '*', BELIEVE_PROXY: 'yes' },
+  }),
   jupyter: (place) => jupyter(place),
   'jupyter for remote access': (place) => jupyter(place, '--ServerApp.allow_remote_access=True'),
   registry: async ({ directory, port }) => {
@@ -83,6 +90,14 @@ const commands = {
 
 export type Application = keyof typeof commands
 export const applications = Object.keys(commands) as Application[]
+
+/** Why they cannot be started here; undefined when they can. */
+export async function whyNoApplications(): Promise<string | undefined> {
+  const venv = await execa('python3', ['-c', 'import venv, ensurepip'], { reject: false })
+  if (venv.failed) return 'needs python3 with venv (apt install python3-venv)'
+  const installed = await Promise.all(['docker-registry', 'syncthing'].map((name) => execa('which', [name], { reject: false })))
+  return installed.some(({ failed }) => failed) ? 'needs apt install docker-registry syncthing' : undefined
+}
 
 export class Applications implements AsyncDisposable {
   readonly #running: ResultPromise[] = []

@@ -10,6 +10,7 @@ from django.urls import path
 
 settings.configure(
     ALLOWED_HOSTS=os.environ["ALLOWED_HOSTS"].split(","),
+    SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https") if "BELIEVE_PROXY" in os.environ else None,
     SECRET_KEY="of this test",
     ROOT_URLCONF=__name__,
     MIDDLEWARE=[
