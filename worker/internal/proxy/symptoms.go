@@ -66,16 +66,16 @@ var symptoms = [...]symptom{
 		shown:    func(r *http.Response, t told) bool { return redirectsTo(r, "http", t.asked) },
 	},
 	{
-		words:       "the upstream refuses a WebSocket of its own pages, as of another site's",
+		words:       "the upstream refuses a WebSocket of its own pages, maybe as another site's",
 		remedy:      tellHost + seeTable,
-		concerns:    func(t told) bool { return t.fromOwnPage() && t.isWebSocket() },
+		concerns:    func(t told) bool { return t.isWebSocket() && t.fromOwnPage() },
 		shown:       hasStatus(http.StatusForbidden),
 		provenBelow: 200,
 	},
 	{
-		words:       "the upstream refuses a form of its own pages, as of another site's",
+		words:       "the upstream refuses a form of its own pages as another site's",
 		remedy:      tellHost + seeTable,
-		concerns:    func(t told) bool { return t.fromOwnPage() && !t.isWebSocket() && !isSafe(t.request.Method) },
+		concerns:    func(t told) bool { return !isSafe(t.request.Method) && t.fromOwnPage() },
 		shown:       hasStatus(http.StatusForbidden),
 		says:        regexp.MustCompile(`(?i)csrf verification failed|cross.?(site|origin)|\borigin\b`), // Django; SvelteKit, Go; Grafana
 		provenBelow: 400,
@@ -83,7 +83,7 @@ var symptoms = [...]symptom{
 	{
 		words:       "the upstream refuses signatures, which cover the name that clients ask for",
 		remedy:      tellHost,
-		concerns:    func(t told) bool { return t.otherHost() && t.isSigned() },
+		concerns:    func(t told) bool { return t.isSigned() && t.otherHost() },
 		shown:       hasStatus(http.StatusForbidden, http.StatusBadRequest),
 		says:        regexp.MustCompile(`SignatureDoesNotMatch`),
 		provenBelow: 400,
@@ -126,12 +126,10 @@ func (t told) isWebSocket() bool {
 	return strings.EqualFold(t.request.Header.Get("Upgrade"), websocketProtocol)
 }
 
-var signedHost = regexp.MustCompile(`^AWS4-[^ ]+ .*SignedHeaders=([^, ]*;)?host[;, ]`)
-
-// isSigned tells that a signature of AWS, version 4, covers Host: in the header, or in the query.
+// isSigned tells that a signature of AWS, version 4, is in the header or the query. It always covers Host.
 func (t told) isSigned() bool {
-	return signedHost.MatchString(t.request.Header.Get("Authorization")) ||
-		strings.Contains(t.request.URL.RawQuery, "X-Amz-SignedHeaders=") && strings.Contains(t.request.URL.RawQuery, "host")
+	return strings.HasPrefix(t.request.Header.Get("Authorization"), "AWS4-") ||
+		strings.Contains(t.request.URL.RawQuery, "X-Amz-Signature=")
 }
 
 func isSafe(method string) bool {
@@ -150,37 +148,41 @@ func redirectsTo(response *http.Response, scheme, host string) bool {
 	return err == nil && location.Scheme == scheme && strings.EqualFold(location.Host, host)
 }
 
-// diagnosis looks for symptoms in the answers of one upstream, and names each once.
+// diagnosis is which symptoms are looked for no more in the answers of an upstream.
 type diagnosis struct{ settled [len(symptoms)]atomic.Bool }
 
-// look takes note of an answer, and of the beginning of its body as that passes.
-func (d *diagnosis) look(config Config, response *http.Response) {
+// diagnose looks for symptoms in an answer, and in the beginning of its body as that passes.
+func (p *Proxy) diagnose(response *http.Response) {
 	t := toldBy(response.Request)
 	for i := range symptoms {
-		s, settled := &symptoms[i], &d.settled[i]
-		if settled.Load() || !s.concerns(t) {
-			continue
-		}
-		name := func() {
-			if settled.CompareAndSwap(false, true) {
-				config.Log.Warn(s.words, "upstream", config.Spec.Upstream, "host", t.host, "asked", t.scheme+"://"+t.asked,
-					"path", t.request.URL.EscapedPath(), "status", response.StatusCode, "remedy", s.remedy)
-			}
-		}
+		s := &symptoms[i]
 		switch {
+		case p.diagnosis.settled[i].Load() || !s.concerns(t):
 		case !s.shown(response, t):
 			if response.StatusCode < s.provenBelow {
-				settled.Store(true)
+				p.diagnosis.settled[i].Store(true)
 			}
 		case s.says == nil:
-			name()
+			p.name(i, t, response.StatusCode)
 		default:
-			response.Body = &overheard{ReadCloser: response.Body, end: func(text []byte) {
-				if s.says.Match(text) {
-					name()
-				}
-			}}
+			p.listenFor(i, t, response)
 		}
+	}
+}
+
+func (p *Proxy) listenFor(i int, t told, response *http.Response) {
+	response.Body = &overheard{ReadCloser: response.Body, end: func(text []byte) {
+		if symptoms[i].says.Match(text) {
+			p.name(i, t, response.StatusCode)
+		}
+	}}
+}
+
+// name writes the line about a symptom, once.
+func (p *Proxy) name(i int, t told, status int) {
+	if p.diagnosis.settled[i].CompareAndSwap(false, true) {
+		p.config.Log.Warn(symptoms[i].words, "upstream", p.config.Spec.Upstream, "host", t.host, "asked", t.scheme+"://"+t.asked,
+			"path", t.request.URL.EscapedPath(), "status", status, "remedy", symptoms[i].remedy)
 	}
 }
 

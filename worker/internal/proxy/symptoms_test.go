@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -47,6 +48,7 @@ func location(to string) http.Header { return http.Header{"Location": {to}} }
 func TestSymptomsAreNamed(t *testing.T) {
 	for _, c := range []struct {
 		name, method string
+		path         string
 		asked        http.Header
 		status       int
 		answered     http.Header
@@ -86,6 +88,7 @@ func TestSymptomsAreNamed(t *testing.T) {
 		{name: "S3, what is not allowed", asked: signed, status: 403, body: "<Error><Code>AccessDenied</Code></Error>"},
 		{name: "S3, a wrong secret", asked: signed, status: 403, body: s3Refuses, keepsHost: true},
 		{name: "S3, unsigned", status: 403, body: s3Refuses},
+		{name: "S3, presigned", path: "/b/k?X-Amz-SignedHeaders=host&X-Amz-Signature=0", status: 403, body: s3Refuses, want: "refuses signatures"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := serve(t, protocol.ProxySpec{Upstream: answersWith(t, c.status, c.answered, c.body), RecommendedProxyHeaders: c.keepsHost, Upgrades: []string{websocketProtocol}}, nil)
@@ -94,7 +97,7 @@ func TestSymptomsAreNamed(t *testing.T) {
 				c.asked = http.Header{"Host": {ownName}}
 			}
 			for range 3 {
-				if response, body := f.send(c.method, "/", c.asked); response.StatusCode != c.status || body != c.body {
+				if response, body := f.send(c.method, cmp.Or(c.path, "/"), c.asked); response.StatusCode != c.status || body != c.body {
 					t.Fatalf("%s %q", response.Status, body)
 				}
 			}
