@@ -127,7 +127,7 @@ const trials: Trial[] = [
     name: 'grpc-http',
     client: 'grpc',
     sees: { code: 'UNAVAILABLE' },
-    logs: /write h2c:\/\/ in upstream:/,
+    logs: /let upstream: begin with h2c:\/\//,
   },
   { application: 'grpc', name: 'grpc-h2c', keys: { upstream: 'h2c://<address>' }, client: 'grpc', sees: TALK },
   { application: 'syncthing', name: 'syncthing', client: 'page', sees: { get: 200 } },

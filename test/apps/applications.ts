@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { type ResultPromise, execa } from 'execa'
+import { execa } from 'execa'
 import { stringify } from 'yaml'
 import { freePort } from '../e2e/stack.ts'
 
@@ -100,7 +100,7 @@ export async function whyNoApplications(): Promise<string | undefined> {
 }
 
 export class Applications implements AsyncDisposable {
-  readonly #running: ResultPromise[] = []
+  readonly #running: { kill: (signal: 'SIGKILL') => boolean; ended: Promise<unknown> }[] = []
   readonly #ports = new Map<Application, number>()
 
   /** Starts all of them, and waits until each listens. */
@@ -134,18 +134,18 @@ export class Applications implements AsyncDisposable {
       stdin: 'ignore',
     } as const
     const child = execa(program, args, options)
-    this.#running.push(child)
     this.#ports.set(name, port)
     const ended = child.then(({ all, shortMessage }) => {
       throw new Error(`${name} has ended: ${shortMessage ?? ''}\n${all}`)
     })
-    ended.catch(() => undefined) // later its end is no concern
+    const settled = ended.catch(() => undefined) // later its end is no concern
+    this.#running.push({ kill: (signal) => child.kill(signal), ended: settled })
     await Promise.race([listens(port, name), ended])
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const child of this.#running) child.kill('SIGKILL')
-    await Promise.all(this.#running)
+    for (const { kill } of this.#running) kill('SIGKILL')
+    await Promise.all(this.#running.map(({ ended }) => ended))
   }
 }
 

@@ -15,13 +15,13 @@ func wrongScheme(config Config, r *http.Request, err error) error {
 	var record tls.RecordHeaderError
 	switch {
 	case strings.Contains(text, `malformed HTTP response "\x00\x00`): // a frame, as its length comes first
-		return errors.New("it speaks HTTP/2 without TLS: write h2c:// in upstream:")
+		return errors.New("it speaks HTTP/2 without TLS: let upstream: begin with h2c://")
 	case strings.Contains(text, `malformed HTTP response "\x15\x03`): // a TLS alert
-		return errors.New("it wants TLS: write https:// in upstream:")
+		return errors.New("it wants TLS: let upstream: begin with https://")
 	case errors.As(err, &record), strings.Contains(text, "frame header looked like an HTTP/1.1 header"):
-		return errors.New("it speaks HTTP/1.1 without TLS: write http:// in upstream:")
+		return errors.New("it speaks HTTP/1.1 without TLS: let upstream: begin with http://")
 	case isGRPC(r) && strings.HasPrefix(config.Spec.Upstream, "http://") && hungUp(err):
-		return errors.New("it hangs up on gRPC, which takes HTTP/2: write h2c:// in upstream:")
+		return errors.New("it hangs up on gRPC, which takes HTTP/2: let upstream: begin with h2c://")
 	}
 	return nil
 }

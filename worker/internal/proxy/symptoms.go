@@ -90,7 +90,7 @@ var symptoms = [...]symptom{
 	},
 	{
 		words:    "the upstream wants TLS",
-		remedy:   "write https:// in upstream:",
+		remedy:   "let upstream: begin with https://",
 		concerns: func(t told) bool { return t.request.URL.Scheme == "http" },
 		shown:    hasStatus(http.StatusBadRequest),
 		// Go, nginx, Apache.

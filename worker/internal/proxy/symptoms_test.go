@@ -172,11 +172,11 @@ func TestAWrongSchemeIsNamed(t *testing.T) {
 	_, plainPort, _ := strings.Cut(plain.URL, "://")
 	grpc := python(t, "grpc", "app.py", "serve")
 	for _, c := range []struct{ upstream, want string }{
-		{"http://" + alerting(t), "it wants TLS: write https:// in upstream:"},
-		{"http://" + securePort, "write https:// in upstream:"},
-		{"https://" + plainPort, "it speaks HTTP/1.1 without TLS: write http:// in upstream:"},
-		{"h2c://" + plainPort, "it speaks HTTP/1.1 without TLS: write http:// in upstream:"},
-		{"http://" + grpc, "it speaks HTTP/2 without TLS: write h2c:// in upstream:"},
+		{"http://" + alerting(t), "it wants TLS: let upstream: begin with https://"},
+		{"http://" + securePort, "let upstream: begin with https://"},
+		{"https://" + plainPort, "it speaks HTTP/1.1 without TLS: let upstream: begin with http://"},
+		{"h2c://" + plainPort, "it speaks HTTP/1.1 without TLS: let upstream: begin with http://"},
+		{"http://" + grpc, "it speaks HTTP/2 without TLS: let upstream: begin with h2c://"},
 	} {
 		f := serve(t, protocol.ProxySpec{Upstream: c.upstream}, nil)
 		response, _ := f.send(http.MethodGet, "/", nil)
@@ -229,7 +229,7 @@ func TestGRPCWithoutHTTP2IsNamed(t *testing.T) {
 			t.Fatal(err)
 		}
 		response.Body.Close()
-		if trouble, _ := f.trouble.Load("upstream"); !strings.Contains(fmt.Sprint(trouble), "write h2c:// in upstream:") {
+		if trouble, _ := f.trouble.Load("upstream"); !strings.Contains(fmt.Sprint(trouble), "let upstream: begin with h2c://") {
 			t.Fatalf("its health is %v", trouble)
 		}
 	}
