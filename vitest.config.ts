@@ -39,6 +39,16 @@ export default defineConfig({
       },
       {
         test: {
+          name: 'apps',
+          include: ['test/apps/**/*.test.ts'],
+          maxWorkers: 1,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          ...leaveNothing,
+        },
+      },
+      {
+        test: {
           name: 'conformance',
           include: ['test/conformance/**/*.test.ts'],
           maxWorkers: 1,

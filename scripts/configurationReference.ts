@@ -66,7 +66,8 @@ A reload takes them over at once, but
 
 ## Services
 
-Elements of \`services:\`; all but \`name\` and \`upstream\` may stand under \`defaults:\` too.
+Elements of \`services:\`; all but \`name\` and \`upstream\` may stand under \`defaults:\` too. Which application needs which of
+them is in [applications](applications.md).
 
 ${table(KEY_TITLES, Object.entries(propertiesOf(ServiceConfig)).map(keyRow))}
 

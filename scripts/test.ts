@@ -19,6 +19,7 @@ const layers: Layer[] = [
   fuzzLayer,
   vitestLayer('integration', { usesBuild: true }),
   vitestLayer('systemd', { usesBuild: true }),
+  vitestLayer('apps', { usesBuild: true }),
   vitestLayer('conformance', { usesBuild: true }),
   vitestLayer('e2e', { usesBuild: true }),
 ]

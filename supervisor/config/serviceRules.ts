@@ -29,6 +29,8 @@ export interface RuleContext {
 export function checkServices(services: readonly WrittenService[], supervisorDir: string, context: RuleContext): void {
   for (const service of services) {
     checkUpstream(service, context)
+    noteWrongScheme(service, context)
+    noteLostHost(service, context)
     checkListener(service, context)
     checkFunnel(service, context)
     checkPorts(service, context)
@@ -56,6 +58,24 @@ function checkUpstream({ index, keys }: WrittenService, { report, place, misspel
     const message = 'upstreamUnixAddr and upstreamTCPAddr exclude each other: there is one address to dial'
     report.error(place(index, 'upstreamUnixAddr'), message, 'remove one of the two keys')
   }
+}
+
+/** The port says which scheme is meant: an upstream that is spoken to by the other one answers nothing of use. */
+function noteWrongScheme({ index, keys }: WrittenService, { report, place }: RuleContext): void {
+  const [, scheme = '', port] = /^(https?|h2c):\/\/[^/?#]*:(80|443)(?:[/?#]|$)/i.exec(keys.upstream) ?? []
+  const usual = port === '443' ? 'https' : 'http'
+  if (port === undefined || scheme.toLowerCase() === usual || (port === '80' && scheme.toLowerCase() === 'h2c')) return
+  const message = `upstream is spoken to by ${scheme}, and port ${port} is that of ${usual}`
+  report.note(place(index, 'upstream'), message, `write ${usual}://, unless it is another protocol that listens there`)
+}
+
+/** A Host that is written where other headers are. */
+function noteLostHost({ index, keys }: WrittenService, { report, place }: RuleContext): void {
+  if (!Object.keys(keys.upstreamHeaders).some((name) => name.toLowerCase() === 'host')) return
+  const message = 'Host under upstreamHeaders has no effect, as in tsnsrv: what is sent is the host of upstream'
+  const hint =
+    'write recommendedProxyHeaders: true for the name that clients ask for; for another, upstream: http://NAME and upstreamTCPAddr:'
+  report.note(place(index, 'upstreamHeaders'), message, hint)
 }
 
 function checkListener({ index, keys }: WrittenService, { report, place }: RuleContext): void {
@@ -208,17 +228,17 @@ function* parents(directory: string): Generator<string> {
 /** tsnsrv's documentation promises true for both keys, its YAML reader takes false; real files may rely on either. */
 function noteDefaults(services: readonly WrittenService[], { report, place }: RuleContext): void {
   const open = [
-    { key: 'recommendedProxyHeaders', asks: services },
-    { key: 'stripPrefix', asks: services.filter(({ keys }) => keys.prefixes.length > 0) },
+    { key: 'recommendedProxyHeaders', asks: services, why: '; docs/applications.md says which applications need it' },
+    { key: 'stripPrefix', asks: services.filter(({ keys }) => keys.prefixes.length > 0), why: '' },
   ]
   const isWrong = (range: Range | undefined) => range !== undefined && report.hasErrorAt(range)
-  for (const { key, asks } of open) {
+  for (const { key, asks, why } of open) {
     const silent = asks.filter(({ index, said }) => !said.has(key) && !isWrong(place(index, key)))
     const [first] = silent
     if (first === undefined) continue
     const who = silent.length === 1 ? labelOf(first) : `${silent.length} services`
     const message = `${key} is not set for ${who} and so is false, as in tsnsrv's YAML; its documentation says true`
-    report.note(place(first.index, key), message, `write ${key}: under defaults: to choose`)
+    report.note(place(first.index, key), message, `write ${key}: under defaults: to choose${why}`)
   }
 }
 

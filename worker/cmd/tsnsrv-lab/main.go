@@ -88,6 +88,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.upstreams, "upstreams", 6, "how many sample services to run")
 	flags.StringVar(&o.tailnet.RequireAuthKey, "auth-key", "", "refuse nodes that do not show this `key`")
 	flags.BoolVar(&o.tailnet.RequireAuth, "login", false, "make each new node wait for an interactive login")
+	flags.StringVar(&o.tailnet.UserName, "user-name", "", "display `name` of the user, whose all nodes are")
 	flags.BoolVar(&o.tailnet.CacheNetworkMaps, "cache-network-maps", false, "let nodes keep their network map on disk")
 	flags.DurationVar(&o.tailnet.HoldMapRequests, "hold", 0, "delay each map request by this `duration`, as a distant control server does")
 	flags.BoolVar(&o.funnel, "funnel", false, "run what stands for Funnel's relays on the internet")

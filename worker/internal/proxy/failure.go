@@ -35,9 +35,13 @@ func failureHandler(config Config) func(http.ResponseWriter, *http.Request, erro
 			panic(http.ErrAbortHandler) // the client is gone: nobody to answer, and no fault of the upstream
 		}
 		config.Counters.upstreamErrors.Add(1)
-		config.Backends.Upstream.Bad(inWords(err))
-		config.Log.Warn("the upstream did not answer", "upstream", config.Spec.Upstream, "path", r.URL.EscapedPath(),
-			"requestId", requestID(r), "error", err)
+		facts := []any{"upstream", config.Spec.Upstream, "path", r.URL.EscapedPath(), "requestId", requestID(r), "error", err}
+		words := inWords(err)
+		if scheme := wrongScheme(config, r, err); scheme != nil {
+			words, facts = scheme, append(facts, "remedy", scheme)
+		}
+		config.Backends.Upstream.Bad(words)
+		config.Log.Warn("the upstream did not answer", facts...)
 		status, text := http.StatusBadGateway, "did not answer"
 		if isTimeout(err) {
 			status, text = http.StatusGatewayTimeout, "did not answer in time"

@@ -58,6 +58,7 @@ func (p *Proxy) respond(response *http.Response) error {
 	} else {
 		p.config.Backends.Upstream.Good()
 	}
+	p.diagnose(response)
 	endless := ""
 	switch {
 	case response.StatusCode == http.StatusSwitchingProtocols:

@@ -51,6 +51,8 @@ type Proxy struct {
 	prefixes *prefix.Prefixes   // nil: it answers on all paths
 	guard    *forwardauth.Guard // nil: nobody is asked
 	foreign  foreignNames
+
+	diagnosis diagnosis
 }
 
 // New makes the chain, from the outside in: measure -> refuse other names -> limit clients -> refuse what is no proxying ->

@@ -7,9 +7,13 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"tailscale.com/tailcfg"
+	"tailscale.com/types/key"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
 )
 
 // Node is one node as the control server knows it.
@@ -78,6 +82,22 @@ func (t *Tailnet) Expire(hostname string, at time.Time) error {
 		return fmt.Errorf("expiring a node: there is none with the host name %q", hostname)
 	}
 	return nil
+}
+
+// nameUser gives a display name to the user of all nodes that have registered. The control server has no call for it, and makes
+// its network maps of what it keeps.
+func (t *Tailnet) nameUser(name string) {
+	lock, ok := unexported.Field(t.control, "mu")
+	users, known := unexported.Field(t.control, "users")
+	if !ok || !known {
+		panic("tailnet: the control server keeps its users elsewhere")
+	}
+	mu := lock.Addr().Interface().(sync.Locker)
+	mu.Lock()
+	defer mu.Unlock()
+	for _, user := range users.Interface().(map[key.NodePublic]*tailcfg.User) {
+		user.DisplayName = name
+	}
 }
 
 var loginPage = template.Must(template.New("login").Parse(`<!doctype html><meta charset="utf-8"><title>Log in</title>

@@ -38,6 +38,8 @@ type Options struct {
 	HoldMapRequests time.Duration
 	// MagicDNSDomain is the suffix of the nodes' names; default "tail-lab.ts.net".
 	MagicDNSDomain string
+	// UserName is the display name of the tailnet's one user; default one that the control server makes up.
+	UserName string
 	// Logf takes the control server's log; default none.
 	Logf logger.Logf
 }
@@ -110,6 +112,9 @@ func Start(options Options) (*Tailnet, error) {
 		AllNodesSameUser:        true,
 		DefaultNodeCapabilities: &capabilities,
 		HoldMapRequest: func(request *tailcfg.MapRequest) func() {
+			if options.UserName != "" {
+				t.nameUser(options.UserName)
+			}
 			end := t.sessions.begin(request)
 			t.hold(options.HoldMapRequests)
 			return end
