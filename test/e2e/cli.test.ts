@@ -2,9 +2,10 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { chmod, mkdir, stat, truncate, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { tmpdir } from 'node:os'
+import { dirname, join, relative } from 'node:path'
 import { execa } from 'execa'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import type { Status } from '../../shared/api.ts'
 import { Stack, freePort } from './stack.ts'
 
@@ -19,6 +20,16 @@ beforeAll(async () => {
 afterAll(() => stack.end())
 
 const running = () => ['--run-dir', stack.runDir]
+
+it('shows where a configuration is that was named relative to another directory', async () => {
+  const other = await Stack.create({ upstreams: 1, launcher: ['env', '-C', tmpdir()] })
+  onTestFinished(() => other.end())
+  await other.configure(other.services(1))
+  await other.startReady('--config', relative(tmpdir(), other.configFile))
+  expect((await other.status()).configFile).toBe(other.configFile)
+  const { stdout } = await other.cli('status', '--run-dir', other.runDir)
+  expect(stdout).toContain(`config ${other.configFile} (generation 1)`)
+})
 
 describe('bad input to start is one clear error, exit 2, and touches nothing that runs', () => {
   const cases: [string, (file: string) => Promise<void>, RegExp][] = [
