@@ -1,6 +1,6 @@
 /**
  * `npm test`: every layer of tests, cheapest first. Goes on after a failure, names what it skips and why, and closes with one
- * line of totals; exit 1 when anything failed. `--only static,unit` runs these layers alone.
+ * line of totals; exit 1 when anything failed. `--only static,unit` runs these layers, one after the other.
  */
 import { Command, InvalidArgumentError } from 'commander'
 import { buildMissing } from './build.ts'
@@ -10,19 +10,25 @@ import { closingLine, type Layer, type Outcome } from './outcome.ts'
 import { staticChecks } from './staticChecks.ts'
 import { vitestLayer } from './vitestLayer.ts'
 
-const layers: Layer[] = [
-  staticChecks,
-  vitestLayer('unit', { usesBuild: true }),
-  vitestLayer('nix', { usesBuild: false }),
-  vitestLayer('bench', { usesBuild: true }),
-  goLayer,
-  fuzzLayer,
-  vitestLayer('integration', { usesBuild: true }),
-  vitestLayer('systemd', { usesBuild: true }),
-  vitestLayer('apps', { usesBuild: true }),
-  vitestLayer('conformance', { usesBuild: true }),
-  vitestLayer('e2e', { usesBuild: true }),
+/**
+ * Stages follow each other, and the lanes of a stage run side by side. A layer that measures, or whose nodes need a core, has a
+ * stage of its own. What waits for other programs most of the time stands beside what computes.
+ */
+const stages: Layer[][][] = [
+  [
+    [staticChecks, vitestLayer('unit', { usesBuild: true }), vitestLayer('nix', { usesBuild: false }), fuzzLayer],
+    [
+      vitestLayer('integration', { usesBuild: true }),
+      vitestLayer('systemd', { usesBuild: true }),
+      vitestLayer('apps', { usesBuild: true }),
+      vitestLayer('conformance', { usesBuild: true }),
+    ],
+  ],
+  [[vitestLayer('bench', { usesBuild: true })]],
+  [[goLayer]],
+  [[vitestLayer('e2e', { usesBuild: true })]],
 ]
+const layers = stages.flat(2)
 
 const build: Layer = {
   name: 'build',
@@ -36,18 +42,34 @@ const build: Layer = {
       () => ({ name: 'build', status: 'passed', note: '' }),
       (error: unknown) => ({ name: 'build', status: 'failed', note: error instanceof Error ? error.message : String(error) }),
     )
-    if (outcome.status === 'failed') show(outcome)
+    if (outcome.status === 'failed') console.log(outcome.note)
     return [outcome]
   },
 }
 
 const signs = { passed: '✓', failed: '✗', skipped: '-' }
 
-function show({ name, status, note }: Outcome, durationMs?: number): void {
+function inLines({ name, status, note }: Outcome, durationMs?: number): string[] {
   const time = durationMs === undefined ? '' : ` (${seconds(durationMs)})`
   const reason = status === 'skipped' ? ` skipped: ${note}` : ''
-  console.log(`  ${signs[status]} ${name}${time}${reason}`)
-  if (status === 'failed') console.log(note.replaceAll(/^/gm, '      '))
+  const line = `  ${signs[status]} ${name}${time}${reason}`
+  return status === 'failed' ? [line, note.replaceAll(/^/gm, '      ')] : [line]
+}
+
+/** Prints a layer as a whole when it has ended, as others may run beside it. */
+async function runLayer(layer: Layer): Promise<Outcome[]> {
+  const start = performance.now()
+  const lines: string[] = []
+  const outcomes = await layer.run((outcome, durationMs) => lines.push(...inLines(outcome, durationMs)))
+  lines.push(`  ${closingLine(outcomes)} in ${seconds(performance.now() - start)}`)
+  console.log(['', layer.name, ...lines].join('\n'))
+  return outcomes
+}
+
+async function runLane(lane: readonly Layer[]): Promise<Outcome[]> {
+  const all: Outcome[] = []
+  for (const layer of lane) all.push(...(await runLayer(layer)))
+  return all
 }
 
 function seconds(durationMs: number): string {
@@ -63,17 +85,13 @@ function parseLayers(text: string): Layer[] {
 }
 
 const { only } = new Command('npm test --')
-  .option('--only <layers>', `comma-separated: ${layers.map(({ name }) => name).join(', ')}`, parseLayers, layers)
+  .option('--only <layers>', `comma-separated: ${layers.map(({ name }) => name).join(', ')}`, parseLayers)
   .parse()
-  .opts<{ only: Layer[] }>()
+  .opts<{ only?: Layer[] }>()
 
+const chosen = only ? only.map((layer) => [[layer]]) : stages
 const all: Outcome[] = []
-for (const layer of only.some(({ usesBuild }) => usesBuild) ? [build, ...only] : only) {
-  console.log(`\n${layer.name}`)
-  const start = performance.now()
-  const outcomes = await layer.run(show)
-  console.log(`  ${closingLine(outcomes)} in ${seconds(performance.now() - start)}`)
-  all.push(...outcomes)
-}
+if (chosen.flat(2).some(({ usesBuild }) => usesBuild)) all.push(...(await runLayer(build)))
+for (const lanes of chosen) all.push(...(await Promise.all(lanes.map(runLane))).flat())
 process.exitCode = all.some(({ status }) => status === 'failed') ? 1 : 0
 console.log(`\n${closingLine(all)}`)

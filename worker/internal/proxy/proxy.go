@@ -92,11 +92,7 @@ func New(config Config) (*Proxy, error) {
 		proxied := chain
 		chain = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { proxied.ServeHTTP(&informational{w, removed}, r) })
 	}
-	chain = p.matchPrefixes(chain)
-	if p.guard != nil {
-		chain = p.guard.Handler(chain)
-	}
-	chain = ignoreUpgrades(spec.Upgrades, limitBody(config, p.checkAccess(chain)))
+	chain = ignoreUpgrades(spec.Upgrades, limitBody(config, p.guarded(chain)))
 	p.Handler = measure(config, p.ownNames(limitClients(config, refuseConnect(chain))))
 	return p, nil
 }
