@@ -122,7 +122,10 @@ export class UsageBook {
       [...names].sort().map((name) => totalsOf(metrics, name)),
       families,
     )
-    const present = [...this.#present].map(([id, read]) => filtered(read, (series) => isOwn(series, id, owners)))
+    // By worker, so that the page does not depend on which of them answers first.
+    const present = [...this.#present]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([id, read]) => filtered(read, (series) => isOwn(series, id, owners)))
     return mergeExpositions([counted, ...present])
   }
 }
