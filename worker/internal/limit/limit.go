@@ -39,6 +39,12 @@ const (
 	// mostIdle is how many clients are remembered that have no connection, for the sake of their rate.
 	mostIdle = 10_000
 
+	// funnelBytes is what the clients of a service from the internet may be sent together in a second, in bytes, and what they may
+	// have saved up. It is more than a relay carries. Without it, clients whose buffers take it all in keep the core of the worker
+	// busy, and its other services wait.
+	funnelBytes = 32 << 20
+	funnelBurst = 1 << 20
+
 	// funnelBits is the part of an IPv6 address that one customer of a provider has for itself.
 	funnelBits = 64
 )
@@ -68,7 +74,8 @@ func ClientOf(remote net.Addr, funnel bool) Client {
 type Limits struct {
 	Sending atomic.Int64 // writes that run: nearly all of them wait for a client to read
 
-	sendTimeout atomic.Int64 // nanoseconds
+	toInternet  *rate.Limiter // bytes
+	sendTimeout atomic.Int64  // nanoseconds
 	reached     map[Limit]*atomic.Uint64
 
 	mu          sync.Mutex
@@ -89,7 +96,9 @@ func (u *usage) isIdle() bool { return u.connections == 0 && u.requests == 0 }
 
 // New makes limits that bound nothing until Set is called.
 func New() *Limits {
-	l := &Limits{clients: map[Client]*usage{}, reached: map[Limit]*atomic.Uint64{}}
+	l := &Limits{
+		clients: map[Client]*usage{}, reached: map[Limit]*atomic.Uint64{}, toInternet: rate.NewLimiter(funnelBytes, funnelBurst),
+	}
 	for _, limit := range All {
 		l.reached[limit] = &atomic.Uint64{}
 	}
@@ -112,6 +121,15 @@ func (l *Limits) Set(spec protocol.LimitsSpec) {
 
 // SendTimeout is how long a client may take in nothing of what waits for it; 0 for ever.
 func (l *Limits) SendTimeout() time.Duration { return time.Duration(l.sendTimeout.Load()) }
+
+// AwaitFunnel waits until so many bytes may be sent to the internet.
+func (l *Limits) AwaitFunnel(bytes int) {
+	for bytes > 0 {
+		part := min(bytes, funnelBurst)
+		time.Sleep(l.toInternet.ReserveN(time.Now(), part).Delay())
+		bytes -= part
+	}
+}
 
 // Reached tells how often a limit was reached.
 func (l *Limits) Reached(limit Limit) uint64 { return l.reached[limit].Load() }

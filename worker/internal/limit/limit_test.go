@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
@@ -148,4 +151,30 @@ func TestIdleClientsAreForgotten(t *testing.T) {
 	if l.clients[held] == nil || l.clients[held].connections != 1 {
 		t.Error("a client with a connection was forgotten")
 	}
+}
+
+func TestWhatGoesToTheInternetIsPaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, started := New(), time.Now()
+		l.AwaitFunnel(funnelBurst)
+		if waited := time.Since(started); waited != 0 {
+			t.Errorf("the first bytes waited for %v", waited)
+		}
+		var clients sync.WaitGroup
+		for range 32 {
+			clients.Go(func() {
+				for range 64 {
+					l.AwaitFunnel(32 << 10)
+				}
+			})
+		}
+		clients.Wait()
+		if waited, want := time.Since(started), 2*time.Second; waited < want*99/100 || waited > want*101/100 {
+			t.Errorf("64 MiB took %v", waited)
+		}
+		l.AwaitFunnel(2 * funnelBurst)
+		if waited := time.Since(started); waited < 2*time.Second {
+			t.Errorf("more than the burst at once: %v", waited)
+		}
+	})
 }

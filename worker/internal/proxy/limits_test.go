@@ -180,6 +180,28 @@ func TestClientThatReadsSlowlyIsServed(t *testing.T) {
 	}
 }
 
+// The internet gets no more than a relay carries, so that it cannot keep the worker busy.
+func TestTheInternetIsSentSoMuchInASecond(t *testing.T) {
+	const bytes, atMost = 8 << 20, 32 << 20
+	spec := guarded(t)
+	spec.Upstream = endless(t)
+	for _, over := range overNodes(t) {
+		if over.scheme != protocol.ListenSpecSchemeFunnel {
+			continue
+		}
+		f := serveOver(t, over, spec, over.whoIs)
+		conn, started := f.connect(), time.Now()
+		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", ownName)
+		if _, err := io.CopyN(io.Discard, conn, bytes); err != nil {
+			t.Fatal(err)
+		}
+		const saved = 1 << 20
+		if took, least := time.Since(started), time.Duration(bytes-saved)*time.Second/atMost; took < least {
+			t.Errorf("%d bytes took %v, less than %v", bytes, took, least)
+		}
+	}
+}
+
 // A stream without a window ends, and its connection goes on.
 func TestStreamWithoutAWindowIsCutOff(t *testing.T) {
 	for _, over := range overNodes(t) {

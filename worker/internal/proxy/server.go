@@ -221,6 +221,9 @@ func (c *connection) Read(p []byte) (int, error) {
 
 // Write ends with an error once the client has taken in nothing for as long as the limits allow. It may take longer as a whole.
 func (c *connection) Write(p []byte) (int, error) {
+	if c.owner.origin.Internet {
+		c.owner.limits.AwaitFunnel(len(p))
+	}
 	written := 0
 	waiting := c.owner.limits.Sending.Add(1)
 	defer c.owner.limits.Sending.Add(-1)
