@@ -25,7 +25,7 @@ func failureHandler(config Config) func(http.ResponseWriter, *http.Request, erro
 			return
 		case errors.Is(err, errOvertaken):
 			config.audit(r, knownCaller(r), http.StatusForbidden, err.Error())
-			refuse(w, r, http.StatusForbidden, "you may not use this")
+			refuse(w, r, http.StatusForbidden, "access denied")
 			return
 		case errors.Is(err, limit.ErrFiles):
 			config.Limits.Reach(limit.OpenFiles)

@@ -27,7 +27,7 @@ func (p *Proxy) checkAccess(next http.Handler) http.Handler {
 			return
 		case !decision.Allowed:
 			p.config.audit(r, caller, http.StatusForbidden, decision.Reason)
-			refuse(w, r, http.StatusForbidden, "you may not use this")
+			refuse(w, r, http.StatusForbidden, "access denied")
 			return
 		}
 		next.ServeHTTP(w, r)
