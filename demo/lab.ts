@@ -26,6 +26,8 @@ export interface LabOptions {
   upstreams: number
   /** More of the lab's flags (tsnsrv-lab --help). */
   flags?: readonly string[]
+  /** A program that runs it, with its arguments, such as `nice`. */
+  launcher?: readonly string[]
 }
 
 export interface Lab extends z.infer<typeof Ready> {
@@ -38,8 +40,9 @@ export interface Lab extends z.infer<typeof Ready> {
 const STOP_TIMEOUT_MS = 15_000
 
 /** Starts a lab of this process's own: it ends with its parent, however that ends. Rejects with the lab's own words. */
-export async function startLab({ binary, upstreams, flags = [] }: LabOptions): Promise<Lab> {
-  const lab = execa(binary, ['--exit-with-stdin', '--upstreams', String(upstreams), ...flags], {
+export async function startLab({ binary, upstreams, flags = [], launcher = [] }: LabOptions): Promise<Lab> {
+  const [file = binary, ...args] = [...launcher, binary, '--exit-with-stdin', '--upstreams', String(upstreams), ...flags]
+  const lab = execa(file, args, {
     stdin: 'pipe',
     reject: false,
     // A process group of its own: Ctrl-C on the terminal must not take the tailnet away before the nodes have left it.

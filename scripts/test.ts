@@ -33,7 +33,7 @@ const layers = stages.flat(2)
 const build: Layer = {
   name: 'build',
   usesBuild: false,
-  run: async (show) => {
+  run: async () => {
     const outcome: Outcome = await buildMissing({
       report: (line) => {
         console.log(`  ${line}`)

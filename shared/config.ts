@@ -287,7 +287,9 @@ const serviceKeys = {
     ),
   funnelRateLimit: Rate.meta({ examples: ['10/s'] })
     .default('50/s')
-    .describe('The same for each address on the internet (IPv6: each /64), through funnel. Together they are sent 32 MB a second at most.'),
+    .describe(
+      'The same for each address on the internet (IPv6: each /64), through funnel. Together they are sent 32 MB a second at most.',
+    ),
   maxRequestBodyBytes: whole(0, Number.MAX_SAFE_INTEGER)
     .meta({ examples: [104_857_600] })
     .default(0)

@@ -1,5 +1,6 @@
-/** Who goes first on a machine that has attacker and attacked on the same cores, and perhaps other work as well. */
+/** Which cores attacker and attacked have, and who goes first on them: there is other work on the machine as well. */
 import { writeFile } from 'node:fs/promises'
+import { cpus } from 'node:os'
 import type { Command } from '../../harness/world/tool.ts'
 
 /**
@@ -9,9 +10,28 @@ import type { Command } from '../../harness/world/tool.ts'
  */
 const MEASURED = '-10'
 
+/** An attacker on another machine takes no time of the worker's cores. With one core alone, all share it. */
+const LAST_CORE = cpus().length - 1
+
+/** What goes before a command. */
+const on = (cores: string) => (LAST_CORE === 0 ? [] : ['taskset', '--cpu-list', cores])
+
+function launched(launcher: readonly string[], { file, args, ...rest }: Command): Command {
+  const [first = file, ...others] = [...launcher, file, ...args]
+  return { ...rest, file: first, args: others }
+}
+
 /** A program that is measured, or measures. */
-export function measured({ file, args, ...rest }: Command): Command {
-  return { ...rest, file: 'nice', args: ['-n', MEASURED, file, ...args] }
+export function measured(command: Command): Command {
+  return launched([...on(`1-${LAST_CORE}`), 'nice', '-n', MEASURED], command)
+}
+
+/** What goes before a program that stands for the rest of the world: attackers, control, relays. */
+export const ELSEWHERE = on('0')
+
+/** Such a program. */
+export function elsewhere(command: Command): Command {
+  return launched(ELSEWHERE, command)
 }
 
 /** The same for a process that leads a session: where Linux shares the CPU between sessions, niceness counts within one only. */

@@ -11,7 +11,7 @@ import type { Tools } from '../../harness/build.ts'
 import { type Load, joinClient } from '../../harness/world/client.ts'
 import { startTool } from '../../harness/world/tool.ts'
 import { type Attacker, joinAttacker } from './attacker.ts'
-import { measureSession, measured } from './niceness.ts'
+import { ELSEWHERE, elsewhere, measureSession, measured } from './niceness.ts'
 import type { Neighbour } from './results.ts'
 import { ANSWERING, NEIGHBOUR, PLAIN, SECURE, startServices } from './services.ts'
 import type { WorkerProcess } from './watch.ts'
@@ -45,9 +45,11 @@ export async function withStage<T>(tools: Tools, interrupted: Promise<never>, us
     return started
   }
   try {
-    const lab = keep(await startLab({ binary: tools.lab, upstreams: 0, flags: ['--funnel', '--cache-network-maps'] }))
+    const lab = keep(
+      await startLab({ binary: tools.lab, upstreams: 0, flags: ['--funnel', '--cache-network-maps'], launcher: ELSEWHERE }),
+    )
     const upstream = { file: tools.bench, args: ['upstream', '-exit-with-stdin'], env: ONE_CORE }
-    const attackedUpstream = keep(await startTool(upstream))
+    const attackedUpstream = keep(await startTool(elsewhere(upstream)))
     const otherUpstream = keep(await startTool(measured(upstream)))
     undo.push(() => endLeftovers(directory))
     const services = keep(
@@ -66,7 +68,7 @@ export async function withStage<T>(tools: Tools, interrupted: Promise<never>, us
     const kept = keep(await joinClient(measured(client('kept'))))
     const fresh = keep(await joinClient(measured(client('fresh'))))
     const funnelAddress = z.string().parse(lab.funnel?.[FUNNEL_PORT])
-    const attacker = keep(await joinAttacker(client('attacker'), { secure: SECURE, plain: PLAIN, funnelAddress }))
+    const attacker = keep(await joinAttacker(elsewhere(client('attacker')), { secure: SECURE, plain: PLAIN, funnelAddress }))
     const answered = Promise.all([
       kept.untilAllAnswer(ANSWERING, ANSWER_TIMEOUT_MS),
       fresh.untilAllAnswer(ANSWERING, ANSWER_TIMEOUT_MS),
