@@ -1,7 +1,4 @@
-/**
- * `npm run fixture-field -- proxy.noindex false`: gives the protocol fixtures a new field of a ServiceSpec, and keeps what they
- * have. Every field is required: a fixture to refuse that lacks one is refused for that, instead of for the reason in its name.
- */
+/** `npm run fixture-field -- proxy.noindex false`: gives the protocol fixtures, in which every field is required, a new one. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'
