@@ -16,12 +16,13 @@ import { vitestLayer } from './vitestLayer.ts'
  */
 const stages: Layer[][][] = [
   [
-    [staticChecks, vitestLayer('unit', { usesBuild: true }), vitestLayer('nix', { usesBuild: false }), fuzzLayer],
+    [staticChecks, vitestLayer('unit', { usesBuild: true }), vitestLayer('nix', { usesBuild: false })],
     [
       vitestLayer('integration', { usesBuild: true }),
       vitestLayer('systemd', { usesBuild: true }),
       vitestLayer('apps', { usesBuild: true }),
       vitestLayer('conformance', { usesBuild: true }),
+      fuzzLayer,
     ],
   ],
   [[vitestLayer('bench', { usesBuild: true })]],
