@@ -428,11 +428,13 @@ export const SupervisorConfig = withNotes(
     gcPercent: whole(1, 1000)
       .meta({ examples: [10] })
       .default(2)
-      .describe('Garbage of an idle worker in per cent of its live heap, but at least 16 MiB; relaxed by itself under load.'),
+      .describe(
+        'How much garbage an idle worker may collect before it is freed, in per cent of its live memory, at least 16 MiB. More under load.',
+      ),
     ignoreInterfaces: Strings.meta({ examples: [['docker*', 'wg-*']] })
       .default(['docker*', 'veth*', 'br-*', 'virbr*', 'cni*', 'lxc*', 'cali*', 'flannel*', 'podman*', 've-*', 'vnet*', 'tap*'])
       .describe(
-        'Shell patterns of interfaces that are no change of network (containers). Never hides the one with the default route.',
+        'Interfaces whose changes are ignored, as shell patterns: those of containers. The one with the default route never is.',
       ),
     logUpload: z.boolean().default(false).describe("Upload the nodes' logs to Tailscale, as tailscaled does."),
     portMapping: z

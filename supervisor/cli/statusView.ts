@@ -118,7 +118,8 @@ function movement({ moves, rebalancing, journalError }: Status, { colors, now }:
     const way = phase === 'returning' ? `back to shard ${from}: ${problem}` : `from shard ${from} to ${to}: ${why}`
     return colors.yellow(plain(`${phase} ${name} ${way}`))
   })
-  if (journalError !== '') lines.unshift(colors.red(plain(`Nothing moves, as it cannot be written down: ${journalError}`)))
+  if (journalError !== '')
+    lines.unshift(colors.red(plain(`No service is moved, because the state file cannot be written: ${journalError}`)))
   if (upgrade) {
     const rest = `${count(upgrade.waiting.length, 'more worker')} to replace`
     lines.push(

@@ -138,7 +138,8 @@ function checkAuth({ index, keys, said }: WrittenService, { report, place }: Rul
     return
   }
   if (keys.authBypassForTailnet && keys.suppressWhois) {
-    const message = 'authBypassForTailnet has to know who the client is, and suppressWhois forbids to ask: nobody is let by'
+    const message =
+      'authBypassForTailnet needs the identity of the client, which suppressWhois turns off: nobody can bypass the auth server'
     report.note(place(index, 'authBypassForTailnet'), message, 'remove one of the two keys')
   }
   if (URL.canParse(keys.authURL) && !/^(\/?)$/.test(new URL(keys.authURL).pathname)) {

@@ -61,7 +61,7 @@ function orderMove(situation: Situation, { service: name, to }: Given<'move'>, {
       `there is no shard ${String(to)}; there are ${shards.map(({ shard }) => String(shard)).join(', ')}, and "new"`,
     )
   }
-  refuseSuspects(situation, source.shard, `${name} may be what ends its worker`)
+  refuseSuspects(situation, source.shard, `${name} may be that service`)
   refuseSuspects(situation, target, `${name} would be in danger there; name another shard, or "new"`)
   if (there && there.services.length >= shardSize) {
     throw new OrderError(
@@ -94,7 +94,7 @@ function orderDrain(situation: Situation, { shard }: Given<'drain'>, { now }: Or
       shard,
       shards.map((known) => known.shard),
     )
-  refuseSuspects(situation, shard, 'one of its services may be what ends its worker')
+  refuseSuspects(situation, shard, 'one of its services may be that service')
   const all = shards.flatMap(({ services }) =>
     services.map(({ name, cpuPercent, group }) => ({ name, weight: cpuPercent, group })),
   )
@@ -152,13 +152,13 @@ function orderUpgrade(
   return { ...remembering(situation, { upgrade }), answer: { shards } }
 }
 
-/** Suspects are to get no company, and to be nobody's: the search for the culprit counts on it. */
+/** The search for the service that crashes a worker counts on it that its shards stay as they are. */
 function refuseSuspects({ remembered }: Situation, shard: number, danger: string): void {
   if (!remembered.culprits.suspects.has(shard)) return
   const minutes = String(CLEARED_AFTER_MS / 60_000)
   throw new OrderError(
-    `shard ${String(shard)} is under suspicion since its worker ended several times: ${danger}. It is cleared when its worker ` +
-      `has lived for ${minutes} minutes, which "status" shows; then say it again`,
+    `shard ${String(shard)} is being searched for the service that crashes its worker: ${danger}. The search ends when its worker ` +
+      `has run for ${minutes} minutes ("status" shows that); then try again`,
   )
 }
 

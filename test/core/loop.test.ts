@@ -446,11 +446,11 @@ describe('a service that ends its worker', () => {
       const [innocent = ''] = innocents
       const starts = new Map(world.starts)
       await expect(loop.order('move', { service: innocent, to: first })).rejects.toThrow(
-        `shard ${String(first)} is under suspicion since its worker ended several times: ${innocent} would be in danger there; ` +
-          'name another shard, or "new". It is cleared when its worker has lived for 15 minutes, which "status" shows',
+        `shard ${String(first)} is being searched for the service that crashes its worker: ${innocent} would be in danger there; ` +
+          'name another shard, or "new". The search ends when its worker has run for 15 minutes ("status" shows that)',
       )
-      await expect(loop.order('move', { service: suspect, to: 'new' })).rejects.toThrow(`${suspect} may be what ends its worker`)
-      await expect(loop.order('drain', { shard: first })).rejects.toThrow('one of its services may be what ends its worker')
+      await expect(loop.order('move', { service: suspect, to: 'new' })).rejects.toThrow(`${suspect} may be that service`)
+      await expect(loop.order('drain', { shard: first })).rejects.toThrow('one of its services may be that service')
       // Others are drained, and none of them comes to the suspects; nor does an upgrade touch these.
       await loop.order('drain', { shard: shardOf(innocent) })
       await world.settleUntil(() => loop.status().moves.length === 0)
