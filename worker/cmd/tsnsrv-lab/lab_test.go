@@ -280,10 +280,10 @@ func TestAdmin(t *testing.T) {
 	await(t, "the outage", func() bool { return !nodes()[1].Online })
 	post(t, lab.AdminURL+"/lab/resume")
 	await(t, "its end", func() bool { return nodes()[1].Online })
-	if status := post(t, lab.AdminURL+"/lab/expire?node=nobody"); status != http.StatusNotFound {
+	if status := post(t, lab.AdminURL+"/lab/expire?node=nobody&in=-1m"); status != http.StatusNotFound {
 		t.Errorf("expiring an unknown node: %d", status)
 	}
-	if status := post(t, lab.AdminURL+"/lab/expire?node=photos"); status != http.StatusOK {
+	if status := post(t, lab.AdminURL+"/lab/expire?node=photos&in=-1m"); status != http.StatusOK {
 		t.Errorf("expiring a node: %d", status)
 	}
 }

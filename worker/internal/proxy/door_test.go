@@ -212,7 +212,10 @@ func TestWhoIsLetInNoMoreIsEndedWithinAMinute(t *testing.T) {
 					}, whoIs)
 					carry := lastingKinds[kind](f, more)
 					isLater.Store(true)
-					f.door.current.Load().clients.recent = map[string]*lookup{} // as after identityShared
+					known := f.door.current.Load().clients
+					known.mu.Lock()
+					known.recent = map[string]*lookup{} // as after identityShared
+					known.mu.Unlock()
 					f.aMinutePasses()
 					if err := carry(); c.ends != (err != nil) {
 						t.Errorf("it goes on: %v", err)

@@ -306,7 +306,7 @@ func TestManyClientsThatReadNothingBufferLess(t *testing.T) {
 	for _, over := range overNodes(t) {
 		t.Run(over.name, func(t *testing.T) {
 			f := serveOver(t, over, spec, over.whoIs)
-			const many = 32
+			const many = 16
 			for asked := range many {
 				fmt.Fprintf(f.connect(), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", ownName)
 				await(t, func() bool { return f.limits.Sending.Load() == int64(asked+1) })

@@ -20,6 +20,8 @@ func wrongScheme(config Config, r *http.Request, err error) error {
 		return errors.New("it wants TLS: let upstream: begin with https://")
 	case errors.As(err, &record), strings.Contains(text, "frame header looked like an HTTP/1.1 header"):
 		return errors.New("it speaks HTTP/1.1 without TLS: let upstream: begin with http://")
+	case strings.HasPrefix(config.Spec.Upstream, "h2c://") && strings.Contains(text, "http2: client conn could not be established"):
+		return errors.New("it hangs up on HTTP/2 without TLS: let upstream: begin with http://")
 	case isGRPC(r) && strings.HasPrefix(config.Spec.Upstream, "http://") && hungUp(err):
 		return errors.New("it hangs up on gRPC, which takes HTTP/2: let upstream: begin with h2c://")
 	}
