@@ -42,6 +42,6 @@ describe('protocol fixtures', () => {
 function change(within: unknown, [key = '', ...rest]: string[], value: unknown): void {
   const holder = within as Record<string, unknown>
   if (rest.length > 0) change(holder[key], rest, value)
-  else if (value === undefined) delete holder[key]
+  else if (value === undefined) Reflect.deleteProperty(holder, key)
   else holder[key] = value
 }
