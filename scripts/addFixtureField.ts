@@ -9,11 +9,8 @@ type Json = Record<string, unknown>
 
 /** Sets `part.key` of every fixture where it is missing and its part is there. Returns how many files changed. */
 function addField(part: string, key: string, value: unknown): number {
-  const inProtocol = readdirSync(join(fixtures, 'protocol'), { recursive: true, encoding: 'utf8' })
-  const files = [
-    'disturbances.json',
-    ...inProtocol.filter((name) => name.endsWith('.json')).map((name) => join('protocol', name)),
-  ]
+  const accepted = join('protocol', 'accept')
+  const files = ['disturbances.json', ...readdirSync(join(fixtures, accepted)).map((name) => join(accepted, name))]
   return files.filter((name) => {
     const file = join(fixtures, name)
     const fixture = JSON.parse(readFileSync(file, 'utf8')) as { value?: Json; base?: Json }

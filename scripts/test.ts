@@ -34,7 +34,7 @@ const layers = stages.flat(2)
 const build: Layer = {
   name: 'build',
   usesBuild: false,
-  run: async () => {
+  run: async (show) => {
     const outcome: Outcome = await buildMissing({
       report: (line) => {
         console.log(`  ${line}`)
@@ -43,7 +43,7 @@ const build: Layer = {
       () => ({ name: 'build', status: 'passed', note: '' }),
       (error: unknown) => ({ name: 'build', status: 'failed', note: error instanceof Error ? error.message : String(error) }),
     )
-    if (outcome.status === 'failed') console.log(outcome.note)
+    if (outcome.status === 'failed') show(outcome)
     return [outcome]
   },
 }

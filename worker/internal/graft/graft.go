@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
 )
 
 // Graft is one dependence on a field that is not exported.
@@ -19,16 +21,15 @@ type Graft struct {
 	of    reflect.Type // struct that has the field
 	field string
 	fits  func(reflect.Type) bool
-	index []int // nil when it is not there
+	took  bool // it is there
 }
 
 var all []*Graft
 
 // register looks for the field in the version that this program is built with.
 func register(g Graft) *Graft {
-	if field, ok := g.of.FieldByName(g.field); ok && g.fits(field.Type) {
-		g.index = field.Index
-	}
+	field, ok := g.of.FieldByName(g.field)
+	g.took = ok && g.fits(field.Type)
 	all = append(all, &g)
 	return &g
 }
@@ -40,7 +41,7 @@ func All() []*Graft {
 
 // Missing gives those that this version of the libraries has no place for.
 func Missing() []*Graft {
-	return slices.DeleteFunc(All(), func(g *Graft) bool { return g.index != nil })
+	return slices.DeleteFunc(All(), func(g *Graft) bool { return g.took })
 }
 
 func (g *Graft) String() string {
@@ -49,12 +50,10 @@ func (g *Graft) String() string {
 
 // get gives the field of the struct that this points to. It is not ok when it is not there.
 func (g *Graft) get(pointer any) (field reflect.Value, ok bool) {
-	value := reflect.ValueOf(pointer)
-	if g.index == nil || value.Kind() != reflect.Pointer || value.IsNil() || value.Type().Elem() != g.of {
+	if !g.took || reflect.TypeOf(pointer) != reflect.PointerTo(g.of) {
 		return reflect.Value{}, false
 	}
-	field = value.Elem().FieldByIndex(g.index)
-	return reflect.NewAt(field.Type(), field.Addr().UnsafePointer()).Elem(), true
+	return unexported.Field(pointer, g.field)
 }
 
 // has tells whether a type, or a pointer to it, has the methods of T.

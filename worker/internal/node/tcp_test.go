@@ -3,7 +3,6 @@ package node
 import (
 	"io"
 	"net"
-	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"tailscale.com/types/ipproto"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/tailnet"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
 )
 
 // listening is a node that listens on port 80 of an address, and a client that has come up on the same tailnet.
@@ -78,9 +78,12 @@ func TestCloseWithManyConnections(t *testing.T) {
 
 func TestConnectionsAreForgottenSoon(t *testing.T) {
 	n := start(t, config(t, startTailnet(t, tailnet.Options{}), "web", ""))
-	stack := reflect.ValueOf(n.server.Sys().Netstack.Get()).Elem().FieldByName("ipstack")
+	stack, ok := unexported.Field(n.server.Sys().Netstack.Get(), "ipstack")
+	if !ok {
+		t.Fatal("tailscale's netstack is made otherwise")
+	}
 	var option tcpip.TCPTimeWaitTimeoutOption
-	asked := reflect.NewAt(stack.Type(), stack.Addr().UnsafePointer()).Elem().Interface().(interface {
+	asked := stack.Interface().(interface {
 		TransportProtocolOption(tcpip.TransportProtocolNumber, tcpip.GettableTransportProtocolOption) tcpip.Error
 	})
 	if err := asked.TransportProtocolOption(tcp.ProtocolNumber, &option); err != nil {

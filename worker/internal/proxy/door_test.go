@@ -212,10 +212,7 @@ func TestWhoIsLetInNoMoreIsEndedWithinAMinute(t *testing.T) {
 					}, whoIs)
 					carry := lastingKinds[kind](f, more)
 					isLater.Store(true)
-					known := f.door.current.Load().clients
-					known.mu.Lock()
-					known.recent = map[string]*lookup{} // as after identityShared
-					known.mu.Unlock()
+					f.door.current.Load().clients.forgetAll()
 					f.aMinutePasses()
 					if err := carry(); c.ends != (err != nil) {
 						t.Errorf("it goes on: %v", err)

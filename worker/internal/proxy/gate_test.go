@@ -57,9 +57,7 @@ func gate(t *testing.T, over reach) *gated {
 func (g *gated) is(whoIs origin.WhoIs) {
 	g.who.Store(&whoIs)
 	if g.gate != nil {
-		g.gate.clients.mu.Lock()
-		g.gate.clients.recent = map[string]*lookup{} // as after identityShared
-		g.gate.clients.mu.Unlock()
+		g.gate.clients.forgetAll()
 	}
 }
 

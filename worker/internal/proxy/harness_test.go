@@ -190,6 +190,13 @@ func echo(t *testing.T) *httptest.Server {
 // lines splits a dumped request into its request line and header lines.
 func lines(dump string) []string { return strings.Split(strings.TrimSpace(dump), "\r\n") }
 
+// forgetAll is what has happened to shared lookups after identityShared.
+func (i *identities) forgetAll() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.recent = map[string]*lookup{}
+}
+
 func alice(context.Context, string) (*apitype.WhoIsResponse, error) {
 	return &apitype.WhoIsResponse{
 		UserProfile: &tailcfg.UserProfile{ID: 5, LoginName: "alice@example.com", DisplayName: "Alice Ä", ProfilePicURL: "https://pics/alice"},

@@ -190,24 +190,10 @@ func TestAWrongSchemeIsNamed(t *testing.T) {
 
 // alerting is a TLS server that answers what is no TLS with an alert, as OpenSSL does.
 func alerting(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = conn.Read(make([]byte, 4096)) // all of the request, or the answer is lost by a reset
-			_, _ = conn.Write([]byte{21, 3, 1, 0, 2, 2, byte(tls.AlertError(70))})
-			conn.Close()
-		}
-	}()
-	return listener.Addr().String()
+	return upstreamOf(t, func(conn *net.TCPConn) {
+		_, _ = conn.Read(make([]byte, 4096)) // all of the request, or the answer is lost by a reset
+		_, _ = conn.Write([]byte{21, 3, 1, 0, 2, 2, byte(tls.AlertError(70))})
+	}).Addr().String()
 }
 
 // What a server says to a request that is still being sent is lost, as often as not. A call of gRPC is known all the same.

@@ -5,15 +5,15 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"tailscale.com/tailcfg"
-	"tailscale.com/tstest/integration/testcontrol"
 	"tailscale.com/types/key"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/unexported"
 )
 
 // Node is one node as the control server knows it.
@@ -87,19 +87,17 @@ func (t *Tailnet) Expire(hostname string, at time.Time) error {
 // nameUser gives a display name to the user of all nodes that have registered. The control server has no call for it, and makes
 // its network maps of what it keeps.
 func (t *Tailnet) nameUser(name string) {
-	mu := inside(t.control, "mu").Addr().Interface().(sync.Locker)
-	users := inside(t.control, "users").Interface().(map[key.NodePublic]*tailcfg.User)
+	lock, ok := unexported.Field(t.control, "mu")
+	users, known := unexported.Field(t.control, "users")
+	if !ok || !known {
+		panic("tailnet: the control server keeps its users elsewhere")
+	}
+	mu := lock.Addr().Interface().(sync.Locker)
 	mu.Lock()
 	defer mu.Unlock()
-	for _, user := range users {
+	for _, user := range users.Interface().(map[key.NodePublic]*tailcfg.User) {
 		user.DisplayName = name
 	}
-}
-
-// inside gives a field of the control server that is not exported. A version without it panics: this is a lab.
-func inside(control *testcontrol.Server, name string) reflect.Value {
-	field := reflect.ValueOf(control).Elem().FieldByName(name)
-	return reflect.NewAt(field.Type(), field.Addr().UnsafePointer()).Elem()
 }
 
 var loginPage = template.Must(template.New("login").Parse(`<!doctype html><meta charset="utf-8"><title>Log in</title>
