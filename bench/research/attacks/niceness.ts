@@ -21,8 +21,13 @@ function launched(launcher: readonly string[], { file, args, ...rest }: Command)
   return { ...rest, file: first, args: others }
 }
 
-/** A program that is measured, or measures. */
+/** What is attacked. It may use every core, as on a host of its own. */
 export function measured(command: Command): Command {
+  return launched(['nice', '-n', MEASURED], command)
+}
+
+/** What measures it: the neighbour's clients, and its upstream. */
+export function measuring(command: Command): Command {
   return launched([...on(`1-${LAST_CORE}`), 'nice', '-n', MEASURED], command)
 }
 

@@ -11,7 +11,7 @@ import type { Tools } from '../../harness/build.ts'
 import { type Load, joinClient } from '../../harness/world/client.ts'
 import { startTool } from '../../harness/world/tool.ts'
 import { type Attacker, joinAttacker } from './attacker.ts'
-import { ELSEWHERE, elsewhere, measureSession, measured } from './niceness.ts'
+import { ELSEWHERE, elsewhere, measureSession, measuring } from './niceness.ts'
 import type { Neighbour } from './results.ts'
 import { ANSWERING, NEIGHBOUR, PLAIN, SECURE, startServices } from './services.ts'
 import type { WorkerProcess } from './watch.ts'
@@ -50,7 +50,7 @@ export async function withStage<T>(tools: Tools, interrupted: Promise<never>, us
     )
     const upstream = { file: tools.bench, args: ['upstream', '-exit-with-stdin'], env: ONE_CORE }
     const attackedUpstream = keep(await startTool(elsewhere(upstream)))
-    const otherUpstream = keep(await startTool(measured(upstream)))
+    const otherUpstream = keep(await startTool(measuring(upstream)))
     undo.push(() => endLeftovers(directory))
     const services = keep(
       await startServices(tools, {
@@ -65,8 +65,8 @@ export async function withStage<T>(tools: Tools, interrupted: Promise<never>, us
       args: ['client', '-state-dir', join(directory, name), '-control-url', lab.controlURL],
       env: { ...ONE_CORE, TS_NO_LOGS_NO_SUPPORT: 'true' },
     })
-    const kept = keep(await joinClient(measured(client('kept'))))
-    const fresh = keep(await joinClient(measured(client('fresh'))))
+    const kept = keep(await joinClient(measuring(client('kept'))))
+    const fresh = keep(await joinClient(measuring(client('fresh'))))
     const funnelAddress = z.string().parse(lab.funnel?.[FUNNEL_PORT])
     const attacker = keep(await joinAttacker(elsewhere(client('attacker')), { secure: SECURE, plain: PLAIN, funnelAddress }))
     const answered = Promise.all([

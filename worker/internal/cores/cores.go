@@ -7,6 +7,8 @@ package cores
 
 import (
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -26,6 +28,10 @@ const (
 
 	// calmPeriods is for how many looks in a row a core is kept that is not needed any more.
 	calmPeriods = 5
+
+	// longQueue is how long a goroutine that can run may wait for its turn. While others can run, a full core looks at its
+	// sockets only every 10 ms (runtime.sysmon), so a request that comes behind a burst waits several times as long.
+	longQueue = 2 * time.Millisecond
 )
 
 // Width is how many cores a process uses, and what is needed to decide that anew.
@@ -56,6 +62,30 @@ func (w Width) Next(used float64, most int) Width {
 	}
 }
 
+// More is one core more at once, where it may be tried.
+func (w Width) More(most int) Width {
+	if w.Held > 0 {
+		return w
+	}
+	return Width{Cores: min(w.Cores+1, most)}
+}
+
+// following is what FollowLoad has begun; nil before, and where there is one core alone.
+var following atomic.Pointer[follower]
+
+// Yield lets goroutines that wait for a core run first, as runtime.Gosched does. When they are many, the process takes one more
+// core at once: a burst fills a core for less than a period, and what comes behind it would wait meanwhile. It is for the
+// beginning of a request, and costs next to nothing while nobody waits.
+func Yield() {
+	if f := following.Load(); f != nil && !f.isFixed.Load() {
+		began := time.Now()
+		runtime.Gosched()
+		if time.Since(began) > longQueue {
+			f.widen()
+		}
+	}
+}
+
 // FollowLoad holds the process to Next from then on, within what GOMAXPROCS allows at the call: the affinity mask, a quota of
 // CPU, or the environment. Call it once. It wakes the process every two seconds.
 func FollowLoad() {
@@ -63,6 +93,7 @@ func FollowLoad() {
 	if follower.most == 1 {
 		return
 	}
+	following.Store(follower)
 	var timer *time.Timer
 	timer = time.AfterFunc(period, func() {
 		follower.look(time.Now(), cpuTime())
@@ -72,8 +103,11 @@ func FollowLoad() {
 
 // follower is what one look hands on to the next.
 type follower struct {
+	most    int
+	isFixed atomic.Bool // no more cores may be tried now
+
+	mu    sync.Mutex
 	width Width
-	most  int
 	at    time.Time
 	spent time.Duration
 }
@@ -84,11 +118,25 @@ func begin(now time.Time, spent time.Duration) *follower {
 
 // look decides by the CPU time that the process has spent since it started.
 func (f *follower) look(now time.Time, spent time.Duration) {
-	next := f.width.Next(float64(spent-f.spent)/float64(now.Sub(f.at)), f.most)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	used := float64(spent-f.spent) / float64(now.Sub(f.at))
+	f.at, f.spent = now, spent
+	f.use(f.width.Next(used, f.most))
+}
+
+func (f *follower) widen() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.use(f.width.More(f.most))
+}
+
+func (f *follower) use(next Width) {
 	if next.Cores != f.width.Cores {
 		runtime.GOMAXPROCS(next.Cores) // which stops the world for a moment
 	}
-	f.width, f.at, f.spent = next, now, spent
+	f.width = next
+	f.isFixed.Store(next == next.More(f.most))
 }
 
 // cpuTime is what the process has used since it started.

@@ -2,6 +2,7 @@ package cores
 
 import (
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 )
@@ -81,6 +82,50 @@ func TestFollowerTellsTheRuntime(t *testing.T) {
 		f.look(now, spent)
 		if got := runtime.GOMAXPROCS(0); got != step.want {
 			t.Fatalf("look %d: %d cores, want %d", i, got, step.want)
+		}
+	}
+}
+
+// A burst is over before the next look, so it is noticed by who has to wait behind it.
+func TestYieldTakesACoreWhereManyWait(t *testing.T) {
+	most := runtime.GOMAXPROCS(2)
+	defer runtime.GOMAXPROCS(most)
+	f := begin(time.Now(), 0)
+	following.Store(f)
+	defer following.Store(nil)
+	Yield()
+	if got := runtime.GOMAXPROCS(0); got != 1 {
+		t.Fatalf("nobody waits: %d cores", got)
+	}
+	var burst sync.WaitGroup
+	for range 20 {
+		burst.Go(func() {
+			for end := time.Now().Add(longQueue); time.Now().Before(end); {
+			}
+		})
+	}
+	Yield()
+	if got := runtime.GOMAXPROCS(0); got != 2 {
+		t.Errorf("20 goroutines go first for %v each: %d cores", longQueue, got)
+	}
+	Yield() // there is no third core
+	burst.Wait()
+	f.look(f.at.Add(period), f.spent)
+	if f.width != (Width{Cores: 2, Calm: 1}) {
+		t.Errorf("after a look at nothing: %+v", f.width)
+	}
+}
+
+// A second core that brought nothing is not taken again for a while, however long somebody waits.
+func TestMoreIsNotTriedWhileHeld(t *testing.T) {
+	for from, want := range map[Width]Width{
+		{Cores: 1}:          {Cores: 2},
+		{Cores: 1, Held: 3}: {Cores: 1, Held: 3},
+		{Cores: 2, Calm: 4}: {Cores: 3},
+		{Cores: 3}:          {Cores: 3},
+	} {
+		if got := from.More(3); got != want {
+			t.Errorf("%+v: got %+v, want %+v", from, got, want)
 		}
 	}
 }

@@ -23,7 +23,7 @@ import (
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
 
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 var discard = slog.New(slog.DiscardHandler)
 

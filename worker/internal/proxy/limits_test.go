@@ -307,10 +307,12 @@ func TestManyClientsThatReadNothingBufferLess(t *testing.T) {
 		t.Run(over.name, func(t *testing.T) {
 			f := serveOver(t, over, spec, over.whoIs)
 			const many = 16
-			for asked := range many {
-				fmt.Fprintf(f.connect(), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", ownName)
-				await(t, func() bool { return f.limits.Sending.Load() == int64(asked+1) })
+			for range many {
+				client := f.connect()
+				takeLittle(client)
+				fmt.Fprintf(client, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", ownName)
 			}
+			await(t, func() bool { return f.limits.Sending.Load() == many })
 			total := int64(0)
 			for _, options := range f.socketOptions() {
 				total += options.GetSendBufferSize()
@@ -322,6 +324,18 @@ func TestManyClientsThatReadNothingBufferLess(t *testing.T) {
 			}
 		})
 	}
+}
+
+// takeLittle has a client buffer little of what it does not read, so that its service soon waits for it.
+func takeLittle(client net.Conn) {
+	if secured, ok := client.(*tls.Conn); ok {
+		client = secured.NetConn()
+	}
+	if kernel, ok := client.(*net.TCPConn); ok {
+		_ = kernel.SetReadBuffer(smallestBuffer)
+		return
+	}
+	wireOf(client).endpoint.SocketOptions().SetReceiveBufferSize(smallestBuffer, true)
 }
 
 // socketOptions are those of the connections of a node that are open.

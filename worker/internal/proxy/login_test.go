@@ -155,6 +155,7 @@ func TestLoginsSideBySide(t *testing.T) {
 			var all sync.WaitGroup
 			for i := range 5 {
 				user, client := fmt.Sprint("user", i), f.http2()
+				f.ask(client, "") // opens the connection that all others are asked on
 				for range 10 {
 					all.Go(func() {
 						if _, body := f.ask(client, "Negotiate only-"+user); body != fmt.Sprintf("you are %q", user) {

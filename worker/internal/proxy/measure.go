@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/cores"
 )
 
 // statusAborted counts requests whose client went away before there was an answer (nginx's number for it).
@@ -17,6 +19,7 @@ const statusAborted = 499
 // stream counts when it begins.
 func measure(config Config, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		cores.Yield()
 		identifyRequest(r)
 		recorder := &recorder{ResponseWriter: w, start: time.Now(), body: bodyOf(r), counters: config.Counters,
 			running: config.Counters.running.begin()}
