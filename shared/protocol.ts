@@ -19,19 +19,16 @@ import * as z from 'zod'
 
 /**
  * Raised by a breaking change. Version 2 brought TLS, funnel, forward auth, prefixes and access rules; 3 standby; 4 the names
- * that a service answers for, limits for clients, and access rules for tcp listeners.
+ * that a service answers for, limits for clients, and access rules for tcp listeners; 5 sets the identity of a service apart
+ * from the service.
  */
-export const PROTOCOL_VERSION = 4
-
-/** Workers from this version on can stand by for a service that another worker still has. */
-export const STANDBY_PROTOCOL_VERSION = 3
+export const PROTOCOL_VERSION = 5
 
 /**
- * Workers of this version on are adopted; older ones are ended, and their services started anew. It stays one behind. A worker
- * of version 3 knows none of version 4's protections; it is adopted, as ending it would interrupt services, and keeps what it
- * has until "upgrade-workers" replaces it.
+ * Workers of this version on are adopted, as ending them would interrupt services; older ones are ended, and their services
+ * started anew. It stays one behind: shared/olderProtocol.ts translates for such workers until "upgrade-workers" replaces them.
  */
-export const OLDEST_PROTOCOL_VERSION = 3
+export const OLDEST_PROTOCOL_VERSION = 4
 
 const Name = z
   .string()
@@ -46,8 +43,8 @@ const Revision = z
   .describe('Counts the changes in this worker: of two tellings the higher is the newer, whichever way they came.')
 const Port = z.number().int().min(0).max(65535)
 
-/** What identifies the tailnet node. A change of any field restarts the node. */
-export const NodeSpec = z
+/** A node of the tailnet: one key, one name. A change of any field restarts it. */
+export const IdentitySpec = z
   .object({
     stateDir: z.string().min(1).startsWith('/').describe('Absolute directory of node key, certificates, lock and UDP port.'),
     hostname: Name.describe('Name on the tailnet.'),
@@ -59,7 +56,15 @@ export const NodeSpec = z
     clientID: z.string().describe('Workload identity: the OAuth client that stands for this node at login; empty for none.'),
     audience: z.string().describe('Workload identity: audience of the ID token that is asked of the cloud; empty for none.'),
   })
-  .meta({ id: 'NodeSpec' })
+  .meta({ id: 'IdentitySpec' })
+
+/** How clients reach a service. The kind says which other member there is; a new kind is a new member. */
+export const ExposureSpec = z
+  .object({
+    kind: z.enum(['node']).describe('node: by a node of its own.'),
+    node: IdentitySpec.describe('What that node is.'),
+  })
+  .meta({ id: 'ExposureSpec' })
 
 /** One listener of a service. A change replaces the listener; the node stays. Flat, as Go compares it by value. */
 export const ListenSpec = z
@@ -190,9 +195,9 @@ export const ServiceSpec = z
       .string()
       .min(1)
       .describe(
-        'Hash of node, listeners, proxy, limits and tcpAllow, given back in the status: tells whether what runs is what is desired.',
+        'Hash of exposure, listeners, proxy, limits and tcpAllow, given back in the status: tells whether what runs is what is desired.',
       ),
-    node: NodeSpec,
+    exposure: ExposureSpec,
     listeners: z.array(ListenSpec).min(1),
     proxy: ProxySpec.optional().describe('What the listeners that speak HTTP serve; absent when all are tcp.'),
     limits: LimitsSpec,
@@ -272,6 +277,18 @@ export const CertificateStatus = z
   })
   .meta({ id: 'CertificateStatus' })
 
+/** What is known of a node of the tailnet. */
+export const IdentityStatus = z
+  .object({
+    dnsName: z.string().describe('Full tailnet name without the last dot; empty until known.'),
+    addresses: z.array(z.string()).describe('Tailnet IP addresses, IPv4 first; empty until known.'),
+    loginURL: z.string().describe('Where a person authenticates the node; empty unless needsLogin.'),
+    nodeKey: z.string().describe('Public node key (nodekey:...); empty until known.'),
+    nodeKeyExpiry: EpochMs.optional().describe('When the node key ends; absent for never, and until known.'),
+    udpPort: Port.describe('WireGuard port of the node; 0 until chosen.'),
+  })
+  .meta({ id: 'IdentityStatus' })
+
 export const ServiceStatus = z
   .object({
     name: Name,
@@ -281,12 +298,7 @@ export const ServiceStatus = z
     reason: ServiceReason,
     message: z.string().describe('One sentence for the operator; says the remedy when there is one.'),
     since: EpochMs.describe('When phase or reason last changed.'),
-    dnsName: z.string().describe('Full tailnet name without the last dot; empty until known.'),
-    addresses: z.array(z.string()).describe('Tailnet IP addresses, IPv4 first; empty until known.'),
-    loginURL: z.string().describe('Where a person authenticates the node; empty unless needsLogin.'),
-    nodeKey: z.string().describe('Public node key (nodekey:...); empty until known.'),
-    nodeKeyExpiry: EpochMs.optional().describe('When the node key ends; absent for never, and until known.'),
-    udpPort: Port.describe('WireGuard port of the node; 0 until chosen.'),
+    identity: IdentityStatus.describe('Of the node that clients reach it by.'),
     certificate: CertificateStatus.optional().describe('Absent when no listener needs it, and until the name is known.'),
     problems: z.array(ServiceProblem),
     counters: ServiceCounters,
@@ -327,7 +339,9 @@ export const WorkerEvent = z
 
 export const ErrorReply = z.object({ reason: z.string(), message: z.string() }).meta({ id: 'ErrorReply' })
 
-export type NodeSpec = z.infer<typeof NodeSpec>
+export type IdentitySpec = z.infer<typeof IdentitySpec>
+export type IdentityStatus = z.infer<typeof IdentityStatus>
+export type ExposureSpec = z.infer<typeof ExposureSpec>
 export type ListenSpec = z.infer<typeof ListenSpec>
 export type PrefixSpec = z.infer<typeof PrefixSpec>
 export type AccessRule = z.infer<typeof AccessRule>

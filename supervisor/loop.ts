@@ -395,7 +395,7 @@ export class Loop implements Operator {
 
   /** The directories of the services' nodes, and the service of each. */
   nodeDirectories(): ReadonlyMap<string, string> {
-    return new Map([...this.#services].map(([name, { spec }]) => [spec.node.stateDir, name]))
+    return new Map([...this.#services].map(([name, { spec }]) => [spec.exposure.node.stateDir, name]))
   }
 
   /** Processes to sample, by worker. */

@@ -3,7 +3,16 @@ import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
 import { readAccessRule } from '../../shared/accessRule.ts'
 import type { ServiceConfig } from '../../shared/config.ts'
-import type { AccessRule, LimitsSpec, ListenSpec, NodeSpec, PrefixSpec, ProxySpec, ServiceSpec } from '../../shared/protocol.ts'
+import type {
+  AccessRule,
+  LimitsSpec,
+  ListenSpec,
+  ExposureSpec,
+  IdentitySpec,
+  PrefixSpec,
+  ProxySpec,
+  ServiceSpec,
+} from '../../shared/protocol.ts'
 import { parseRate } from '../../shared/rate.ts'
 import { shownURL, withoutUserInfo } from '../../shared/secrets.ts'
 import { durationMs, type Settings } from './settings.ts'
@@ -31,7 +40,7 @@ export interface ResolvedService {
 export function resolveService(keys: ServiceConfig, stateDir: string, settings: Settings, cwd: string): ResolvedService {
   const name = keys.name.toLowerCase()
   const upstream = withoutUserInfo(keys.upstream)
-  const node: NodeSpec = {
+  const node: IdentitySpec = {
     stateDir,
     hostname: keys.hostname.toLowerCase() || name,
     controlURL: keys.controlURL || settings.controlURL,
@@ -50,7 +59,8 @@ export function resolveService(keys: ServiceConfig, stateDir: string, settings: 
   const tcpAllow = keys.tcp.length === 0 ? [] : rules.filter(({ path }) => path === '/')
   const { weight, group, tags, ephemeral } = keys
   const specHash = hashOf([node, listeners, proxy, [limits, tcpAllow]])
-  const spec = { name, specHash, node, listeners, ...(proxy && { proxy }), limits, tcpAllow }
+  const exposure: ExposureSpec = { kind: 'node', node }
+  const spec = { name, specHash, exposure, listeners, ...(proxy && { proxy }), limits, tcpAllow }
   const shown = shownURL(upstream) || keys.tcp.map(({ upstream: target }) => `tcp://${target}`).join(' ')
   return { name, weight, group, upstream: shown, credentialPath: keys.authkeyPath, tags, ephemeral, spec }
 }

@@ -5,7 +5,7 @@
 import type { Disturbance } from '../../shared/api.ts'
 import type { ListenSpec, ServiceSpec } from '../../shared/protocol.ts'
 
-type Spec = Pick<ServiceSpec, 'node' | 'listeners' | 'proxy' | 'limits' | 'tcpAllow'>
+type Spec = Pick<ServiceSpec, 'exposure' | 'listeners' | 'proxy' | 'limits' | 'tcpAllow'>
 
 /** How much a change disturbs, and the names of what it changes, which hold no secret as values may. */
 export interface SpecChange {
@@ -16,7 +16,7 @@ export interface SpecChange {
 
 /** What is different between two specs of one service; null when nothing is. */
 export function changeOfSpec(before: Spec, after: Spec): SpecChange | null {
-  const node = changedKeys(before.node, after.node)
+  const node = changedKeys(before.exposure.node, after.exposure.node)
   const listeners = changedListeners(before.listeners, after.listeners)
   const inPlace = [
     ...changedKeys(before.proxy, after.proxy),
@@ -30,8 +30,8 @@ export function changeOfSpec(before: Spec, after: Spec): SpecChange | null {
 }
 
 /** Whether the node that starts is a new one for the control server. An ephemeral one logs out when it ends. */
-function isAnother({ node: { ephemeral } }: Spec, changed: readonly string[]): boolean {
-  return ephemeral || changed.includes('stateDir') || changed.includes('controlURL')
+function isAnother({ exposure: { node } }: Spec, changed: readonly string[]): boolean {
+  return node.ephemeral || changed.includes('stateDir') || changed.includes('controlURL')
 }
 
 function changedKeys(before: object = {}, after: object = {}): string[] {

@@ -44,7 +44,6 @@ export function observe(observed: Observed, event: Event, now: number, policy: P
           heard: true,
           process: { pid: hello.pid, startTicks: hello.startTicks, bootId: hello.bootId },
           version: hello.version,
-          protocolVersion: hello.protocolVersion,
           services: new Map([...later, ...services].map((service) => [service.name, service])),
         },
       )
@@ -206,7 +205,6 @@ function blankWorker(id: string, shard: number, now: number): ObservedWorker {
     heard: false,
     process: null,
     version: '',
-    protocolVersion: 0,
     trouble: '',
     silentSince: null,
     services: new Map(),

@@ -5,7 +5,7 @@ import { type SpecChange, changeOfSpec } from './disturbance.ts'
 import { compare } from './placement.ts'
 import type { Remembered } from './types.ts'
 
-type Spec = Pick<ServiceSpec, 'node' | 'listeners' | 'proxy' | 'limits' | 'tcpAllow'>
+type Spec = Pick<ServiceSpec, 'exposure' | 'listeners' | 'proxy' | 'limits' | 'tcpAllow'>
 
 /** A service as the configuration wants it. */
 export interface PlannedService {
@@ -59,6 +59,6 @@ function changeOf(name: string, shard: number, spec: Spec, { placement, culprits
   if (from === undefined) return { type: 'added' }
   if (from === shard) return change ? { type: 'changed', ...change } : { type: 'unchanged' }
   // Ending the node of an ephemeral service in one shard and starting it in another makes a new one as well.
-  const isNew = change?.disturbs === 'identity' || running?.node.ephemeral === true
+  const isNew = change?.disturbs === 'identity' || running?.exposure.node.ephemeral === true
   return { type: 'moved', from, disturbs: isNew ? 'identity' : 'node', fields: change?.fields ?? [] }
 }

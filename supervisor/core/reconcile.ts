@@ -6,7 +6,8 @@
  * worker starts it when the other lets go, and needs nobody for that. So a service changes workers without anything for the
  * supervisor to do in the middle. While there is a worker about which nothing is known, nothing is started anywhere else.
  */
-import { STANDBY_PROTOCOL_VERSION, type ServiceStatus } from '../../shared/protocol.ts'
+import type { ServiceStatus } from '../../shared/protocol.ts'
+import { type Holders, admission, holdersOf, mayHold, mayLeaveFor } from './custody.ts'
 import { certificateTurns, type CertificateTurns } from './certificates.ts'
 import type { Action, Desired, DesiredService, Observed, ObservedWorker } from './types.ts'
 
@@ -104,23 +105,6 @@ export function isAnswering(worker: ObservedWorker | undefined): worker is Obser
   return worker?.phase === 'ready' && worker.silentSince === null
 }
 
-/** Whether the worker has the node, or may get it any moment: the identity, and the lock of its directory. */
-function mayHold(status: ServiceStatus): boolean {
-  return status.phase !== 'failed'
-}
-
-/** Whether the worker will have the service running without being told again. */
-function hasTaken(worker: ObservedWorker | undefined, name: string): boolean {
-  const phase = worker?.services.get(name)?.phase
-  return phase !== undefined && phase !== 'failed' && phase !== 'draining'
-}
-
-/** Whether a service that is elsewhere may leave: there is somewhere to go, and where it can be, the other side stands by. */
-function mayGoTo(worker: ObservedWorker | undefined, name: string): boolean {
-  if (worker?.phase !== 'ready') return false
-  return worker.protocolVersion < STANDBY_PROTOCOL_VERSION || hasTaken(worker, name)
-}
-
 class Round implements Reconciliation {
   readonly actions: Action[] = []
   readonly now: number
@@ -180,28 +164,9 @@ function tidy(
     if (worker.calls.has(name) || status.phase === 'draining') continue
     const wanted = desired.services.get(name)
     if (own && wanted?.shard === worker.shard) continue
-    if (wanted && mayHold(status) && !mayGoTo(primaries.get(wanted.shard), name)) continue
+    if (wanted && mayHold(status) && !mayLeaveFor(primaries.get(wanted.shard), name)) continue
     round.act({ type: 'deleteService', workerId: worker.id, name })
   }
-}
-
-interface Holders {
-  readonly byName: ReadonlyMap<string, readonly ObservedWorker[]>
-  /** Workers that may hold anything. */
-  readonly unheard: readonly ObservedWorker[]
-}
-
-function holdersOf(workers: readonly ObservedWorker[]): Holders {
-  const byName = new Map<string, ObservedWorker[]>()
-  for (const worker of workers) {
-    const held = [...worker.services.values()].filter(mayHold).map((status) => status.name)
-    for (const name of new Set([...held, ...worker.calls.keys()])) {
-      const list = byName.get(name)
-      if (list) list.push(worker)
-      else byName.set(name, [worker])
-    }
-  }
-  return { byName, unheard: workers.filter((worker) => !worker.heard) }
 }
 
 function ensureService(
@@ -215,19 +180,18 @@ function ensureService(
   const status = worker.services.get(name)
   const held = status !== undefined && mayHold(status)
   if (held && !needsPut(status, wanted)) return
-  const others = (holders.byName.get(name) ?? []).filter((holder) => holder !== worker)
-  if (!held && holders.unheard.length > 0) return
-  const standby = others.length > 0
-  if (standby && (worker.protocolVersion < STANDBY_PROTOCOL_VERSION || others.some((other) => isTold(other, name)))) return
+  const admitted = admission(name, worker, holders)
+  if (admitted === 'wait') return
   if (!round.due(observed.services.get(name)?.retryAt ?? 0)) return
   const freshKey = status?.phase === 'needsLogin' || status?.reason === 'AuthKeyRefused'
-  round.act({ type: 'putService', workerId: worker.id, name, retry: status !== undefined, freshKey, standby })
-}
-
-/** Whether the worker is being told to have the service: nobody can say yet what comes of it. */
-function isTold(worker: ObservedWorker, name: string): boolean {
-  const call = worker.calls.get(name)
-  return call === 'put' || call === 'order'
+  round.act({
+    type: 'putService',
+    workerId: worker.id,
+    name,
+    retry: status !== undefined,
+    freshKey,
+    standby: admitted === 'standby',
+  })
 }
 
 /** Whether a service that has its node must be told something: a new spec, or that a key can be had for its login. */

@@ -13,10 +13,7 @@ export interface Situation {
   readonly desired: Desired
   readonly observed: Observed
   /** The services of the configuration. */
-  readonly services: ReadonlyMap<
-    string,
-    { readonly group: string; readonly spec: { readonly node: { readonly ephemeral: boolean } } }
-  >
+  readonly services: ReadonlyMap<string, { readonly group: string; readonly ephemeral: boolean }>
   readonly settings: SituationSettings
   /** Epoch ms at which something last came to, or left, each shard. */
   readonly touchedAt: ReadonlyMap<number, number>
@@ -64,7 +61,7 @@ export function snapshotOf({ remembered, desired, observed, services, touchedAt 
         cpuPercent: shares.get(name) ?? 0,
         group: pinned.has(name) ? '' : (services.get(name)?.group ?? ''),
         pinned: pinned.has(name),
-        ephemeral: services.get(name)?.spec.node.ephemeral ?? false,
+        ephemeral: services.get(name)?.ephemeral ?? false,
         movedAt: movedAt.get(name) ?? 0,
       })),
       cordoned: cordoned.has(shard) || names.every((name) => pinned.has(name)),

@@ -93,9 +93,13 @@ function ofServices(worker: ObservedWorker, before: ReadonlyMap<string, ServiceS
   const about = (name: string) => ({ subject: 'service' as const, name, shard: worker.shard, pid: worker.process?.pid ?? null })
   for (const [name, status] of worker.services) {
     const old = before.get(name)
-    if (old === status || (old?.phase === status.phase && old.reason === status.reason && old.loginURL === status.loginURL))
+    if (
+      old === status ||
+      (old?.phase === status.phase && old.reason === status.reason && old.identity.loginURL === status.identity.loginURL)
+    )
       continue
-    const { phase, reason, loginURL } = status
+    const { phase, reason } = status
+    const { loginURL } = status.identity
     // Where nobody looks at the status, the log is the place to find it.
     const message = loginURL === '' ? status.message : `Log the node in at ${loginURL} or give it an auth key.`
     found.push({ ...about(name), from: old?.phase ?? 'pending', to: phase, reason, message })

@@ -63,8 +63,6 @@ export interface ObservedWorker {
   readonly heard: boolean
   readonly process: ProcessIdentity | null
   readonly version: string
-  /** Of the worker protocol; 0 until it is known. */
-  readonly protocolVersion: number
   /** What is wrong with it, in words; empty when nothing is. */
   readonly trouble: string
   /** Epoch ms since when it has not answered; null while it does. */

@@ -73,12 +73,12 @@ function viewService(
     retryAt: record?.retryAt ?? null,
     restarts: Object.values(record?.restarts ?? {}).reduce((sum, count) => sum + count, 0),
     restartReasons: record?.restarts ?? {},
-    dnsName: status?.dnsName ?? '',
-    addresses: status?.addresses ?? [],
-    loginURL: status?.loginURL ?? '',
+    dnsName: status?.identity.dnsName ?? '',
+    addresses: status?.identity.addresses ?? [],
+    loginURL: status?.identity.loginURL ?? '',
     certificate: status?.certificate ? { domain: status.certificate.domain, notAfter: status.certificate.notAfter } : null,
-    nodeKeyExpiry: status?.nodeKeyExpiry ?? null,
-    url: urlOf(status?.dnsName ?? '', labels),
+    nodeKeyExpiry: status?.identity.nodeKeyExpiry ?? null,
+    url: urlOf(status?.identity.dnsName ?? '', labels),
     upstream: labels?.upstream ?? '',
     group: labels?.group ?? '',
     weight: labels?.weight ?? 1,
@@ -150,7 +150,7 @@ function certificateProblems({ certificate }: ServiceStatus, later: CertificateT
 }
 
 /** A key that has ended is no problem of a part: the node needs a login. */
-function nodeKeyProblems({ nodeKeyExpiry: ends }: ServiceStatus, now: number): ServiceProblem[] {
+function nodeKeyProblems({ identity: { nodeKeyExpiry: ends } }: ServiceStatus, now: number): ServiceProblem[] {
   if (ends === undefined || ends <= now || ends - now >= KEY_ENDS_SOON_MS) return []
   const days = Math.floor((ends - now) / DAY_MS)
   const left = days === 0 ? 'in less than a day' : `in ${String(days)} day${days === 1 ? '' : 's'}`

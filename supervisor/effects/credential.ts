@@ -72,7 +72,7 @@ export function createCredentials({ env, keyAPIURL, fetch = globalThis.fetch }: 
 /** tailscale keeps the node key in this file. */
 async function hasLoggedIn({ spec }: ResolvedService): Promise<boolean> {
   try {
-    await access(join(spec.node.stateDir, 'tailscaled.state'))
+    await access(join(spec.exposure.node.stateDir, 'tailscaled.state'))
     return true
   } catch {
     return false

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { execa } from 'execa'
 import * as z from 'zod'
+import { fromWorker, toWorker } from '../../shared/olderProtocol.ts'
 import { ErrorReply, OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, ServiceStatus, WorkerEvent } from '../../shared/protocol.ts'
 import type { ServiceSpec } from '../../shared/protocol.ts'
 import { inWords } from '../../shared/systemErrors.ts'
@@ -58,6 +59,8 @@ interface Link {
   readonly client: SocketClient
   readonly stop: AbortController
   process: ProcessIdentity | null
+  /** Of the protocol that it speaks. */
+  version: number
   /** Sends SIGKILL to a child of this process, and can reach no other process; null for an adopted worker. */
   killChild: (() => void) | null
   /** What it has been asked and has not answered yet, by path. */
@@ -81,7 +84,7 @@ export function createFleet(options: FleetOptions): Fleet {
     const client = createSocketClient(workerSocketPath(directoryOf(workerId)))
     const stop = new AbortController()
     const reaped = Promise.resolve()
-    const unheard = { questions: new Map<string, Promise<void>>(), isSilent: false, isLeft: false }
+    const unheard = { questions: new Map<string, Promise<void>>(), isSilent: false, isLeft: false, version: PROTOCOL_VERSION }
     const link: Link = { shard, client, stop, process, killChild: null, exit: '', reaped, ...unheard }
     links.set(workerId, link)
     return link
@@ -114,7 +117,7 @@ export function createFleet(options: FleetOptions): Fleet {
           (line) => {
             stream.heard = true
             pauseMs = 20
-            tell(workerId, link, understand(WorkerEvent, line))
+            tell(workerId, link, understand(WorkerEvent, fromWorker(line)))
           },
           signal,
           { idleTimeoutMs: SILENCE_MS },
@@ -144,6 +147,7 @@ export function createFleet(options: FleetOptions): Fleet {
           `worker ${workerId} speaks protocol ${String(hello.protocolVersion)}, this supervisor ${String(PROTOCOL_VERSION)}`,
         )
       }
+      link.version = hello.protocolVersion
       // The worker's own words count more than its record. A child needs neither.
       if (!link.killChild) link.process = { pid: hello.pid, startTicks: hello.startTicks, bootId: hello.bootId }
       if (link.isLeft) {
@@ -308,7 +312,9 @@ export function createFleet(options: FleetOptions): Fleet {
     },
 
     async put(workerId, spec: ServiceSpec) {
-      return understand(ServiceStatus, (await call(workerId, 'PUT', `/v1/services/${spec.name}`, spec)).body)
+      const { version } = linkOf(workerId)
+      const { body } = await call(workerId, 'PUT', `/v1/services/${spec.name}`, toWorker(version, spec))
+      return understand(ServiceStatus, fromWorker(body))
     },
 
     async delete(workerId, name, drainMs) {

@@ -1,5 +1,6 @@
 /** Which workers serve what where no supervisor runs. The workers themselves are asked, by their sockets. */
 import type { Unsupervised } from '../../shared/api.ts'
+import { fromWorker } from '../../shared/olderProtocol.ts'
 import { WorkerState } from '../../shared/protocol.ts'
 import { viewOrphan } from '../core/orphans.ts'
 import type { NodeDirectories } from './nodeLocks.ts'
@@ -19,7 +20,13 @@ export async function surveyWorkers(runDir: string, nodes: NodeDirectories): Pro
     shard,
     pid,
     version,
-    services: services.map(({ name, phase, message, dnsName, addresses }) => ({ name, phase, message, dnsName, addresses })),
+    services: services.map(({ name, phase, message, identity: { dnsName, addresses } }) => ({
+      name,
+      phase,
+      message,
+      dnsName,
+      addresses,
+    })),
   }))
   return {
     supervisor: null,
@@ -33,7 +40,7 @@ async function askState(directory: string): Promise<WorkerState | null> {
   const client = createSocketClient(workerSocketPath(directory))
   try {
     const { body } = await client.request('GET', '/v1/state', { timeoutMs: ANSWER_MS })
-    return WorkerState.safeParse(body).data ?? null
+    return WorkerState.safeParse(fromWorker(body)).data ?? null
   } catch {
     return null
   } finally {

@@ -141,9 +141,7 @@ describe('a clock that is set', () => {
     whenever(async (world, setClock) => {
       const config = configOf(names, 6)
       // The others would be new nodes elsewhere, so that only s0 can be merged with them.
-      const services = config.services.map(({ spec, ...service }) => {
-        return { ...service, spec: { ...spec, node: { ...spec.node, ephemeral: service.name !== 's0' } } }
-      })
+      const services = config.services.map((service) => ({ ...service, ephemeral: service.name !== 's0' }))
       let loop = world.start({ ...config, services })
       await settled(world)
       await loop.order('move', { service: 's0', to: 'new' })

@@ -1,6 +1,7 @@
 /** Culprits: the rules by example, and the search for any one or two of them among up to twenty services. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { PROTOCOL_VERSION } from '../../shared/protocol.ts'
 import { judge, leaveSuspects, placeApart, release } from '../../supervisor/core/culprit.ts'
 import { observe } from '../../supervisor/core/observe.ts'
 import { defaultPatience } from '../../supervisor/core/patience.ts'
@@ -116,7 +117,7 @@ class Shards {
   #spawn(shard: number): void {
     const id = `worker ${String(this.#workers++)}`
     const names = [...this.remembered.placement].filter(([, place]) => place === shard).map(([name]) => name)
-    const hello = { protocolVersion: 3, workerId: id, shard, pid: 7, startTicks: 1, bootId: 'b', version: 'v' }
+    const hello = { protocolVersion: PROTOCOL_VERSION, workerId: id, shard, pid: 7, startTicks: 1, bootId: 'b', version: 'v' }
     const services = names.map((name) => serviceStatus(name, 'ready'))
     this.#tell({ type: 'workerFound', workerId: id, shard, process: null })
     this.#tell({ type: 'workerState', workerId: id, state: { hello, revision: 1, services } })

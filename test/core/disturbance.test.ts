@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod'
 import { Disturbance } from '../../shared/api.ts'
-import { NodeSpec, ServiceSpec } from '../../shared/protocol.ts'
+import { IdentitySpec, ServiceSpec } from '../../shared/protocol.ts'
 import { changeOfSpec } from '../../supervisor/core/disturbance.ts'
 
 const Spec = ServiceSpec.omit({ specHash: true })
@@ -43,7 +43,7 @@ describe('a change', () => {
 
   it('of every key of a node is in the table', () => {
     const told = new Set(table.changes.flatMap(({ fields }) => fields))
-    expect(Object.keys(NodeSpec.shape).filter((key) => !told.has(key))).toEqual([])
+    expect(Object.keys(IdentitySpec.shape).filter((key) => !told.has(key))).toEqual([])
   })
 
   it('to the same is none', () => {

@@ -1,7 +1,6 @@
 /** The loop in a fake world: scheduled races, deaths at any moment, and what must hold whatever happens. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION } from '../../shared/protocol.ts'
 import { nothingRemembered } from '../../supervisor/core/types.ts'
 import type { Loop } from '../../supervisor/loop.ts'
 import { World, configOf } from './world.ts'
@@ -548,13 +547,6 @@ describe('whatever happens', () => {
     { weight: 1, arbitrary: fc.record({ do: fc.constant('fillDisk' as const), full: fc.boolean() }) },
     {
       weight: 1,
-      arbitrary: fc.record({
-        do: fc.constant('installWorker' as const),
-        protocolVersion: fc.constantFrom(OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION),
-      }),
-    },
-    {
-      weight: 1,
       arbitrary: fc.record({ do: fc.constant('fail' as const), which: fc.nat(9), times: fc.integer({ min: 1, max: 3 }) }),
     },
     {
@@ -628,9 +620,6 @@ describe('whatever happens', () => {
                 break
               case 'fail':
                 world.faults.set(`s${String(command.which)}`, command.times)
-                break
-              case 'installWorker':
-                world.protocolVersion = command.protocolVersion
                 break
               case 'clockJump':
                 world.setClock(command.ms)

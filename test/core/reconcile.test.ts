@@ -20,8 +20,8 @@ const wanting = (shards: Record<string, number>, phase: Desired['phase'] = 'run'
 const after = (events: readonly Event[], start: Observed = nothingObserved) =>
   events.reduce((observed, event) => observe(observed, event, now, policy), start)
 const found = (id: string, shard: number): Event => ({ type: 'workerFound', workerId: id, shard, process: null })
-function tells(id: string, shard: number, services: ServiceStatus[] = [], protocolVersion = PROTOCOL_VERSION): Event {
-  const hello = { protocolVersion, workerId: id, shard, pid: 7, startTicks: 1, bootId: 'b', version: 'v' }
+function tells(id: string, shard: number, services: ServiceStatus[] = []): Event {
+  const hello = { protocolVersion: PROTOCOL_VERSION, workerId: id, shard, pid: 7, startTicks: 1, bootId: 'b', version: 'v' }
   return { type: 'workerState', workerId: id, state: { hello, revision: 9, services } }
 }
 const runs = (id: string, shard: number, ...services: ServiceStatus[]) => [found(id, shard), tells(id, shard, services)]
@@ -78,17 +78,6 @@ describe('reconcile', () => {
   it('takes the standby away when the service is to stay where it is', () => {
     const observed = after([...runs('one', 1, service('a', 'ready')), ...runs('two', 2, service('a', 'standby'))])
     expect(actions(wanting({ a: 1 }), observed)).toEqual(['deleteService a'])
-  })
-
-  it('waits for the release where the new worker cannot stand by, being of an older version', () => {
-    const there = runs('one', 1, service('a', 'ready'))
-    const older = after([...there, found('two', 2), tells('two', 2, [], 2)])
-    expect(actions(wanting({ a: 2 }), older)).toEqual(['deleteService a'])
-    const released = after([{ type: 'serviceRemoved', workerId: 'one', name: 'a', revision: 2 }], older)
-    expect(reconcile(wanting({ a: 2 }), released, now).actions).toMatchObject([
-      { type: 'shutdownWorker', workerId: 'one' },
-      { type: 'putService', name: 'a', standby: false },
-    ])
   })
 
   it('tells a worker of a changed spec at once, and says when a failed service is due', () => {

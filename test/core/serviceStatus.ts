@@ -1,4 +1,4 @@
-import type { ServicePhase, ServiceStatus } from '../../shared/protocol.ts'
+import type { IdentityStatus, ServicePhase, ServiceStatus } from '../../shared/protocol.ts'
 
 const REASONS = {
   starting: 'Starting',
@@ -9,8 +9,10 @@ const REASONS = {
   failed: 'NodeFailed',
 } as const
 
+export type StatusFields = Partial<Omit<ServiceStatus, 'identity'>> & { readonly identity?: Partial<IdentityStatus> }
+
 /** What a worker would say of a service in this phase. */
-export function serviceStatus(name: string, phase: ServicePhase, fields: Partial<ServiceStatus> = {}): ServiceStatus {
+export function serviceStatus(name: string, phase: ServicePhase, { identity, ...fields }: StatusFields = {}): ServiceStatus {
   return {
     name,
     phase,
@@ -19,11 +21,7 @@ export function serviceStatus(name: string, phase: ServicePhase, fields: Partial
     specHash: 'h1',
     message: '',
     since: 1_000_000,
-    dnsName: '',
-    addresses: [],
-    loginURL: '',
-    nodeKey: '',
-    udpPort: 0,
+    identity: { dnsName: '', addresses: [], loginURL: '', nodeKey: '', udpPort: 0, ...identity },
     problems: [],
     counters: { requests: 0, errors: 0, bytesIn: 0, bytesOut: 0, openConnections: 0 },
     ...fields,

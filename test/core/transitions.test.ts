@@ -1,5 +1,6 @@
 /** What the log says of changes. */
 import { expect, it } from 'vitest'
+import { PROTOCOL_VERSION } from '../../shared/protocol.ts'
 import { observe } from '../../supervisor/core/observe.ts'
 import { defaultPatience } from '../../supervisor/core/patience.ts'
 import { transitions } from '../../supervisor/core/transitions.ts'
@@ -14,11 +15,11 @@ const told = (...fields: Parameters<typeof serviceStatus>) =>
 it('tells where to log a node in, once for each URL', () => {
   const loginURL = 'https://login.tailscale.com/a/0123456789abcdef'
   const starting = after(found, told('photos', 'starting'))
-  const waiting = after(starting, told('photos', 'needsLogin', { loginURL, revision: 2 }))
+  const waiting = after(starting, told('photos', 'needsLogin', { identity: { loginURL }, revision: 2 }))
   expect(transitions(starting, waiting)).toMatchObject([
     { subject: 'service', name: 'photos', to: 'needsLogin', message: `Log the node in at ${loginURL} or give it an auth key.` },
   ])
-  expect(transitions(waiting, after(waiting, told('photos', 'needsLogin', { loginURL, revision: 3 })))).toEqual([])
+  expect(transitions(waiting, after(waiting, told('photos', 'needsLogin', { identity: { loginURL }, revision: 3 })))).toEqual([])
 })
 
 it('tells that a worker has fallen silent, and that it answers again', () => {
@@ -26,7 +27,7 @@ it('tells that a worker has fallen silent, and that it answers again', () => {
     type: 'workerState',
     workerId: 'w',
     state: {
-      hello: { protocolVersion: 4, workerId: 'w', shard: 1, pid: 7, startTicks: 1, bootId: 'b', version: 'test' },
+      hello: { protocolVersion: PROTOCOL_VERSION, workerId: 'w', shard: 1, pid: 7, startTicks: 1, bootId: 'b', version: 'test' },
       revision: 1,
       services: [],
     },

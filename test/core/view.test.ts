@@ -1,5 +1,6 @@
 /** What the status makes of what workers tell of their services. */
 import { expect, it } from 'vitest'
+import { PROTOCOL_VERSION } from '../../shared/protocol.ts'
 import { observe } from '../../supervisor/core/observe.ts'
 import { defaultPatience } from '../../supervisor/core/patience.ts'
 import { nothingObserved, type Desired } from '../../supervisor/core/types.ts'
@@ -18,8 +19,16 @@ const desired: Desired = {
 
 function viewOf(nodeKeyExpiry: number | undefined) {
   const found = observe(nothingObserved, { type: 'workerFound', workerId: 'w', shard: 1, process: null }, NOW, policy)
-  const hello = { protocolVersion: 4, workerId: 'w', shard: 1, pid: 7, startTicks: 1, bootId: 'b', version: 'test' }
-  const services = [serviceStatus('photos', 'ready', nodeKeyExpiry === undefined ? {} : { nodeKeyExpiry })]
+  const hello = {
+    protocolVersion: PROTOCOL_VERSION,
+    workerId: 'w',
+    shard: 1,
+    pid: 7,
+    startTicks: 1,
+    bootId: 'b',
+    version: 'test',
+  }
+  const services = [serviceStatus('photos', 'ready', nodeKeyExpiry === undefined ? {} : { identity: { nodeKeyExpiry } })]
   const told = observe(found, { type: 'workerState', workerId: 'w', state: { hello, revision: 1, services } }, NOW, policy)
   return viewServices(desired, told, new Map(), NOW)[0]
 }

@@ -19,7 +19,6 @@ interface FakeWorker {
   readonly shard: number
   readonly pid: number
   readonly version: string
-  readonly protocolVersion: number
   readonly services: Map<string, ServiceStatus>
   /** Services whose node runs here, and whose directory is locked: until the last moment of draining, and not once failed. */
   readonly nodes: Set<string>
@@ -66,8 +65,6 @@ export class World {
   spawnMs = 0
   /** Version of the workers that are started from now on. */
   installed = 'test'
-  /** Of the worker protocol, spoken by the workers that are started from now on. */
-  protocolVersion: number = PROTOCOL_VERSION
   /** Time as it passes, and by how much the clock of the machine is ahead of it. */
   now = 1_000_000
   clockError = 0
@@ -277,7 +274,7 @@ export class World {
       workerId: worker.id,
       state: {
         hello: {
-          protocolVersion: worker.protocolVersion,
+          protocolVersion: PROTOCOL_VERSION,
           workerId: worker.id,
           shard: worker.shard,
           pid: worker.pid,
@@ -315,7 +312,6 @@ export class World {
           shard,
           pid: this.#nextPid++,
           version: this.installed,
-          protocolVersion: this.protocolVersion,
           services: new Map(),
           nodes: new Set(),
           standbys: new Map(),

@@ -53,7 +53,7 @@ func check(line []byte) error {
 	if err != nil {
 		return err
 	}
-	for _, tag := range spec.Node.Tags {
+	for _, tag := range spec.Exposure.Node.Tags {
 		if err := tailcfg.CheckTag(tag); err != nil {
 			return err
 		}

@@ -136,10 +136,10 @@ func (w *worker) awaitExit() error {
 func serviceSpec(t *testing.T, network *tailnet.Tailnet, name, upstream string) string {
 	t.Helper()
 	key := labKey
-	node := protocol.NodeSpec{StateDir: t.TempDir(), Hostname: name, ControlURL: network.ControlURL(), ConnectTimeoutMs: 30_000}
+	node := protocol.IdentitySpec{StateDir: t.TempDir(), Hostname: name, ControlURL: network.ControlURL(), ConnectTimeoutMs: 30_000}
 	node.Tags = []string{}
 	spec := protocol.ServiceSpec{
-		Name: name, SpecHash: "1", AuthKey: &key, Node: node,
+		Name: name, SpecHash: "1", AuthKey: &key, Exposure: protocol.ExposureSpec{Kind: protocol.ExposureSpecKindNode, Node: node},
 		Listeners: []protocol.ListenSpec{{Address: ":80", Scheme: protocol.ListenSpecSchemeHttp}},
 		Proxy: &protocol.ProxySpec{
 			Upstream: upstream, Whois: true, WhoisTimeoutMs: 1000, UseTailnetDialer: true,
@@ -240,7 +240,7 @@ func TestWorkerServesAndOutlivesItsSupervisor(t *testing.T) {
 	client := visitor.HTTPClient()
 	client.Timeout = patience
 	request := func(path string) string {
-		response, err := client.Get("http://" + up.Service.Addresses[0] + path)
+		response, err := client.Get("http://" + up.Service.Identity.Addresses[0] + path)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -94,7 +94,7 @@ func spec(name string) string {
 		panic(err)
 	}
 	fixture.Value["name"], fixture.Value["specHash"] = name, "1"
-	fixture.Value["node"].(map[string]any)["stateDir"] = "/dev/null/none"
+	fixture.Value["exposure"].(map[string]any)["node"].(map[string]any)["stateDir"] = "/dev/null/none"
 	if text, err = json.Marshal(fixture.Value); err != nil {
 		panic(err)
 	}

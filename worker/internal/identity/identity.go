@@ -16,7 +16,7 @@ import (
 
 // Config is how an identity runs.
 type Config struct {
-	Node       protocol.NodeSpec
+	Node       protocol.IdentitySpec
 	AuthKey    string // used only if the node has to log in
 	Interfaces *interfaces.Table
 	NextPeers  func() node.Peers // whom the next run shall know before control has answered

@@ -16,7 +16,7 @@ import (
 )
 
 // Version is PROTOCOL_VERSION of shared/protocol.ts.
-const Version = 4
+const Version = 5
 
 // Decode reads one JSON value of shape T and refuses what zod refuses on the other side: besides the generated checks, a
 // null in the place of any field, and (for a ServiceSpec) what Validate refuses. Unknown fields are ignored.
@@ -91,12 +91,12 @@ func fieldShape(shape reflect.Type, key string) (reflect.Type, bool) {
 
 // Validate checks the rules between fields of a spec, and the formats that JSON Schema leaves open.
 func (s *ServiceSpec) Validate() error {
-	if !filepath.IsAbs(s.Node.StateDir) {
-		return fmt.Errorf("field stateDir: want an absolute path, got %q", s.Node.StateDir)
+	if !filepath.IsAbs(s.Exposure.Node.StateDir) {
+		return fmt.Errorf("field stateDir: want an absolute path, got %q", s.Exposure.Node.StateDir)
 	}
-	if s.Node.ControlURL != "" {
-		if control, err := url.Parse(s.Node.ControlURL); err != nil || control.Host == "" {
-			return fmt.Errorf("field controlURL: want a URL or nothing, got %q", s.Node.ControlURL)
+	if s.Exposure.Node.ControlURL != "" {
+		if control, err := url.Parse(s.Exposure.Node.ControlURL); err != nil || control.Host == "" {
+			return fmt.Errorf("field controlURL: want a URL or nothing, got %q", s.Exposure.Node.ControlURL)
 		}
 	}
 	if s.Proxy != nil {

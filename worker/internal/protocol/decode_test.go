@@ -109,8 +109,8 @@ func change(within any, path []string, value any) {
 const (
 	validListener = `{"address":":80","scheme":"http","certificateFile":"","keyFile":"","readHeaderTimeoutMs":0,"maxHeaderBytes":0,"idleTimeoutMs":0,
 "dialAddress":"","useTailnetDialer":false,"dialTimeoutMs":0,"proxyProtocol":false}`
-	validSpec = `{"name":"web","specHash":"h","node":{"stateDir":"/s/web","hostname":"web","controlURL":"","ephemeral":false,
-"connectTimeoutMs":1000,"verbose":false,"tags":[],"clientID":"","audience":""},"listeners":[` + validListener + `],
+	validSpec = `{"name":"web","specHash":"h","exposure":{"kind":"node","node":{"stateDir":"/s/web","hostname":"web","controlURL":"","ephemeral":false,
+"connectTimeoutMs":1000,"verbose":false,"tags":[],"clientID":"","audience":""}},"listeners":[` + validListener + `],
 "proxy":{"upstream":"http://127.0.0.1:8080","dialAddress":"","dialUnixPath":"","useTailnetDialer":false,"insecureHTTPS":false,
 "allowInsecureCiphers":false,"caFile":"","dialTimeoutMs":0,"tlsTimeoutMs":0,"responseHeaderTimeoutMs":0,"upstreamIdleTimeoutMs":0,
 "bodyReadTimeoutMs":0,"maxRequestBodyBytes":0,"hostnames":[],"upgrades":[],"removeUpstreamHeaders":[],"responseHeaders":{},"removeResponseHeaders":[],

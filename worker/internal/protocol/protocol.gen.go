@@ -234,6 +234,63 @@ func (j *ErrorReply) UnmarshalJSON(value []byte) error {
 	return nil
 }
 
+type ExposureSpec struct {
+	// node: by a node of its own.
+	Kind ExposureSpecKind `json:"kind"`
+
+	// What that node is.
+	Node IdentitySpec `json:"node"`
+}
+
+type ExposureSpecKind string
+
+const ExposureSpecKindNode ExposureSpecKind = "node"
+
+var enumValues_ExposureSpecKind = []interface{}{
+	"node",
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (j *ExposureSpecKind) UnmarshalJSON(value []byte) error {
+	var v string
+	if err := json.Unmarshal(value, &v); err != nil {
+		return err
+	}
+	var ok bool
+	for _, expected := range enumValues_ExposureSpecKind {
+		if reflect.DeepEqual(v, expected) {
+			ok = true
+			break
+		}
+	}
+	if !ok {
+		return fmt.Errorf("invalid value (expected one of %#v): %#v", enumValues_ExposureSpecKind, v)
+	}
+	*j = ExposureSpecKind(v)
+	return nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (j *ExposureSpec) UnmarshalJSON(value []byte) error {
+	var raw map[string]interface{}
+	if err := json.Unmarshal(value, &raw); err != nil {
+		return err
+	}
+	if _, ok := raw["kind"]; raw != nil && !ok {
+		return fmt.Errorf("field kind in ExposureSpec: required")
+	}
+	if _, ok := raw["node"]; raw != nil && !ok {
+		return fmt.Errorf("field node in ExposureSpec: required")
+	}
+	type Plain ExposureSpec
+	var plain Plain
+	if err := json.Unmarshal(value, &plain); err != nil {
+		return err
+	}
+	*j = ExposureSpec(plain)
+	return nil
+}
+
 type ForwardAuthSpec struct {
 	// People on the tailnet, never tagged nodes nor funnel, need not be asked about.
 	BypassForTailnet bool `json:"bypassForTailnet"`
@@ -389,6 +446,157 @@ func (j *Hello) UnmarshalJSON(value []byte) error {
 		return fmt.Errorf("field %s length: must be >= %d", "workerId", 1)
 	}
 	*j = Hello(plain)
+	return nil
+}
+
+type IdentitySpec struct {
+	// Workload identity: audience of the ID token that is asked of the cloud; empty
+	// for none.
+	Audience string `json:"audience"`
+
+	// Workload identity: the OAuth client that stands for this node at login; empty
+	// for none.
+	ClientID string `json:"clientID"`
+
+	// How long the node may take to be up before the service counts as failed; 0 for
+	// ever.
+	ConnectTimeoutMs int `json:"connectTimeoutMs"`
+
+	// Control server; empty for Tailscale's own.
+	ControlURL string `json:"controlURL"`
+
+	// Ephemeral corresponds to the JSON schema field "ephemeral".
+	Ephemeral bool `json:"ephemeral"`
+
+	// Name on the tailnet.
+	Hostname string `json:"hostname"`
+
+	// Absolute directory of node key, certificates, lock and UDP port.
+	StateDir string `json:"stateDir"`
+
+	// Tags that the node asks for when it logs in.
+	Tags []string `json:"tags"`
+
+	// Log the node's own (tsnet) messages too.
+	Verbose bool `json:"verbose"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (j *IdentitySpec) UnmarshalJSON(value []byte) error {
+	var raw map[string]interface{}
+	if err := json.Unmarshal(value, &raw); err != nil {
+		return err
+	}
+	if _, ok := raw["audience"]; raw != nil && !ok {
+		return fmt.Errorf("field audience in IdentitySpec: required")
+	}
+	if _, ok := raw["clientID"]; raw != nil && !ok {
+		return fmt.Errorf("field clientID in IdentitySpec: required")
+	}
+	if _, ok := raw["connectTimeoutMs"]; raw != nil && !ok {
+		return fmt.Errorf("field connectTimeoutMs in IdentitySpec: required")
+	}
+	if _, ok := raw["controlURL"]; raw != nil && !ok {
+		return fmt.Errorf("field controlURL in IdentitySpec: required")
+	}
+	if _, ok := raw["ephemeral"]; raw != nil && !ok {
+		return fmt.Errorf("field ephemeral in IdentitySpec: required")
+	}
+	if _, ok := raw["hostname"]; raw != nil && !ok {
+		return fmt.Errorf("field hostname in IdentitySpec: required")
+	}
+	if _, ok := raw["stateDir"]; raw != nil && !ok {
+		return fmt.Errorf("field stateDir in IdentitySpec: required")
+	}
+	if _, ok := raw["tags"]; raw != nil && !ok {
+		return fmt.Errorf("field tags in IdentitySpec: required")
+	}
+	if _, ok := raw["verbose"]; raw != nil && !ok {
+		return fmt.Errorf("field verbose in IdentitySpec: required")
+	}
+	type Plain IdentitySpec
+	var plain Plain
+	if err := json.Unmarshal(value, &plain); err != nil {
+		return err
+	}
+	if 9007199254740991 < plain.ConnectTimeoutMs {
+		return fmt.Errorf("field %s: must be <= %v", "connectTimeoutMs", 9007199254740991)
+	}
+	if 0 > plain.ConnectTimeoutMs {
+		return fmt.Errorf("field %s: must be >= %v", "connectTimeoutMs", 0)
+	}
+	if matched, _ := regexp.MatchString(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`, string(plain.Hostname)); !matched {
+		return fmt.Errorf("field %s pattern match: must match %s", "Hostname", `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	}
+	if matched, _ := regexp.MatchString(`^\/.*`, string(plain.StateDir)); !matched {
+		return fmt.Errorf("field %s pattern match: must match %s", "StateDir", `^\/.*`)
+	}
+	if utf8.RuneCountInString(string(plain.StateDir)) < 1 {
+		return fmt.Errorf("field %s length: must be >= %d", "stateDir", 1)
+	}
+	*j = IdentitySpec(plain)
+	return nil
+}
+
+type IdentityStatus struct {
+	// Tailnet IP addresses, IPv4 first; empty until known.
+	Addresses []string `json:"addresses"`
+
+	// Full tailnet name without the last dot; empty until known.
+	DNSName string `json:"dnsName"`
+
+	// Where a person authenticates the node; empty unless needsLogin.
+	LoginURL string `json:"loginURL"`
+
+	// Public node key (nodekey:...); empty until known.
+	NodeKey string `json:"nodeKey"`
+
+	// When the node key ends; absent for never, and until known.
+	NodeKeyExpiry *int `json:"nodeKeyExpiry,omitempty,omitzero"`
+
+	// WireGuard port of the node; 0 until chosen.
+	UdpPort int `json:"udpPort"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (j *IdentityStatus) UnmarshalJSON(value []byte) error {
+	var raw map[string]interface{}
+	if err := json.Unmarshal(value, &raw); err != nil {
+		return err
+	}
+	if _, ok := raw["addresses"]; raw != nil && !ok {
+		return fmt.Errorf("field addresses in IdentityStatus: required")
+	}
+	if _, ok := raw["dnsName"]; raw != nil && !ok {
+		return fmt.Errorf("field dnsName in IdentityStatus: required")
+	}
+	if _, ok := raw["loginURL"]; raw != nil && !ok {
+		return fmt.Errorf("field loginURL in IdentityStatus: required")
+	}
+	if _, ok := raw["nodeKey"]; raw != nil && !ok {
+		return fmt.Errorf("field nodeKey in IdentityStatus: required")
+	}
+	if _, ok := raw["udpPort"]; raw != nil && !ok {
+		return fmt.Errorf("field udpPort in IdentityStatus: required")
+	}
+	type Plain IdentityStatus
+	var plain Plain
+	if err := json.Unmarshal(value, &plain); err != nil {
+		return err
+	}
+	if plain.NodeKeyExpiry != nil && 9007199254740991 < *plain.NodeKeyExpiry {
+		return fmt.Errorf("field %s: must be <= %v", "nodeKeyExpiry", 9007199254740991)
+	}
+	if plain.NodeKeyExpiry != nil && 0 > *plain.NodeKeyExpiry {
+		return fmt.Errorf("field %s: must be >= %v", "nodeKeyExpiry", 0)
+	}
+	if 65535 < plain.UdpPort {
+		return fmt.Errorf("field %s: must be <= %v", "udpPort", 65535)
+	}
+	if 0 > plain.UdpPort {
+		return fmt.Errorf("field %s: must be >= %v", "udpPort", 0)
+	}
+	*j = IdentityStatus(plain)
 	return nil
 }
 
@@ -633,95 +841,6 @@ func (j *ListenSpec) UnmarshalJSON(value []byte) error {
 		return fmt.Errorf("field %s: must be >= %v", "readHeaderTimeoutMs", 0)
 	}
 	*j = ListenSpec(plain)
-	return nil
-}
-
-type NodeSpec struct {
-	// Workload identity: audience of the ID token that is asked of the cloud; empty
-	// for none.
-	Audience string `json:"audience"`
-
-	// Workload identity: the OAuth client that stands for this node at login; empty
-	// for none.
-	ClientID string `json:"clientID"`
-
-	// How long the node may take to be up before the service counts as failed; 0 for
-	// ever.
-	ConnectTimeoutMs int `json:"connectTimeoutMs"`
-
-	// Control server; empty for Tailscale's own.
-	ControlURL string `json:"controlURL"`
-
-	// Ephemeral corresponds to the JSON schema field "ephemeral".
-	Ephemeral bool `json:"ephemeral"`
-
-	// Name on the tailnet.
-	Hostname string `json:"hostname"`
-
-	// Absolute directory of node key, certificates, lock and UDP port.
-	StateDir string `json:"stateDir"`
-
-	// Tags that the node asks for when it logs in.
-	Tags []string `json:"tags"`
-
-	// Log the node's own (tsnet) messages too.
-	Verbose bool `json:"verbose"`
-}
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (j *NodeSpec) UnmarshalJSON(value []byte) error {
-	var raw map[string]interface{}
-	if err := json.Unmarshal(value, &raw); err != nil {
-		return err
-	}
-	if _, ok := raw["audience"]; raw != nil && !ok {
-		return fmt.Errorf("field audience in NodeSpec: required")
-	}
-	if _, ok := raw["clientID"]; raw != nil && !ok {
-		return fmt.Errorf("field clientID in NodeSpec: required")
-	}
-	if _, ok := raw["connectTimeoutMs"]; raw != nil && !ok {
-		return fmt.Errorf("field connectTimeoutMs in NodeSpec: required")
-	}
-	if _, ok := raw["controlURL"]; raw != nil && !ok {
-		return fmt.Errorf("field controlURL in NodeSpec: required")
-	}
-	if _, ok := raw["ephemeral"]; raw != nil && !ok {
-		return fmt.Errorf("field ephemeral in NodeSpec: required")
-	}
-	if _, ok := raw["hostname"]; raw != nil && !ok {
-		return fmt.Errorf("field hostname in NodeSpec: required")
-	}
-	if _, ok := raw["stateDir"]; raw != nil && !ok {
-		return fmt.Errorf("field stateDir in NodeSpec: required")
-	}
-	if _, ok := raw["tags"]; raw != nil && !ok {
-		return fmt.Errorf("field tags in NodeSpec: required")
-	}
-	if _, ok := raw["verbose"]; raw != nil && !ok {
-		return fmt.Errorf("field verbose in NodeSpec: required")
-	}
-	type Plain NodeSpec
-	var plain Plain
-	if err := json.Unmarshal(value, &plain); err != nil {
-		return err
-	}
-	if 9007199254740991 < plain.ConnectTimeoutMs {
-		return fmt.Errorf("field %s: must be <= %v", "connectTimeoutMs", 9007199254740991)
-	}
-	if 0 > plain.ConnectTimeoutMs {
-		return fmt.Errorf("field %s: must be >= %v", "connectTimeoutMs", 0)
-	}
-	if matched, _ := regexp.MatchString(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`, string(plain.Hostname)); !matched {
-		return fmt.Errorf("field %s pattern match: must match %s", "Hostname", `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	}
-	if matched, _ := regexp.MatchString(`^\/.*`, string(plain.StateDir)); !matched {
-		return fmt.Errorf("field %s pattern match: must match %s", "StateDir", `^\/.*`)
-	}
-	if utf8.RuneCountInString(string(plain.StateDir)) < 1 {
-		return fmt.Errorf("field %s length: must be >= %d", "stateDir", 1)
-	}
-	*j = NodeSpec(plain)
 	return nil
 }
 
@@ -1180,6 +1299,9 @@ type ServiceSpec struct {
 	// given back, not part of the hash.
 	AuthKey *string `json:"authKey,omitempty,omitzero"`
 
+	// Exposure corresponds to the JSON schema field "exposure".
+	Exposure ExposureSpec `json:"exposure"`
+
 	// Limits corresponds to the JSON schema field "limits".
 	Limits LimitsSpec `json:"limits"`
 
@@ -1188,9 +1310,6 @@ type ServiceSpec struct {
 
 	// Service name: a DNS label, and the key of every map.
 	Name string `json:"name"`
-
-	// Node corresponds to the JSON schema field "node".
-	Node NodeSpec `json:"node"`
 
 	// Order the certificate that the status says is missing. Orders are limited per
 	// tailnet, so nobody else does.
@@ -1203,8 +1322,8 @@ type ServiceSpec struct {
 	// for.
 	Retry *bool `json:"retry,omitempty,omitzero"`
 
-	// Hash of node, listeners, proxy, limits and tcpAllow, given back in the status:
-	// tells whether what runs is what is desired.
+	// Hash of exposure, listeners, proxy, limits and tcpAllow, given back in the
+	// status: tells whether what runs is what is desired.
 	SpecHash string `json:"specHash"`
 
 	// Another worker still has the state directory: wait until it lets go, and start
@@ -1221,6 +1340,9 @@ func (j *ServiceSpec) UnmarshalJSON(value []byte) error {
 	if err := json.Unmarshal(value, &raw); err != nil {
 		return err
 	}
+	if _, ok := raw["exposure"]; raw != nil && !ok {
+		return fmt.Errorf("field exposure in ServiceSpec: required")
+	}
 	if _, ok := raw["limits"]; raw != nil && !ok {
 		return fmt.Errorf("field limits in ServiceSpec: required")
 	}
@@ -1229,9 +1351,6 @@ func (j *ServiceSpec) UnmarshalJSON(value []byte) error {
 	}
 	if _, ok := raw["name"]; raw != nil && !ok {
 		return fmt.Errorf("field name in ServiceSpec: required")
-	}
-	if _, ok := raw["node"]; raw != nil && !ok {
-		return fmt.Errorf("field node in ServiceSpec: required")
 	}
 	if _, ok := raw["specHash"]; raw != nil && !ok {
 		return fmt.Errorf("field specHash in ServiceSpec: required")
@@ -1258,32 +1377,20 @@ func (j *ServiceSpec) UnmarshalJSON(value []byte) error {
 }
 
 type ServiceStatus struct {
-	// Tailnet IP addresses, IPv4 first; empty until known.
-	Addresses []string `json:"addresses"`
-
 	// Absent when no listener needs it, and until the name is known.
 	Certificate *CertificateStatus `json:"certificate,omitempty,omitzero"`
 
 	// Counters corresponds to the JSON schema field "counters".
 	Counters ServiceCounters `json:"counters"`
 
-	// Full tailnet name without the last dot; empty until known.
-	DNSName string `json:"dnsName"`
-
-	// Where a person authenticates the node; empty unless needsLogin.
-	LoginURL string `json:"loginURL"`
+	// Of the node that clients reach it by.
+	Identity IdentityStatus `json:"identity"`
 
 	// One sentence for the operator; says the remedy when there is one.
 	Message string `json:"message"`
 
 	// Service name: a DNS label, and the key of every map.
 	Name string `json:"name"`
-
-	// Public node key (nodekey:...); empty until known.
-	NodeKey string `json:"nodeKey"`
-
-	// When the node key ends; absent for never, and until known.
-	NodeKeyExpiry *int `json:"nodeKeyExpiry,omitempty,omitzero"`
 
 	// Life of one service inside a worker. standby: another worker has the node; this
 	// one starts it as soon as that ends.
@@ -1304,9 +1411,6 @@ type ServiceStatus struct {
 
 	// SpecHash corresponds to the JSON schema field "specHash".
 	SpecHash string `json:"specHash"`
-
-	// WireGuard port of the node; 0 until chosen.
-	UdpPort int `json:"udpPort"`
 }
 
 type ServiceStatusPhase string
@@ -1405,26 +1509,17 @@ func (j *ServiceStatus) UnmarshalJSON(value []byte) error {
 	if err := json.Unmarshal(value, &raw); err != nil {
 		return err
 	}
-	if _, ok := raw["addresses"]; raw != nil && !ok {
-		return fmt.Errorf("field addresses in ServiceStatus: required")
-	}
 	if _, ok := raw["counters"]; raw != nil && !ok {
 		return fmt.Errorf("field counters in ServiceStatus: required")
 	}
-	if _, ok := raw["dnsName"]; raw != nil && !ok {
-		return fmt.Errorf("field dnsName in ServiceStatus: required")
-	}
-	if _, ok := raw["loginURL"]; raw != nil && !ok {
-		return fmt.Errorf("field loginURL in ServiceStatus: required")
+	if _, ok := raw["identity"]; raw != nil && !ok {
+		return fmt.Errorf("field identity in ServiceStatus: required")
 	}
 	if _, ok := raw["message"]; raw != nil && !ok {
 		return fmt.Errorf("field message in ServiceStatus: required")
 	}
 	if _, ok := raw["name"]; raw != nil && !ok {
 		return fmt.Errorf("field name in ServiceStatus: required")
-	}
-	if _, ok := raw["nodeKey"]; raw != nil && !ok {
-		return fmt.Errorf("field nodeKey in ServiceStatus: required")
 	}
 	if _, ok := raw["phase"]; raw != nil && !ok {
 		return fmt.Errorf("field phase in ServiceStatus: required")
@@ -1444,9 +1539,6 @@ func (j *ServiceStatus) UnmarshalJSON(value []byte) error {
 	if _, ok := raw["specHash"]; raw != nil && !ok {
 		return fmt.Errorf("field specHash in ServiceStatus: required")
 	}
-	if _, ok := raw["udpPort"]; raw != nil && !ok {
-		return fmt.Errorf("field udpPort in ServiceStatus: required")
-	}
 	type Plain ServiceStatus
 	var plain Plain
 	if err := json.Unmarshal(value, &plain); err != nil {
@@ -1454,12 +1546,6 @@ func (j *ServiceStatus) UnmarshalJSON(value []byte) error {
 	}
 	if matched, _ := regexp.MatchString(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`, string(plain.Name)); !matched {
 		return fmt.Errorf("field %s pattern match: must match %s", "Name", `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	}
-	if plain.NodeKeyExpiry != nil && 9007199254740991 < *plain.NodeKeyExpiry {
-		return fmt.Errorf("field %s: must be <= %v", "nodeKeyExpiry", 9007199254740991)
-	}
-	if plain.NodeKeyExpiry != nil && 0 > *plain.NodeKeyExpiry {
-		return fmt.Errorf("field %s: must be >= %v", "nodeKeyExpiry", 0)
 	}
 	if 9007199254740991 < plain.Revision {
 		return fmt.Errorf("field %s: must be <= %v", "revision", 9007199254740991)
@@ -1472,12 +1558,6 @@ func (j *ServiceStatus) UnmarshalJSON(value []byte) error {
 	}
 	if 0 > plain.Since {
 		return fmt.Errorf("field %s: must be >= %v", "since", 0)
-	}
-	if 65535 < plain.UdpPort {
-		return fmt.Errorf("field %s: must be <= %v", "udpPort", 65535)
-	}
-	if 0 > plain.UdpPort {
-		return fmt.Errorf("field %s: must be >= %v", "udpPort", 0)
 	}
 	*j = ServiceStatus(plain)
 	return nil

@@ -27,7 +27,7 @@ func openDirectory(spec protocol.ServiceSpec, options Options) *directory {
 		cancel()
 	}
 	go func() {
-		dir, err := options.Keeper.Await(ctx, spec.Node.StateDir, options.Holder)
+		dir, err := options.Keeper.Await(ctx, spec.Exposure.Node.StateDir, options.Holder)
 		d.opened <- openedDirectory{dir, err}
 		close(d.opened)
 	}()

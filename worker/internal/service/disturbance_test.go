@@ -43,8 +43,11 @@ func TestChangesDisturbAsPlanned(t *testing.T) {
 		t.Run(c.What, func(t *testing.T) {
 			h := *h
 			h.T = t
-			base := merged(table.Base, map[string]any{"node": map[string]any{"stateDir": h.TempDir(), "controlURL": h.network.ControlURL()}})
-			if node, ok := c.Change["node"].(map[string]any); ok {
+			base := merged(table.Base, map[string]any{"exposure": map[string]any{
+				"node": map[string]any{"stateDir": h.TempDir(), "controlURL": h.network.ControlURL()},
+			}})
+			if exposure, ok := c.Change["exposure"].(map[string]any); ok {
+				node := exposure["node"].(map[string]any)
 				if _, ok := node["stateDir"]; ok {
 					node["stateDir"] = h.TempDir()
 				}
@@ -66,7 +69,7 @@ func TestChangesDisturbAsPlanned(t *testing.T) {
 // running is a service that is ready, and what of it a change may touch.
 type running struct {
 	name, nodeKey string
-	node          protocol.NodeSpec
+	node          protocol.IdentitySpec
 	instance      *instance
 	servers       map[protocol.ListenSpec]server
 }
@@ -88,7 +91,7 @@ func (h *harness) running(values map[string]any, hash string) running {
 	h.set.mu.Lock()
 	defer h.set.mu.Unlock()
 	current := h.set.services[spec.Name].instance
-	return running{name: spec.Name, nodeKey: status.NodeKey, node: spec.Node, instance: current, servers: maps.Clone(current.servers)}
+	return running{name: spec.Name, nodeKey: status.Identity.NodeKey, node: spec.Exposure.Node, instance: current, servers: maps.Clone(current.servers)}
 }
 
 // disturbed tells in the words of the plan what became of it.

@@ -64,10 +64,12 @@ func newHarness(t *testing.T, network tailnet.Options, concurrency int) *harness
 func (h *harness) spec(name, upstream string) protocol.ServiceSpec {
 	key := labKey
 	return protocol.ServiceSpec{
-		Name:      name,
-		SpecHash:  "1",
-		AuthKey:   &key,
-		Node:      protocol.NodeSpec{StateDir: h.TempDir(), Hostname: name, ControlURL: h.network.ControlURL(), ConnectTimeoutMs: 30_000},
+		Name:     name,
+		SpecHash: "1",
+		AuthKey:  &key,
+		Exposure: protocol.ExposureSpec{Kind: protocol.ExposureSpecKindNode, Node: protocol.IdentitySpec{
+			StateDir: h.TempDir(), Hostname: name, ControlURL: h.network.ControlURL(), ConnectTimeoutMs: 30_000,
+		}},
 		Listeners: []protocol.ListenSpec{{Address: ":80", Scheme: protocol.ListenSpecSchemeHttp}},
 		Proxy:     &protocol.ProxySpec{Upstream: upstream, Whois: true, WhoisTimeoutMs: 5000, Upgrades: []string{"websocket"}},
 	}
@@ -157,7 +159,7 @@ func (h *harness) visitor() visitor {
 
 func (h *harness) get(client visitor, status protocol.ServiceStatus) string {
 	h.Helper()
-	response, err := client.Get("http://" + status.Addresses[0] + "/")
+	response, err := client.Get("http://" + status.Identity.Addresses[0] + "/")
 	if err != nil {
 		h.Fatal(err)
 	}

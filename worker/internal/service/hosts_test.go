@@ -35,7 +35,7 @@ func TestAServiceAnswersForItsOwnNames(t *testing.T) {
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	ask := func(port int, host string) *http.Response {
 		t.Helper()
-		request, err := http.NewRequest(http.MethodGet, fmt.Sprintf("http://%s:%d/", status.Addresses[0], port), nil)
+		request, err := http.NewRequest(http.MethodGet, fmt.Sprintf("http://%s:%d/", status.Identity.Addresses[0], port), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,7 +47,7 @@ func TestAServiceAnswersForItsOwnNames(t *testing.T) {
 		response.Body.Close()
 		return response
 	}
-	own := []string{"web", "WEB.Example.TS.net.", "web.example.ts.net:8080", status.Addresses[0], "[" + strings.ToUpper(status.Addresses[1]) + "]:80",
+	own := []string{"web", "WEB.Example.TS.net.", "web.example.ts.net:8080", status.Identity.Addresses[0], "[" + strings.ToUpper(status.Identity.Addresses[1]) + "]:80",
 		"wiki.example.com", "Wiki.Example.com.:8443"}
 	foreign := []string{"evil.example", "other.example.ts.net", "100.64.0.99", "[fd7a::99]", "localhost", "photos.example.org", "wiki.example.com.evil.example"}
 	expect := func(hosts []string, served bool) {
@@ -90,7 +90,7 @@ func TestAServiceKnowsItsNamesWithoutControl(t *testing.T) {
 	h.awaitRemoved("web")
 	h.network.Pause()
 	h.put(spec)
-	request, err := http.NewRequest(http.MethodGet, "http://"+status.Addresses[0]+"/", nil)
+	request, err := http.NewRequest(http.MethodGet, "http://"+status.Identity.Addresses[0]+"/", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,7 @@ func startInstance(options Options, spec protocol.ServiceSpec, holding custody.H
 	}
 	i.hadAuthKey = authKey != ""
 	i.exposure, err = exposure.Own(holding, identity.Config{
-		Node: spec.Node, AuthKey: authKey, Interfaces: options.Interfaces, NextPeers: options.nextPeers, Log: log,
+		Node: spec.Exposure.Node, AuthKey: authKey, Interfaces: options.Interfaces, NextPeers: options.nextPeers, Log: log,
 	})
 	if err != nil {
 		return nil, err

@@ -139,7 +139,7 @@ func TestStandbyStartsWhenTheOtherWorkerLetsGo(t *testing.T) {
 	}
 	h.get(h.visitor(), before)
 	old.Delete("photos", patience)
-	if after := h.awaitPhase("photos", protocol.ServiceStatusPhaseReady); after.NodeKey != before.NodeKey {
+	if after := h.awaitPhase("photos", protocol.ServiceStatusPhaseReady); after.Identity.NodeKey != before.Identity.NodeKey {
 		t.Errorf("it was %+v, and is %+v", before, after)
 	}
 }
@@ -157,7 +157,7 @@ func TestStandbyThatIsDeletedTakesNothing(t *testing.T) {
 	h.get(h.visitor(), before)
 	old.Delete("photos", patience)
 	h.awaitRemoved("photos")
-	free, err := statedir.Open(spec.Node.StateDir, "x")
+	free, err := statedir.Open(spec.Exposure.Node.StateDir, "x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestMoveLosesNoRequest(t *testing.T) {
 	client := h.visitor()
 	client.Transport.(*http.Transport).MaxIdleConnsPerHost = 50
 	h.get(client, before)
-	counted, stop := click(t, client, "http://"+before.Addresses[0]+"/")
+	counted, stop := click(t, client, "http://"+before.Identity.Addresses[0]+"/")
 	const moves = 6
 	for range moves {
 		leaving := h.set
@@ -179,7 +179,7 @@ func TestMoveLosesNoRequest(t *testing.T) {
 		h.awaitPhase("photos", protocol.ServiceStatusPhaseStandby)
 		leaving.Delete("photos", patience)
 		after := h.awaitPhase("photos", protocol.ServiceStatusPhaseReady)
-		if after.NodeKey != before.NodeKey || after.Addresses[0] != before.Addresses[0] || after.UdpPort != before.UdpPort {
+		if after.Identity.NodeKey != before.Identity.NodeKey || after.Identity.Addresses[0] != before.Identity.Addresses[0] || after.Identity.UdpPort != before.Identity.UdpPort {
 			t.Errorf("it was %+v, and is %+v", before, after)
 		}
 		// It has to be at home before it moves on: its session with the client is made anew on both sides.
@@ -202,7 +202,7 @@ func TestMovedServiceTellsItsClientsItsKeyWhenControlDoesNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := netip.MustParseAddr(before.Addresses[0])
+	address := netip.MustParseAddr(before.Identity.Addresses[0])
 	h.network.Pause()
 	h.set.Delete("photos", patience)
 	h.awaitRemoved("photos")
@@ -231,7 +231,7 @@ func TestLeavingWaitsUntilTheClientHasAllOfItsAnswer(t *testing.T) {
 		_, _ = w.Write(make([]byte, length))
 	})))
 	status := h.awaitPhase("photos", protocol.ServiceStatusPhaseReady)
-	response, err := h.visitor().Get("http://" + status.Addresses[0] + "/")
+	response, err := h.visitor().Get("http://" + status.Identity.Addresses[0] + "/")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +284,7 @@ func TestLeavingServesOnWhileALongRequestEnds(t *testing.T) {
 	ask := func(path string) <-chan error {
 		ended := make(chan error, 1)
 		go func() {
-			response, err := client.Get("http://" + status.Addresses[0] + path)
+			response, err := client.Get("http://" + status.Identity.Addresses[0] + path)
 			if err == nil {
 				_, err = io.Copy(io.Discard, response.Body)
 				response.Body.Close()

@@ -44,9 +44,9 @@ type Service struct {
 	pending bool                 // want is not yet taken up
 	restart bool                 // and the instance that runs is to be replaced
 	leaving bool
-	order   bool               // a certificate may be ordered
-	applied *protocol.NodeSpec // of the instance that runs; nil without one
-	exposed exposure.Exposure  // the same
+	order   bool                   // a certificate may be ordered
+	applied *protocol.IdentitySpec // of the instance that runs; nil without one
+	exposed exposure.Exposure      // the same
 	status  protocol.ServiceStatus
 
 	// Owned by run.
@@ -72,7 +72,7 @@ func newService(set *Set, spec protocol.ServiceSpec) *Service {
 		cutShort: cutShort,
 		want:     spec,
 		pending:  true,
-		status:   protocol.ServiceStatus{Name: spec.Name, SpecHash: spec.SpecHash, Addresses: []string{}, Problems: []protocol.ServiceProblem{}},
+		status:   protocol.ServiceStatus{Name: spec.Name, SpecHash: spec.SpecHash, Identity: protocol.IdentityStatus{Addresses: []string{}}, Problems: []protocol.ServiceProblem{}},
 	}
 	s.backends = proxy.Backends{
 		Upstream: proxy.NewHealth(func(err error) { s.problem(partUpstream, err) }),
@@ -122,7 +122,7 @@ func (s *Service) put(spec protocol.ServiceSpec) (protocol.ServiceStatus, error)
 		return s.snapshot(), nil
 	}
 	s.want, s.pending = spec, true
-	s.restart = s.applied != nil && (s.restart || again || !reflect.DeepEqual(*s.applied, spec.Node))
+	s.restart = s.applied != nil && (s.restart || again || !reflect.DeepEqual(*s.applied, spec.Exposure.Node))
 	switch {
 	case s.applied == nil || s.restart && stuck:
 		s.status.SpecHash = spec.SpecHash
@@ -171,7 +171,7 @@ func (s *Service) enter(phase protocol.ServiceStatusPhase, reason protocol.Servi
 	}
 	s.status.Phase, s.status.Reason, s.status.Message = phase, reason, message
 	if phase != protocol.ServiceStatusPhaseNeedsLogin {
-		s.status.LoginURL = ""
+		s.status.Identity.LoginURL = ""
 	}
 }
 
@@ -291,7 +291,7 @@ func (s *Service) start() {
 	s.mu.Lock()
 	outdated := s.pending
 	if !outdated {
-		s.applied = &spec.Node
+		s.applied = &spec.Exposure.Node
 	}
 	s.mu.Unlock()
 	if outdated {
@@ -311,7 +311,7 @@ func (s *Service) start() {
 	s.instance = running
 	s.update(func() {
 		s.exposed = running.exposure
-		s.status.UdpPort = int(running.exposure.UDPPort())
+		s.status.Identity.UdpPort = int(running.exposure.UDPPort())
 	})
 	s.armDeadline()
 }
@@ -319,7 +319,7 @@ func (s *Service) start() {
 // armDeadline gives the node its time to connect, unless the spec says that it may take for ever.
 func (s *Service) armDeadline() {
 	s.disarmDeadline()
-	if limit := s.instance.spec.Node.ConnectTimeoutMs; limit > 0 {
+	if limit := s.instance.spec.Exposure.Node.ConnectTimeoutMs; limit > 0 {
 		s.deadline = time.NewTimer(time.Duration(limit) * time.Millisecond)
 	}
 }
@@ -364,16 +364,16 @@ func (s *Service) moveTo(status node.Status, phase protocol.ServiceStatusPhase, 
 			return // put has answered with the phase that follows this node
 		}
 		s.enter(phase, reason, message)
-		s.status.LoginURL = status.LoginURL
-		s.status.DNSName = status.DNSName
-		s.status.NodeKey = status.NodeKey
-		s.status.NodeKeyExpiry = nil
+		s.status.Identity.LoginURL = status.LoginURL
+		s.status.Identity.DNSName = status.DNSName
+		s.status.Identity.NodeKey = status.NodeKey
+		s.status.Identity.NodeKeyExpiry = nil
 		if !status.KeyExpiry.IsZero() {
 			ends := int(status.KeyExpiry.UnixMilli())
-			s.status.NodeKeyExpiry = &ends
+			s.status.Identity.NodeKeyExpiry = &ends
 		}
 		if status.Addresses != nil {
-			s.status.Addresses = status.Addresses
+			s.status.Identity.Addresses = status.Addresses
 		}
 	})
 }
@@ -476,6 +476,6 @@ func (s *Service) end() {
 }
 
 func (s *Service) timeoutMessage() string {
-	return fmt.Sprintf("The node was not up after %v: %s", time.Duration(s.instance.spec.Node.ConnectTimeoutMs)*time.Millisecond,
+	return fmt.Sprintf("The node was not up after %v: %s", time.Duration(s.instance.spec.Exposure.Node.ConnectTimeoutMs)*time.Millisecond,
 		orUnknown(s.instance.last.Problem))
 }

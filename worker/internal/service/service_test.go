@@ -39,7 +39,7 @@ func TestServiceAnswersOnTheTailnetWithIdentity(t *testing.T) {
 		t.Errorf("put answered %+v", status)
 	}
 	status := h.awaitPhase("web", ready)
-	if status.DNSName != "web.example.ts.net" || status.UdpPort == 0 || !strings.HasPrefix(status.NodeKey, "nodekey:") {
+	if status.Identity.DNSName != "web.example.ts.net" || status.Identity.UdpPort == 0 || !strings.HasPrefix(status.Identity.NodeKey, "nodekey:") {
 		t.Errorf("status: %+v", status)
 	}
 	client := h.visitor()
@@ -60,7 +60,7 @@ func TestPutIsIdempotent(t *testing.T) {
 	retry := true
 	spec.Retry = &retry // means something for a stuck service only
 	after := h.put(spec)
-	if after.Phase != ready || after.Since != before.Since || after.NodeKey != before.NodeKey {
+	if after.Phase != ready || after.Since != before.Since || after.Identity.NodeKey != before.Identity.NodeKey {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
 }
@@ -90,7 +90,7 @@ func TestChangesInPlaceKeepConnections(t *testing.T) {
 		t.Errorf("the change was not in place: %+v", changed)
 	}
 	var reused bool
-	request, err := http.NewRequestWithContext(connectionReused(&reused), http.MethodGet, "http://"+status.Addresses[0], nil)
+	request, err := http.NewRequestWithContext(connectionReused(&reused), http.MethodGet, "http://"+status.Identity.Addresses[0], nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestChangesInPlaceKeepConnections(t *testing.T) {
 	if string(body) != "after" || !reused {
 		t.Errorf("got %q, connection reused: %v", body, reused)
 	}
-	response, err = client.Get("http://" + status.Addresses[0] + ":8080")
+	response, err = client.Get("http://" + status.Identity.Addresses[0] + ":8080")
 	if err != nil {
 		t.Fatalf("the new listener: %v", err)
 	}
@@ -115,7 +115,7 @@ func TestChangesInPlaceKeepConnections(t *testing.T) {
 	h.await("web", "changed", func(s protocol.ServiceStatus) bool { return s.SpecHash == "3" })
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if connection, err := client.node.Dial(ctx, "tcp", status.Addresses[0]+":80"); err == nil {
+	if connection, err := client.node.Dial(ctx, "tcp", status.Identity.Addresses[0]+":80"); err == nil {
 		connection.Close()
 		t.Error("the old listener still accepts")
 	}
@@ -127,12 +127,12 @@ func TestNodeChangeRestartsOnlyThisNode(t *testing.T) {
 	h.put(spec)
 	h.put(other)
 	before, untouched := h.awaitPhase("web", ready), h.awaitPhase("other", ready)
-	spec.SpecHash, spec.Node.Hostname = "2", "renamed"
+	spec.SpecHash, spec.Exposure.Node.Hostname = "2", "renamed"
 	if status := h.put(spec); status.Phase != draining {
 		t.Errorf("put answered %s", status.Phase)
 	}
 	after := h.await("web", "ready again", func(s protocol.ServiceStatus) bool { return s.Phase == ready && s.SpecHash == "2" })
-	if after.NodeKey != before.NodeKey || after.UdpPort != before.UdpPort {
+	if after.Identity.NodeKey != before.Identity.NodeKey || after.Identity.UdpPort != before.Identity.UdpPort {
 		t.Errorf("identity changed: %+v, %+v", before, after)
 	}
 	if now, _ := h.set.Status("other"); now.Since != untouched.Since {
@@ -155,7 +155,7 @@ func TestDeleteDrainsAndFreesTheDirectory(t *testing.T) {
 	client := h.visitor()
 	answered := make(chan error, 1)
 	go func() {
-		response, err := client.Get("http://" + status.Addresses[0] + "/slow")
+		response, err := client.Get("http://" + status.Identity.Addresses[0] + "/slow")
 		if err == nil {
 			response.Body.Close()
 		}
@@ -171,7 +171,7 @@ func TestDeleteDrainsAndFreesTheDirectory(t *testing.T) {
 		t.Errorf("put while leaving: %v", err)
 	}
 	h.awaitPhase("web", draining)
-	if _, err := statedir.Open(spec.Node.StateDir, "x"); err == nil {
+	if _, err := statedir.Open(spec.Exposure.Node.StateDir, "x"); err == nil {
 		t.Error("the directory is free while the node runs")
 	}
 	close(goOn)
@@ -183,7 +183,7 @@ func TestDeleteDrainsAndFreesTheDirectory(t *testing.T) {
 	if len(changes) != 1 || changes[0].Removed == 0 {
 		t.Errorf("changes: %+v", changes)
 	}
-	free, err := statedir.Open(spec.Node.StateDir, "x")
+	free, err := statedir.Open(spec.Exposure.Node.StateDir, "x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,13 +209,13 @@ func TestDeleteEndsWebSocketsAndObeysTheDeadline(t *testing.T) {
 	})))
 	status := h.awaitPhase("web", ready)
 	client := h.visitor()
-	connection, _, err := websocket.Dial(t.Context(), "ws://"+status.Addresses[0]+"/", &websocket.DialOptions{HTTPClient: client.Client})
+	connection, _, err := websocket.Dial(t.Context(), "ws://"+status.Identity.Addresses[0]+"/", &websocket.DialOptions{HTTPClient: client.Client})
 	if err != nil {
 		t.Fatal(err)
 	}
 	hung := make(chan error, 1)
 	go func() {
-		_, err := client.Get("http://" + status.Addresses[0] + "/hang")
+		_, err := client.Get("http://" + status.Identity.Addresses[0] + "/hang")
 		hung <- err
 	}()
 	<-hanging
@@ -259,9 +259,9 @@ func TestRefusedAuthKeyFailsAndIsRetriedOnRequest(t *testing.T) {
 func TestLoginByAPerson(t *testing.T) {
 	h := newHarness(t, tailnet.Options{RequireAuth: true}, 1)
 	spec := h.spec("web", h.text("a"))
-	spec.AuthKey, spec.Node.ConnectTimeoutMs = nil, 2000
+	spec.AuthKey, spec.Exposure.Node.ConnectTimeoutMs = nil, 2000
 	h.put(spec)
-	waiting := func(s protocol.ServiceStatus) bool { return s.Phase == needsLogin && s.LoginURL != "" }
+	waiting := func(s protocol.ServiceStatus) bool { return s.Phase == needsLogin && s.Identity.LoginURL != "" }
 	first := h.await("web", "waiting for a person", waiting)
 	if first.Reason != protocol.ServiceStatusReasonNeedsLogin {
 		t.Errorf("status: %+v", first)
@@ -269,14 +269,14 @@ func TestLoginByAPerson(t *testing.T) {
 	// Retrying restarts the node, with whatever key there is by then.
 	retry := true
 	spec.Retry = &retry
-	if again := h.put(spec); again.Phase != starting || again.LoginURL != "" {
+	if again := h.put(spec); again.Phase != starting || again.Identity.LoginURL != "" {
 		t.Errorf("put with retry answered %+v", again)
 	}
 	second := h.await("web", "waiting for a person again", waiting)
-	if err := h.network.CompleteLogin(second.LoginURL); err != nil {
+	if err := h.network.CompleteLogin(second.Identity.LoginURL); err != nil {
 		t.Fatal(err)
 	}
-	if up := h.awaitPhase("web", ready); up.LoginURL != "" {
+	if up := h.awaitPhase("web", ready); up.Identity.LoginURL != "" {
 		t.Errorf("status: %+v", up)
 	}
 }
@@ -288,14 +288,14 @@ func TestUnusableDirectories(t *testing.T) {
 		t.Fatal(err)
 	}
 	spec := h.spec("file", h.text("a"))
-	spec.Node.StateDir = file
+	spec.Exposure.Node.StateDir = file
 	h.put(spec)
 	if status := h.awaitPhase("file", failed); status.Reason != protocol.ServiceStatusReasonStateDirUnusable || !strings.Contains(status.Message, file) {
 		t.Errorf("status: %+v", status)
 	}
 
 	holder, second := h.spec("holder", h.text("a")), h.spec("second", h.text("b"))
-	second.Node.StateDir = holder.Node.StateDir
+	second.Exposure.Node.StateDir = holder.Exposure.Node.StateDir
 	h.put(holder)
 	h.awaitPhase("holder", ready)
 	h.put(second)
@@ -307,7 +307,7 @@ func TestUnusableDirectories(t *testing.T) {
 	}
 
 	damaged := h.spec("damaged", h.text("a"))
-	if err := os.WriteFile(filepath.Join(damaged.Node.StateDir, "tailscaled.state"), []byte("{"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(damaged.Exposure.Node.StateDir, "tailscaled.state"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	h.put(damaged)
@@ -324,12 +324,12 @@ func TestConnectTimeoutFreesTheDirectory(t *testing.T) {
 	}
 	defer silent.Close()
 	spec := h.spec("web", h.text("a"))
-	spec.Node.ControlURL, spec.Node.ConnectTimeoutMs = "http://"+silent.Addr().String(), 100
+	spec.Exposure.Node.ControlURL, spec.Exposure.Node.ConnectTimeoutMs = "http://"+silent.Addr().String(), 100
 	h.put(spec)
 	if status := h.awaitPhase("web", failed); status.Reason != protocol.ServiceStatusReasonConnectTimeout {
 		t.Errorf("status: %+v", status)
 	}
-	free, err := statedir.Open(spec.Node.StateDir, "x")
+	free, err := statedir.Open(spec.Exposure.Node.StateDir, "x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -354,7 +354,7 @@ func TestStartsAreQueued(t *testing.T) {
 	}
 	defer silent.Close()
 	first, second := h.spec("first", h.text("a")), h.spec("second", h.text("b"))
-	first.Node.ControlURL = "http://" + silent.Addr().String()
+	first.Exposure.Node.ControlURL = "http://" + silent.Addr().String()
 	h.put(first)
 	h.await("first", "starting", func(s protocol.ServiceStatus) bool { return s.Reason == protocol.ServiceStatusReasonStarting })
 	if status := h.put(second); status.Reason != protocol.ServiceStatusReasonQueued {
@@ -367,8 +367,8 @@ func TestStartsAreQueued(t *testing.T) {
 func TestLostLoginNeedsALogin(t *testing.T) {
 	h := newHarness(t, tailnet.Options{RequireAuth: true}, 0)
 	h.put(h.spec("web", h.text("a")))
-	login := func(s protocol.ServiceStatus) bool { return s.Phase == needsLogin && s.LoginURL != "" }
-	if err := h.network.CompleteLogin(h.await("web", "waiting", login).LoginURL); err != nil {
+	login := func(s protocol.ServiceStatus) bool { return s.Phase == needsLogin && s.Identity.LoginURL != "" }
+	if err := h.network.CompleteLogin(h.await("web", "waiting", login).Identity.LoginURL); err != nil {
 		t.Fatal(err)
 	}
 	h.awaitPhase("web", ready)
@@ -418,20 +418,20 @@ func TestControlThatIsAwayIsAProblemUntilItIsBack(t *testing.T) {
 func TestTheEndOfTheNodeKeyIsTold(t *testing.T) {
 	h := newHarness(t, tailnet.Options{}, 1)
 	h.put(h.spec("web", h.text("hello")))
-	if status := h.awaitPhase("web", ready); status.NodeKeyExpiry != nil {
-		t.Errorf("a key that never ends is said to end at %d", *status.NodeKeyExpiry)
+	if status := h.awaitPhase("web", ready); status.Identity.NodeKeyExpiry != nil {
+		t.Errorf("a key that never ends is said to end at %d", *status.Identity.NodeKeyExpiry)
 	}
 	ends := time.Now().Add(72 * time.Hour)
 	if err := h.network.Expire("web", ends); err != nil {
 		t.Fatal(err)
 	}
 	h.await("web", "told when its key ends", func(status protocol.ServiceStatus) bool {
-		return status.NodeKeyExpiry != nil && *status.NodeKeyExpiry == int(ends.UnixMilli())
+		return status.Identity.NodeKeyExpiry != nil && *status.Identity.NodeKeyExpiry == int(ends.UnixMilli())
 	})
 	if err := h.network.Expire("web", time.Time{}); err != nil {
 		t.Fatal(err)
 	}
-	h.await("web", "told that it does not", func(status protocol.ServiceStatus) bool { return status.NodeKeyExpiry == nil })
+	h.await("web", "told that it does not", func(status protocol.ServiceStatus) bool { return status.Identity.NodeKeyExpiry == nil })
 }
 
 func TestShutdownRemovesAllAndRefusesMore(t *testing.T) {

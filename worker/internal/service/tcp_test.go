@@ -41,7 +41,7 @@ func TestAccessRulesOfTCPListeners(t *testing.T) {
 	status, _ := h.set.Status("git")
 	client := h.visitor()
 	connect := func() (carry func() error) {
-		conn, err := client.node.Dial(t.Context(), "tcp", net.JoinHostPort(status.Addresses[0], "22"))
+		conn, err := client.node.Dial(t.Context(), "tcp", net.JoinHostPort(status.Identity.Addresses[0], "22"))
 		if err != nil {
 			t.Fatal(err)
 		}

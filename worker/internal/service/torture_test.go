@@ -37,7 +37,7 @@ func tortured(t *testing.T, handler http.HandlerFunc, change func(*protocol.Serv
 	status := h.awaitPhase("web", ready)
 	client := h.visitor()
 	client.Timeout = 0 // a gibibyte takes its time
-	return h, client, status.Addresses[0]
+	return h, client, status.Identity.Addresses[0]
 }
 
 // raw sends bytes as they are, and reads until the service has closed the connection.
