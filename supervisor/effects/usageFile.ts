@@ -8,7 +8,8 @@ import * as z from 'zod'
 import { inWords } from '../../shared/systemErrors.ts'
 import { type UsageBook, type UsageRecord, nothingUsed } from '../core/usageBook.ts'
 import { setAside, writeAtomically } from './atomicFile.ts'
-import { ownDirectory, plain } from './stateFile.ts'
+import { ownDirectory } from './stateFile.ts'
+import { plain } from './stateSchema.ts'
 
 const mapOf = <T extends z.ZodType>(value: T) => z.record(z.string(), value).transform((found) => new Map(Object.entries(found)))
 

@@ -3,9 +3,13 @@ package exposure
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"time"
 
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/custody"
+	"github.com/arsfeld/tsnsrv-sup/worker/internal/identity"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/node"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/origin"
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
@@ -49,4 +53,14 @@ type Exposure interface {
 	Drain()
 	Withdraw(ctx context.Context)
 	Close()
+}
+
+// Start begins what spec says, and owns holding from then on: an error has let go of it. Of config, the spec says which node.
+func Start(spec protocol.ExposureSpec, holding custody.Holding, config identity.Config) (Exposure, error) {
+	switch spec.Kind {
+	case protocol.ExposureSpecKindNode:
+		config.Node = spec.Node
+		return startOwn(holding, config)
+	}
+	return nil, errors.Join(fmt.Errorf("there is no exposure %q", spec.Kind), holding.Close())
 }

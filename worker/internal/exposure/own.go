@@ -14,8 +14,7 @@ type own struct {
 	*names
 }
 
-// Own starts the identity of a service, and owns holding from then on: an error has let go of it.
-func Own(holding custody.Holding, config identity.Config) (Exposure, error) {
+func startOwn(holding custody.Holding, config identity.Config) (Exposure, error) {
 	started, err := identity.Start(holding, config)
 	if err != nil {
 		return nil, err

@@ -83,8 +83,8 @@ func startInstance(options Options, spec protocol.ServiceSpec, holding custody.H
 		authKey, spec.AuthKey = *spec.AuthKey, nil
 	}
 	i.hadAuthKey = authKey != ""
-	i.exposure, err = exposure.Own(holding, identity.Config{
-		Node: spec.Exposure.Node, AuthKey: authKey, Interfaces: options.Interfaces, NextPeers: options.nextPeers, Log: log,
+	i.exposure, err = exposure.Start(spec.Exposure, holding, identity.Config{
+		AuthKey: authKey, Interfaces: options.Interfaces, NextPeers: options.nextPeers, Log: log,
 	})
 	if err != nil {
 		return nil, err
