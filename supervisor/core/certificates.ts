@@ -3,6 +3,7 @@
  * more are asked for; so the supervisor, which sees all nodes, counts for them. Renewals are exempt and not counted
  * (https://letsencrypt.org/docs/rate-limits/, "New Certificates per Registered Domain", read 2026-11).
  */
+import { ORDERS_AT_ONCE, ORDER_AGAIN_MS, ORDER_AGAIN_AT_MOST_MS } from './tuning.ts'
 
 /** When certificates were ordered, by full name, oldest first. Epoch ms. Remembered for a week, over restarts. */
 export type CertificateOrders = ReadonlyMap<string, readonly number[]>
@@ -13,13 +14,6 @@ export interface CertificatePolicy {
 }
 
 const WEEK_MS = 7 * 24 * 3_600_000
-
-/** So many orders run at the same time: an account, a DNS record and its spreading each, on both sides. */
-const AT_ONCE = 4
-
-/** An order that came to nothing is tried again after this, then after four times as long, at most after a day. */
-const AGAIN_MS = 15 * 60_000
-const AGAIN_AT_MOST_MS = 24 * 3_600_000
 
 export interface CertificateTurns {
   /** The names that may be ordered now. */
@@ -56,7 +50,7 @@ export function certificateTurns(
       const oldest = used.toSorted((a, b) => a - b)[used.length - policy.perWeek] ?? now
       const why = `${used.length} certificates of ${tailnet} were ordered within a week, and the limit is ${policy.perWeek}`
       later.set(domain, { why, at: oldest + WEEK_MS })
-    } else if (ordering + turn.length >= AT_ONCE) later.set(domain, { why: 'others are being ordered', at: null })
+    } else if (ordering + turn.length >= ORDERS_AT_ONCE) later.set(domain, { why: 'others are being ordered', at: null })
     else {
       turn.push(domain)
       spent.set(tailnet, [...used, now])
@@ -82,7 +76,7 @@ function recent(orders: CertificateOrders, domain: string, now: number): number[
 
 function nextTry(times: readonly number[]): number {
   const last = times.at(-1)
-  return last === undefined ? 0 : last + Math.min(AGAIN_AT_MOST_MS, AGAIN_MS * 4 ** (times.length - 1))
+  return last === undefined ? 0 : last + Math.min(ORDER_AGAIN_AT_MOST_MS, ORDER_AGAIN_MS * 4 ** (times.length - 1))
 }
 
 /** What Let's Encrypt counts by: ts.net is a public suffix, so the name below it is a tailnet's own. */

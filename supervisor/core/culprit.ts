@@ -26,6 +26,16 @@ import { primaryWorkers } from './reconcile.ts'
 import { noFailures, recordFailure } from './restart.ts'
 import { freshShard, takenNumbers } from './shardNumbers.ts'
 import type { Desired, Move, Moves, Observed, Placement, Remembered } from './types.ts'
+import {
+  DEATHS_TOGETHER_MS,
+  DEATH_INTENSITY,
+  SUSPECT_FROM,
+  CLEARED_AFTER_MS,
+  QUARANTINE_FROM,
+  MOST_QUARANTINED,
+  DEATH_MEMORY_MS,
+  MOST_DEATHS,
+} from './tuning.ts'
 
 /** What is to be remembered from now on, and which deaths that answers. */
 export interface Judgement {
@@ -38,21 +48,6 @@ export interface Judgement {
   readonly quarantined: readonly string[]
 }
 
-/** Ends of workers so near to each other have one cause. What a death leads to is decided after that time. */
-const TOGETHER_MS = 2000
-/** An end counts half after this time, and so much makes a set suspect: three within five minutes, or one every seven. */
-const INTENSITY = { halfLifeMs: 10 * 60_000 }
-const SUSPECT_FROM = 2.5
-/** A suspected shard whose worker has lived for so long is cleared: twice the pause between two ends that are still counted. */
-export const CLEARED_AFTER_MS = 15 * 60_000
-/** A set that is suspected is split at its next end. A service that is alone has to end its worker so often. */
-const QUARANTINE_FROM = 2
-/** When more services than that seem to be culprits, it is something else. One that is alone and restarted harms nobody. */
-const MOST_QUARANTINED = 3
-/** How long, and how many, ends are remembered. */
-const MEMORY_MS = 3_600_000
-const MOST_DEATHS = 100
-
 /** What the deaths that were told, and the time that has passed, lead to; null when to nothing now. */
 export function judge(
   remembered: Remembered,
@@ -64,7 +59,7 @@ export function judge(
   if (observed.deaths.length === 0 && remembered.culprits.suspects.size === 0) return null
   const round = new JudgementRound(remembered, desired, observed, now)
   for (const death of observed.deaths) {
-    const due = death.at + TOGETHER_MS
+    const due = death.at + DEATHS_TOGETHER_MS
     // A clock that was set back must not keep a worker from coming back.
     if (now >= death.at && now < due && round.isGrave(death)) wakeAt(due)
     else round.judge(death)
@@ -106,7 +101,7 @@ class JudgementRound {
 
   result(): Judgement | null {
     if (!this.#changed) return null
-    const deaths = this.#past.filter(({ at }) => this.#now - at < MEMORY_MS).slice(-MOST_DEATHS)
+    const deaths = this.#past.filter(({ at }) => this.#now - at < DEATH_MEMORY_MS).slice(-MOST_DEATHS)
     return {
       culprits: { deaths, suspects: this.#suspects, quarantine: this.#quarantine },
       placement: this.#placement,
@@ -209,7 +204,7 @@ class JudgementRound {
 
   /** Whether something bigger than a service must have ended it: see above. */
   #isMachines({ shard, at, search }: JudgedDeath): boolean {
-    const together = this.#deaths.filter((other) => other.shard !== shard && Math.abs(other.at - at) < TOGETHER_MS)
+    const together = this.#deaths.filter((other) => other.shard !== shard && Math.abs(other.at - at) < DEATHS_TOGETHER_MS)
     if (together.some((other) => search === null || other.search !== search)) return true
     const dead = new Set(together.map((other) => other.shard)).add(shard)
     const lives = [...this.#suspects].some(([other, known]) => known === search && !dead.has(other))
@@ -292,6 +287,6 @@ export function leaveSuspects({ shards, ...rest }: Snapshot, { suspects }: Culpr
 }
 
 const intensity = (deaths: readonly Death[]): number =>
-  deaths.reduce((count, { at }) => recordFailure(count, at, INTENSITY), noFailures).count
+  deaths.reduce((count, { at }) => recordFailure(count, at, DEATH_INTENSITY), noFailures).count
 
 const times = (count: number): string => (count === 1 ? 'once more' : `${String(count)} times`)

@@ -10,6 +10,7 @@ import { isAnswering, primaryWorkers } from './reconcile.ts'
 import { freshShard } from './shardNumbers.ts'
 import { freshUsage } from './situation.ts'
 import type { Desired, Observed, ObservedWorker, Rebalancing } from './types.ts'
+import { REPLACED_AT_A_TIME, REST_AFTER_MOVE_MS, RIPE_MS } from './tuning.ts'
 
 export interface GuardPolicy {
   /** Most resident memory of a worker; 0 for no limit. */
@@ -17,13 +18,6 @@ export interface GuardPolicy {
   /** Most services of a shard. */
   readonly shardSize: number
 }
-
-/** A worker that comes above the limit sooner has too many services or too low a limit, which no other worker would mend. */
-const RIPE_MS = 3_600_000
-/** So many services are told to move at a time: in between an operator's pause counts, and what is more urgent has its turn. */
-const AT_A_TIME = 5
-/** A service that has just moved, or come back, is left alone for so long. */
-const REST_MS = 600_000
 
 /** Replaces one worker that has outgrown its memory, or goes on with one; null when there is none. `taken`: see takenNumbers. */
 export function guardMemory(
@@ -40,7 +34,7 @@ export function guardMemory(
   const grown = shards.filter((worker) => isBegun(worker) || isTooBig(worker, policy, now))
   for (const worker of grown.sort((a, b) => Number(isBegun(b)) - Number(isBegun(a)) || lastingOf(b) - lastingOf(a))) {
     const names = [...desired.services].filter(([, { shard }]) => shard === worker.shard).map(([name]) => name)
-    const movable = names.filter((name) => now - (movedAt.get(name) ?? 0) >= REST_MS).slice(0, AT_A_TIME)
+    const movable = names.filter((name) => now - (movedAt.get(name) ?? 0) >= REST_AFTER_MOVE_MS).slice(0, REPLACED_AT_A_TIME)
     if (movable.length === 0) continue
     const to = targetOf(worker, desired, decisions, policy) ?? freshShard(taken)
     const room = policy.shardSize - countOf(desired, to)

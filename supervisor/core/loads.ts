@@ -3,6 +3,7 @@
  * So each gets a part of the CPU as large as its part of the work that was counted. Pure.
  */
 import type { ServiceStatus } from '../../shared/protocol.ts'
+import { BYTES_PER_REQUEST, IDLE_PER_SECOND, RATE_MEMORY_MS } from './tuning.ts'
 
 /** The work of a service, as known from its counters. */
 interface Work {
@@ -15,20 +16,6 @@ interface Work {
 }
 
 export type Works = ReadonlyMap<string, Work>
-
-/**
- * Bytes that count for as much CPU of a worker as a small request. Only the weights within one worker depend on it. Measured on
- * a loopback tailnet of two cores, busy with other work, medians of four runs: 750 us a request, 11.3 s a GiB down and 14.4 s
- * up, so 70 and 56 KB a request; both directions count the same. To repeat it, as the test does that holds it to a factor of three:
- * `npm run build && npx vitest run --project e2e test/e2e/loads.test.ts`.
- */
-export const BYTES_PER_REQUEST = 64 * 1024
-
-/** What an idle node costs, in small requests a second: no service weighs nothing. */
-const IDLE_PER_SECOND = 0.2
-
-/** Time after which an old rate counts for a third (1/e). As long as a few samples of CPU, which it is compared with. */
-const MEMORY_MS = 20_000
 
 /** Takes in the counters of one worker. `services` are all that it runs. */
 export function countWork(works: Works, workerId: string, services: Iterable<ServiceStatus>, now: number): Works {
@@ -51,7 +38,7 @@ function look(before: Work | undefined, workerId: string, counters: ServiceStatu
   const since = (count: number, then: number) => (count >= then ? count - then : count)
   const { requests, bytes } = before.counted
   const work = since(counted.requests, requests) + since(counted.bytes, bytes) / BYTES_PER_REQUEST
-  const keep = Math.exp(-elapsedMs / MEMORY_MS)
+  const keep = Math.exp(-elapsedMs / RATE_MEMORY_MS)
   return { counted, at: now, perSecond: keep * before.perSecond + (1 - keep) * ((1000 * work) / elapsedMs) }
 }
 

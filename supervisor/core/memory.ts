@@ -5,6 +5,16 @@
  * Theil and Sen's: the median over all pairs of hours, which no few odd hours can bend. Only hours in which the worker had the
  * same number of services are compared with each other: what services cost is no growth.
  */
+import {
+  MEMORY_SAMPLES,
+  MEMORY_HOURS,
+  GROWTH_LEAST_HOURS,
+  GROWTH_DAY_HOURS,
+  GROWTH_LEAST_PART,
+  GROWTH_LEAST_BYTES,
+  GROWTH_LEAST_RISING,
+  GROWTH_LEAST_LASTING,
+} from './tuning.ts'
 
 /** A full hour, by the clock of the supervisor. */
 interface Hour {
@@ -35,52 +45,40 @@ export interface MemoryHistory {
 export const noMemory: MemoryHistory = { recent: [], hours: [], current: null, growth: null }
 
 const HOUR_MS = 3_600_000
-/** So many samples in a row must be above a limit. */
-const RECENT = 6
-/** Two days: what goes up and down with the day has no slope then. */
-const MOST_HOURS = 48
 
 /** Takes in a sample. One that cannot be is left out; a clock that was set back begins a new history. */
 export function recordMemory(history: MemoryHistory, bytes: number, services: number, now: number): MemoryHistory {
   if (!Number.isFinite(bytes) || bytes <= 0) return history
   const { current, hours } = history.current && now < history.current.at ? noMemory : history
-  const recent = [...history.recent, bytes].slice(-RECENT)
+  const recent = [...history.recent, bytes].slice(-MEMORY_SAMPLES)
   if (!current) return { ...noMemory, recent, current: { at: now, leastBytes: bytes, services } }
   if (now - current.at < HOUR_MS) {
     const same = current.services === services ? services : null
     return { ...history, recent, current: { ...current, leastBytes: Math.min(current.leastBytes, bytes), services: same } }
   }
-  const over = [...hours, current].slice(-MOST_HOURS)
+  const over = [...hours, current].slice(-MEMORY_HOURS)
   return { recent, hours: over, current: { at: now, leastBytes: bytes, services }, growth: growthOf(over) }
 }
 
 /** What the worker has had at least in all of the newest samples; 0 while there are not enough of them. */
 export function lastingBytes({ recent }: MemoryHistory): number {
-  return recent.length < RECENT ? 0 : Math.min(...recent)
+  return recent.length < MEMORY_SAMPLES ? 0 : Math.min(...recent)
 }
-
-/** Growth that doubles the memory within a day is told as soon as so many hours bear it out; slower growth, after a day. */
-const LEAST_HOURS = 12
-const DAY_HOURS = 24
-const LEAST_PART_OF_A_DAY = 0.1
-const LEAST_BYTES = 32 * 2 ** 20
-/** Of the pairs of hours, so many must rise: what swings has about as many that fall. */
-const LEAST_RISING = 0.8
-/** The second half must rise by so much of what the first did: what fills up and then stays is no leak. */
-const LEAST_LASTING = 0.5
 
 function growthOf(hours: readonly Hour[]): MemoryGrowth | null {
   const [first] = hours
-  if (!first || hours.length < LEAST_HOURS) return null
+  if (!first || hours.length < GROWTH_LEAST_HOURS) return null
   const slopes = slopesOf(hours)
   const slope = median(slopes)
   const grown = slope * hours.length
-  const needed = first.leastBytes * (hours.length < DAY_HOURS ? 1 : LEAST_PART_OF_A_DAY)
+  const needed = first.leastBytes * (hours.length < GROWTH_DAY_HOURS ? 1 : GROWTH_LEAST_PART)
   const rising = slopes.filter((each) => each > 0).length
   const middle = Math.floor(hours.length / 2)
   const [earlier, later] = [median(slopesOf(hours.slice(0, middle))), median(slopesOf(hours.slice(middle)))]
   const grows =
-    grown >= Math.max(needed, LEAST_BYTES) && rising >= LEAST_RISING * slopes.length && later >= LEAST_LASTING * earlier
+    grown >= Math.max(needed, GROWTH_LEAST_BYTES) &&
+    rising >= GROWTH_LEAST_RISING * slopes.length &&
+    later >= GROWTH_LEAST_LASTING * earlier
   return grows ? { bytesPerHour: Math.round(slope), since: first.at } : null
 }
 

@@ -8,6 +8,7 @@
  */
 import { isAnswering, primaryWorkers } from './reconcile.ts'
 import type { Desired, Move, Moves, Observed, ObservedWorker, Placement } from './types.ts'
+import { MOVES_AT_ONCE } from './tuning.ts'
 
 export interface MovePolicy {
   readonly shardSize: number
@@ -31,9 +32,6 @@ export interface MoveStep {
   readonly turned: readonly string[]
   readonly ended: readonly EndedMove[]
 }
-
-/** So many services are between two workers at the same time, and one between any two shards. */
-const AT_ONCE = 4
 
 /** What changes in the journal now; null when nothing does. `wakeAt` is told when a time-out is to be looked at. */
 export function advanceMoves(
@@ -148,7 +146,7 @@ class MoveRound {
   #isBusy({ from, to }: Move): boolean {
     const active = [...this.#moves.values()].filter(({ begunAt }) => begunAt !== null)
     const sameWay = (other: Move) => (other.from === from && other.to === to) || (other.from === to && other.to === from)
-    return active.length >= AT_ONCE || active.some(sameWay)
+    return active.length >= MOVES_AT_ONCE || active.some(sameWay)
   }
 
   #set(name: string, move: Move): void {

@@ -6,12 +6,10 @@ import { countWork } from './loads.ts'
 import { noMemory, recordMemory } from './memory.ts'
 import { backoffMs, noFailures, recordFailure } from './restart.ts'
 import type { Action, Event, Observed, ObservedWorker, Orphan, Policy, ServiceRecord, ShardRecord } from './types.ts'
+import { SAMPLE_WEIGHT } from './tuning.ts'
 
 const newService: ServiceRecord = { failures: noFailures, retryAt: null, attempts: 0, restarts: {}, problem: null }
 const newShard: ShardRecord = { failures: noFailures, respawnAt: 0, restarts: 0, lastExit: '' }
-
-/** Weight of the newest CPU sample in the moving average: a burst of one interval moves it by less than a third. */
-const SAMPLE_WEIGHT = 0.3
 
 /** The state after the event. An event about a worker that is not known (any more) changes nothing. */
 export function observe(observed: Observed, event: Event, now: number, policy: Policy): Observed {

@@ -1,13 +1,14 @@
 /** What becomes of an operator's orders: what is to be written, and what is answered. Each throws OrderError. Pure. */
 import type { Decision } from '../../shared/api.ts'
 import type { Answer, Given, Verb } from '../../shared/orders.ts'
-import { CLEARED_AFTER_MS, release } from './culprit.ts'
 import { withMoves } from './journal.ts'
+import { release } from './culprit.ts'
 import { place } from './placement.ts'
 import { OrderError } from './ports.ts'
 import { rebalance } from './rebalance.ts'
 import { freshShard } from './shardNumbers.ts'
 import { type Situation, rebalancePolicyOf, snapshotOf, whyIdle } from './situation.ts'
+import { CLEARED_AFTER_MS } from './tuning.ts'
 import type { Rebalancing, Remembered } from './types.ts'
 import { viewShards } from './view.ts'
 

@@ -17,6 +17,7 @@
 import type { Decision, PlannedMove } from '../../shared/api.ts'
 import { compare } from './placement.ts'
 import { freshShard } from './shardNumbers.ts'
+import { LEAST_GAIN, TARGETS } from './tuning.ts'
 
 /** A service as rebalancing sees it. */
 export interface LoadedService {
@@ -89,15 +90,6 @@ export interface Snapshot {
   /** Epoch ms of each move begun within the last window. */
   readonly recentMoves: readonly number[]
 }
-
-/**
- * A move has to be worth it: the busier of two shards gains at least so much by each, in points of a core (an exchange is two
- * moves). A hot shard may have nothing but small services to give.
- */
-const LEAST_GAIN = { level: 2, preferred: 0.5, 'last resort': 0.5 }
-
-/** So many shards are tried as a target, coolest first. The first that takes something is as good as any that follow. */
-const TARGETS = 4
 
 /** Decides for this moment. Never throws; 5,000 services take a few milliseconds. The order within the snapshot is no matter. */
 export function rebalance(snapshot: Snapshot, policy: RebalancePolicy, now: number): Decision {

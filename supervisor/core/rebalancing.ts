@@ -4,8 +4,7 @@ import type { EndedMove } from './moves.ts'
 import { compare } from './placement.ts'
 import type { Snapshot } from './rebalance.ts'
 import type { Moves, Rebalancing } from './types.ts'
-
-const MOST_DECISIONS = 50
+import { MOST_DECISIONS } from './tuning.ts'
 
 /** The moves of a decision, for the journal. */
 export function queueMoves(moves: Moves, { moves: planned, reason }: Pick<Decision, 'moves' | 'reason'>, now: number): Moves {

@@ -10,6 +10,7 @@ import type { ServiceStatus } from '../../shared/protocol.ts'
 import { type Holders, admission, holdersOf, mayHold, mayLeaveFor } from './custody.ts'
 import { certificateTurns, type CertificateTurns } from './certificates.ts'
 import type { Action, Desired, DesiredService, Observed, ObservedWorker } from './types.ts'
+import { JUDGEMENT_MS } from './tuning.ts'
 
 export interface Reconciliation {
   readonly actions: readonly Action[]
@@ -138,9 +139,6 @@ function endPatience(worker: ObservedWorker, round: Round): void {
 function shutdown(worker: ObservedWorker, round: Round): void {
   round.act({ type: 'shutdownWorker', workerId: worker.id })
 }
-
-/** How long a dead worker's shard waits for what its death leads to: longer than that takes, unless the disk hangs. */
-const JUDGEMENT_MS = 5000
 
 function spawn(shard: number, observed: Observed, round: Round): void {
   // What it held may be about to be split: see culprit.ts.

@@ -6,6 +6,7 @@ import { type LoadedShard, type RebalancePolicy, type Snapshot, defaultRebalanci
 import { isAnswering, primaryWorkers } from './reconcile.ts'
 import { takenNumbers } from './shardNumbers.ts'
 import type { Desired, Observed, ObservedWorker, Remembered } from './types.ts'
+import { SAMPLE_FRESH_MS, MOVE_QUEUE_TIMEOUT_MS, MOVE_READY_TIMEOUT_MS } from './tuning.ts'
 
 /** The state of the loop, for those who decide and change nothing of it. */
 export interface Situation {
@@ -31,13 +32,6 @@ interface SituationSettings
   /** 0 for none. */
   readonly memoryLimitBytes: number
 }
-
-/** How long a move may wait for its turn, and how long its service may take to be ready once the old worker has let go of it. */
-const QUEUE_TIMEOUT_MS = 120_000
-const READY_TIMEOUT_MS = 60_000
-
-/** What was sampled longer ago decides nothing. */
-const FRESH_MS = 180_000
 
 /** How the shards stand. */
 export function snapshotOf({ remembered, desired, observed, services, touchedAt }: Situation, now: number): Snapshot {
@@ -78,7 +72,7 @@ export function snapshotOf({ remembered, desired, observed, services, touchedAt 
 
 /** What the worker uses; null when that is not known, or is too old to decide on. */
 export function freshUsage({ usage }: ObservedWorker, now: number): ObservedWorker['usage'] {
-  return usage && now - usage.at <= FRESH_MS ? usage : null
+  return usage && now - usage.at <= SAMPLE_FRESH_MS ? usage : null
 }
 
 /** The worker's CPU, if it says something about how its services stand now. */
@@ -92,7 +86,7 @@ function measuredCPU(worker: ObservedWorker | undefined, names: readonly string[
 }
 
 export function movePolicyOf({ settings: { shardSize, drainTimeoutMs } }: Situation): MovePolicy {
-  return { shardSize, queueTimeoutMs: QUEUE_TIMEOUT_MS, moveTimeoutMs: drainTimeoutMs + READY_TIMEOUT_MS }
+  return { shardSize, queueTimeoutMs: MOVE_QUEUE_TIMEOUT_MS, moveTimeoutMs: drainTimeoutMs + MOVE_READY_TIMEOUT_MS }
 }
 
 /** By the settings, or by the operator's word where he has given one. */

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { Readable, pipeline } from 'node:stream'
 import { afterEach, expect, it } from 'vitest'
 import { serviceURL } from '../../demo/lab.ts'
-import { BYTES_PER_REQUEST } from '../../supervisor/core/loads.ts'
+import { BYTES_PER_REQUEST } from '../../supervisor/core/tuning.ts'
 import { Stack, workerPids } from './stack.ts'
 
 const MIB = 2 ** 20

@@ -1,9 +1,10 @@
 /** Which service is in which shard at one moment of the simulated day, and what each uses. */
 import { place } from '../../../supervisor/core/placement.ts'
+import { defaultRebalancing } from '../../../supervisor/core/rebalance.ts'
 import type { PlannedMove } from '../../../shared/api.ts'
 import type { Traffic } from './traffic.ts'
 
-export const SHARD_SIZE = 20
+export const SHARD_SIZE = defaultRebalancing.shardSize
 /** What a worker uses by itself, per cent of one core. */
 export const WORKER_PERCENT = 1
 

@@ -1,11 +1,10 @@
 /** What the supervisor sees of a fleet: samples of CPU with noise, averaged as core/observe.ts averages them. */
+import { SAMPLE_WEIGHT } from '../../../supervisor/core/tuning.ts'
 import type { Fleet } from './fleet.ts'
 import { Random } from './random.ts'
 
 /** The supervisor's default. */
 export const SAMPLE_MS = 5000
-/** As in core/observe.ts. */
-const SAMPLE_WEIGHT = 0.3
 /** Standard deviation of a service's sample, as part of its load: requests come in clumps. */
 const NOISE = 0.15
 
