@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { describe, expect, test } from 'vitest'
 import { parseConfig } from '../../supervisor/config/parseConfig.ts'
+import { defaultRebalancing } from '../../supervisor/core/rebalance.ts'
 import { addSettingsOptions, type Overrides, resolveDirectories, type Settings } from '../../supervisor/config/settings.ts'
 
 const services = 'services: [{ name: a, upstream: "http://h", plaintext: true }]'
@@ -21,6 +22,13 @@ test('a flag wins over the environment, the environment over the file, the file 
   expect(settingsOf('shardSize: 5', { env }).shardSize).toBe(7)
   expect(settingsOf('shardSize: 5', { env, flags: flagsOf('--shard-size', '9') }).shardSize).toBe(9)
   expect(settingsOf('shardSize: 5', { env: { TSNSRV_SUP_SHARD_SIZE: '' } }).shardSize).toBe(5)
+})
+
+test('what the simulator plays is the default', () => {
+  const { shardSize, hotPercent, coldPercent, minShards, maxShards, moveCooldownMs, settleTimeMs } = settingsOf('')
+  const { serviceCooldownMs, shardCooldownMs, ...policy } = defaultRebalancing
+  expect(policy).toMatchObject({ shardSize, hotPercent, coldPercent, minShards, maxShards })
+  expect([serviceCooldownMs, shardCooldownMs]).toEqual([moveCooldownMs, settleTimeMs])
 })
 
 test('every setting has a flag and a variable that mean the same', () => {
