@@ -68,7 +68,8 @@ type tuner struct {
 	quiet     *time.Timer // nil until Tune; runs while isBusy
 	cycle     cycle
 	automatic uint64    // cycles that nobody asked for, when it last looked
-	isBusy    bool      // it has collected twice within quietAfter, or started a node
+	live      uint64    // bytes of the heap that the last collection found alive
+	isBusy    bool      // it has collected twice within quietAfter, keeps much more than before, or started a node
 	starting  int       // nodes whose buffers are still to come
 	settled   time.Time // when the nodes that have started will have
 	newNodes  int       // nodes whose buffers no collection has seen, those that are starting included
@@ -91,6 +92,7 @@ func (t *tuner) begin(base int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.cycle = cycle{base: base, percent: base, at: time.Now(), spent: spentCollecting()}
+	t.live = liveHeapBytes()
 	t.automatic = automaticCycles()
 	t.quiet = time.AfterFunc(quietAfter, t.giveBack)
 	t.quiet.Stop()
@@ -124,11 +126,15 @@ func (t *tuner) collected(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.newNodes = t.starting
+	live := liveHeapBytes()
 	if automatic := automaticCycles(); automatic != t.automatic {
 		t.automatic = automatic
-		t.isBusy = t.isBusy || now.Sub(t.cycle.at) < quietAfter
+		// One collection amid a burst finds all that the burst holds alive, and allows as much garbage again: the next one by
+		// itself may come minutes after the burst.
+		t.isBusy = t.isBusy || now.Sub(t.cycle.at) < quietAfter || live > t.live+garbageBytes
 		t.cycle.adapt(now, spentCollecting(), t.starting == 0 && now.After(t.settled))
 	}
+	t.live = live
 	if t.isBusy {
 		t.quiet.Reset(quietAfter)
 	}

@@ -189,6 +189,24 @@ func TestIdleProcessIsNotBusy(t *testing.T) {
 	}
 }
 
+// One collection in the middle of a burst is all there may be for minutes: what it found alive is garbage afterwards.
+func TestBurstIsSeenByOneCollection(t *testing.T) {
+	tuner := begun(t)
+	garbage = make([]byte, 2*garbageBytes)
+	runtime.GC()
+	tuner.automatic-- // as if the runtime had collected by itself
+	if tuner.collected(time.Now().Add(quietAfter)); !tuner.isBusy {
+		t.Error("keeps what a burst has left")
+	}
+	runtime.KeepAlive(garbage)
+	tuner.isBusy = false
+	tuner.automatic--
+	if tuner.collected(time.Now().Add(2 * quietAfter)); tuner.isBusy {
+		t.Error("busy for ever, as more is alive than once")
+	}
+	garbage = nil
+}
+
 var garbage []byte // where the compiler cannot see that nobody reads it
 
 func runtimeMemory() (statistics runtime.MemStats) {
