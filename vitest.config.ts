@@ -10,6 +10,16 @@ export default defineConfig({
       { test: { name: 'nix', include: ['test/nix/**/*.test.ts'], testTimeout: 30_000 } },
       {
         test: {
+          name: 'npm',
+          include: ['test/npm/**/*.test.ts'],
+          maxWorkers: 1,
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+          ...leaveNothing,
+        },
+      },
+      {
+        test: {
           name: 'bench',
           include: ['bench/test/**/*.test.ts'],
           testTimeout: 30_000,

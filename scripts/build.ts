@@ -46,10 +46,7 @@ const outputs: Output[] = [
     directory: 'bin',
     what: 'the worker and the lab (Go): about 3 minutes the first time, as tailscale is compiled too, then seconds',
     sources: ['worker'],
-    build: async (directory) => {
-      const flags = ['-trimpath', '-buildvcs=false', '-ldflags', `-s -w -X main.version=${await packageVersion()}`]
-      await run('go', ['build', ...flags, '-o', `${directory}/`, './cmd/tsnsrv-worker', './cmd/tsnsrv-lab'], join(root, 'worker'))
-    },
+    build: (directory) => buildGo(directory, ['tsnsrv-worker', 'tsnsrv-lab']),
   },
 ]
 
@@ -113,10 +110,22 @@ async function installedGo(): Promise<GoInstallation> {
   return { version: version.failed ? undefined : version.stdout, toolchain: toolchain.failed ? '' : toolchain.stdout }
 }
 
-async function run(command: string, args: string[], cwd: string): Promise<void> {
+interface GoTarget {
+  /** Go's name of the processor; this machine's when left out. */
+  readonly architecture?: string
+  /** What the programs say of themselves; the version in package.json when left out. */
+  readonly version?: string
+}
+
+/** Compiles commands of worker/cmd into `directory`. Rejects with the compiler's output. */
+export async function buildGo(directory: string, commands: readonly string[], target: GoTarget = {}): Promise<void> {
+  const { architecture, version = await packageVersion() } = target
+  const flags = ['-trimpath', '-buildvcs=false', '-ldflags', `-s -w -X main.version=${version}`]
+  const args = ['build', ...flags, '-o', `${directory}/`, ...commands.map((command) => `./cmd/${command}`)]
   // Static binaries, and the same ones whether or not the machine has a C compiler.
-  const result = await execa(command, args, { cwd, all: true, reject: false, env: { CGO_ENABLED: '0' } })
-  if (result.failed) throw new Error(`${[command, ...args].join(' ')} failed:\n${result.all || result.shortMessage}`)
+  const env = { CGO_ENABLED: '0', ...(architecture === undefined ? {} : { GOOS: 'linux', GOARCH: architecture }) }
+  const result = await execa('go', args, { cwd: join(root, 'worker'), all: true, reject: false, env })
+  if (result.failed) throw new Error(`go ${args.join(' ')} failed:\n${result.all || result.shortMessage}`)
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -25,8 +25,8 @@ export async function bundle(directory: string): Promise<void> {
     sourcemap: true,
     sourcesContent: false,
     legalComments: 'linked',
-    // Some libraries are CommonJS and require what Node brings.
-    banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
+    // Some libraries are CommonJS and require what Node brings. Under a name of its own, as the program may import the function, too.
+    banner: { js: "import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(import.meta.url);" },
     logLevel: 'silent',
   })
   await chmod(join(directory, `${entry}.js`), 0o755)

@@ -26,7 +26,7 @@ const stages: Layer[][][] = [
     ],
   ],
   [[vitestLayer('bench', { usesBuild: true })]],
-  [[goLayer]],
+  [[goLayer], [vitestLayer('npm', { usesBuild: true })]],
   [[vitestLayer('e2e', { usesBuild: true })]],
 ]
 const layers = stages.flat(2)

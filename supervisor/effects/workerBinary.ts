@@ -1,4 +1,5 @@
 import { accessSync, constants } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { execa } from 'execa'
 import * as z from 'zod'
@@ -6,14 +7,33 @@ import * as z from 'zod'
 /** Where tsnsrv-worker is, seen from the source tree and from dist/. */
 const BESIDE_THIS_PROGRAM = ['../../bin/tsnsrv-worker', '../../../bin/tsnsrv-worker']
 
-/** The worker binary to fork: the configured one, else the one beside this program. Throws when it cannot be executed. */
+/** The npm package that holds the worker for this machine: scripts/npmPackages.ts makes one for each processor. */
+const PLATFORM_PACKAGE = `@tsnsrv-sup/${process.platform}-${process.arch}`
+
+/**
+ * The worker binary to fork: the configured one, else the one beside this program, else the one that npm has installed for this
+ * machine. Throws when none can be executed.
+ */
 export function findWorkerBinary(configured: string): string {
-  const candidates = configured === '' ? BESIDE_THIS_PROGRAM.map((path) => join(import.meta.dirname, path)) : [configured]
+  const candidates = configured === '' ? [...besideThisProgram(), ...fromNpm()] : [configured]
   const found = candidates.find(isExecutable)
   if (found !== undefined) return found
+  if (configured !== '') throw new Error(`no worker binary at ${configured}: check --worker-binary`)
   throw new Error(
-    `no worker binary at ${candidates.join(' or ')}: build it with "npm run build", or name it with --worker-binary`,
+    `no worker binary at ${besideThisProgram().join(' or ')}, and no npm package ${PLATFORM_PACKAGE}: install tsnsrv-sup again without ` +
+      '--omit=optional; in a checkout, or on another processor than x64 and arm64, build it with "npm run build"; or name it with ' +
+      '--worker-binary',
   )
+}
+
+const besideThisProgram = (): string[] => BESIDE_THIS_PROGRAM.map((path) => join(import.meta.dirname, path))
+
+function fromNpm(): string[] {
+  try {
+    return [createRequire(import.meta.url).resolve(`${PLATFORM_PACKAGE}/tsnsrv-worker`)]
+  } catch {
+    return []
+  }
 }
 
 /** The version that the binary says it is. Rejects when it cannot be run. */
