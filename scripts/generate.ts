@@ -8,8 +8,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { execa } from 'execa'
 import * as z from 'zod'
-import { ConfigFile } from '../shared/config.ts'
 import { protocolShapes } from '../shared/protocol.ts'
+import { configSchema } from '../supervisor/config/configSchema.ts'
 import { conformanceRecord } from '../test/conformance/record.ts'
 import { configurationReference } from './configurationReference.ts'
 
@@ -52,7 +52,7 @@ async function goTypes(protocolSchema: string): Promise<string> {
 
 const protocol = jsonSchema(z.object(protocolShapes), 'Protocol')
 const generated: Record<string, string> = {
-  'shared/generated/config.schema.json': jsonSchema(ConfigFile, 'tsnsrv-sup configuration'),
+  'shared/generated/config.schema.json': `${configSchema()}\n`,
   'shared/generated/protocol.schema.json': protocol,
   'worker/internal/protocol/protocol.gen.go': await goTypes(protocol),
   'docs/configuration.md': configurationReference(),

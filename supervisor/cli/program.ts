@@ -26,7 +26,9 @@ const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
     logs: async (streams) => (await import('./commands/logs.ts')).logsCommand(streams),
     version: async (streams) => (await import('./commands/version.ts')).versionCommand(streams),
   },
-  'Check a configuration:': {
+  'Make and check a configuration:': {
+    init: async (streams) => (await import('./commands/init.ts')).initCommand(streams),
+    schema: async (streams) => (await import('./commands/schema.ts')).schemaCommand(streams),
     validate: async (streams) => (await import('./commands/validate.ts')).validateCommand(streams),
     plan: async (streams) => (await import('./commands/plan.ts')).planCommand(streams),
   },

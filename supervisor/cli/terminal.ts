@@ -9,8 +9,10 @@ export interface Output extends NodeJS.WritableStream {
   rows?: number
 }
 
-/** Standard output and error of a command. `process` is one; tests have others. */
+/** The standard streams of a command. `process` is one; tests have others. */
 export interface Streams {
+  /** Where answers come from; left out where nothing is asked. */
+  readonly stdin?: NodeJS.ReadableStream & { readonly isTTY?: boolean }
   readonly stdout: Output
   readonly stderr: Output
 }

@@ -136,7 +136,7 @@ describe('usage', () => {
       'Options:',
       'Run:',
       'Inspect:',
-      'Check a configuration:',
+      'Make and check a configuration:',
       'Move services between shards:',
       'Repair and upgrade:',
       'Other:',
@@ -162,15 +162,25 @@ describe('usage', () => {
     expect((await result('statu')).stderr).toContain('Did you mean status?')
   })
 
-  it.each(['start', 'stop', 'reload', 'status', 'services', 'logs', 'plan', 'validate', 'completion', 'version'])(
-    '%s has help with examples',
-    async (command) => {
-      const { exitCode, stdout } = await result(command, '--help')
-      expect(exitCode).toBe(0)
-      expect(stdout).toContain(`Usage: tsnsrv-sup ${command}`)
-      expect(stdout).toContain('$ tsnsrv-sup')
-    },
-  )
+  it.each([
+    'start',
+    'stop',
+    'reload',
+    'status',
+    'services',
+    'logs',
+    'plan',
+    'validate',
+    'init',
+    'schema',
+    'completion',
+    'version',
+  ])('%s has help with examples', async (command) => {
+    const { exitCode, stdout } = await result(command, '--help')
+    expect(exitCode).toBe(0)
+    expect(stdout).toContain(`Usage: tsnsrv-sup ${command}`)
+    expect(stdout).toContain('$ tsnsrv-sup')
+  })
 })
 
 describe('version', () => {

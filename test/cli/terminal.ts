@@ -1,7 +1,7 @@
 /** Streams that keep what a command writes. */
 import { Writable } from 'node:stream'
 import { runProgram } from '../../supervisor/cli/program.ts'
-import type { Output } from '../../supervisor/cli/terminal.ts'
+import type { Output, Streams } from '../../supervisor/cli/terminal.ts'
 
 export class CapturedOutput extends Writable implements Output {
   text = ''
@@ -39,6 +39,12 @@ export interface Run {
 export function run(...args: string[]): Run {
   const [stdout, stderr] = [new CapturedOutput(), new CapturedOutput()]
   return { stdout, stderr, exitCode: runProgram(args, { stdout, stderr }) }
+}
+
+/** Runs a command line on a terminal where somebody types. */
+export function typing(stdin: NonNullable<Streams['stdin']>, ...args: string[]): Run {
+  const [stdout, stderr] = [new CapturedOutput(), new CapturedOutput()]
+  return { stdout, stderr, exitCode: runProgram(args, { stdin, stdout, stderr }) }
 }
 
 /** Runs a command line to its end. */
