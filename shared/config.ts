@@ -479,6 +479,10 @@ export const SupervisorConfig = withNotes(
         'Most memory of a worker (resident set), as in 512MiB. It collects garbage harder near it, and is replaced above it; 0 for no limit.',
       ),
     watchConfig: z.boolean().default(false).describe('Reload when the configuration file changes.'),
+    upgradeWorkers: z
+      .boolean()
+      .default(false)
+      .describe('When the supervisor starts, replace running workers of another version, as "tsnsrv-sup upgrade-workers" does.'),
     certificatesPerWeek: whole(1, 10_000)
       .meta({ examples: [25] })
       .default(50)

@@ -12,7 +12,14 @@ export const WORKER_SETTINGS = [
   'portMapping',
 ] as const
 /** Which settings this process has taken over until its end. */
-export const OWN_SETTINGS = ['prometheusAddr', 'workerBinary', 'sampleIntervalMs', 'watchConfig', 'keyAPIURL'] as const
+export const OWN_SETTINGS = [
+  'prometheusAddr',
+  'workerBinary',
+  'sampleIntervalMs',
+  'watchConfig',
+  'upgradeWorkers',
+  'keyAPIURL',
+] as const
 
 type Services = ReadonlyMap<string, ResolvedService>
 

@@ -41,6 +41,7 @@ export interface Settings {
   /** Bytes; 0 for none. */
   readonly memoryLimitBytes: number
   readonly watchConfig: boolean
+  readonly upgradeWorkers: boolean
   readonly certificatesPerWeek: number
   readonly keyAPIURL: string
   /** host:port, an empty host being all interfaces; empty for no metrics. */
@@ -93,6 +94,7 @@ const SOURCES: Readonly<Record<SettingKey, Source>> = {
   settleTime: { flag: '--settle-time', value: '<duration>', env: 'TSNSRV_SUP_SETTLE_TIME' },
   memoryLimit: { flag: '--memory-limit', value: '<bytes>', env: 'TSNSRV_SUP_MEMORY_LIMIT' },
   watchConfig: { flag: '--watch-config', value: '[boolean]', env: 'TSNSRV_SUP_WATCH_CONFIG' },
+  upgradeWorkers: { flag: '--upgrade-workers', value: '[boolean]', env: 'TSNSRV_SUP_UPGRADE_WORKERS' },
   certificatesPerWeek: { flag: '--certificates-per-week', value: '<count>', env: 'TSNSRV_SUP_CERTIFICATES_PER_WEEK' },
   keyAPIURL: { flag: '--key-api-url', value: '<url>', env: 'TSNSRV_SUP_KEY_API_URL', fallbacks: ['TS_BASE_URL'] },
   prometheusAddr: { flag: '--prometheus-addr', value: '<host:port>', env: 'TSNSRV_SUP_PROMETHEUS_ADDR' },
@@ -198,6 +200,7 @@ export function resolveSettings(
     sampleIntervalMs: durationMs(settings.sampleInterval),
     memoryLimitBytes: parseByteSize(settings.memoryLimit) ?? 0,
     watchConfig: settings.watchConfig,
+    upgradeWorkers: settings.upgradeWorkers,
     keyAPIURL: settings.keyAPIURL || 'https://api.tailscale.com',
     prometheusAddr: metricsAddress(prometheusAddr),
   }

@@ -147,7 +147,8 @@ function orderUpgrade(
   { installed }: OrderFacts,
 ): Order<Answer<'upgrade-workers'>> {
   const shards = knownShards(situation).flatMap(({ shard, version, workerPhase }) =>
-    all || (workerPhase !== null && version !== installed) ? [shard] : [],
+    // One that has only been started has not said its version yet: it is the installed one.
+    all || (workerPhase !== null && version !== '' && version !== installed) ? [shard] : [],
   )
   const upgrade = shards.length > 0 ? { waiting: shards, current: null, halted: '' } : null
   return { ...remembering(situation, { upgrade }), answer: { shards } }

@@ -92,7 +92,13 @@ async function readKey(path: string, { mayBeMissing }: { readonly mayBeMissing: 
       },
     )
   }
-  const key = content.trim()
-  if (key === '') throw new Error(`the auth key is missing: ${path} is empty; write a key or an OAuth client secret into it`)
+  // What a unit says in the place of a file that is missing is a comment: SetCredential= beside LoadCredential=.
+  const key = content.replace(/^#.*$/gm, '').trim()
+  if (key === '') {
+    throw new Error(
+      `the auth key is missing: ${path} has none; write a key or an OAuth client secret into it. Where systemd hands it over, write it ` +
+        'into the file that LoadCredential= names, and restart the unit',
+    )
+  }
   return key
 }

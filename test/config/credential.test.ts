@@ -52,6 +52,14 @@ describe('where a key comes from', () => {
     expect(credentials.has(service())).toBe(true)
   })
 
+  test('not a comment, which a unit puts in the place of a missing file', async () => {
+    const commented = service(`authkeyPath: ${await keyFile('# of the home server\ntskey-auth-1\n')}`)
+    expect(await createFrom().authKey(commented, { fresh: true })).toBe('tskey-auth-1')
+    await keyFile('# /run/secrets/key was missing', 'authkey')
+    const missing = createFrom({ CREDENTIALS_DIRECTORY: directory }).authKey(service(), { fresh: true })
+    await expect(missing).rejects.toThrow(/authkey has none; .*LoadCredential= names, and restart the unit/)
+  })
+
   test('the environment, TS_AUTHKEY before TS_AUTH_KEY, also when systemd has no key', async () => {
     const env = { CREDENTIALS_DIRECTORY: directory, TS_AUTHKEY: ' ', TS_AUTH_KEY: 'second' }
     expect(await createFrom(env).authKey(service(), { fresh: true })).toBe('second')
@@ -75,7 +83,7 @@ describe('a key file that cannot be used', () => {
       `${directory}: it is a directory (EISDIR)`,
     )
     const empty = await keyFile('\n')
-    await expect(createFrom().authKey(service(`authkeyPath: ${empty}`), { fresh: true })).rejects.toThrow(`${empty} is empty`)
+    await expect(createFrom().authKey(service(`authkeyPath: ${empty}`), { fresh: true })).rejects.toThrow(`${empty} has none`)
   })
 
   test('does not keep a node down that has logged in before', async () => {

@@ -49,7 +49,7 @@ test('every setting has a flag and a variable that mean the same', () => {
     ...['--certificates-per-week', '30', '--prometheus-addr', 'off', '--rebalance', 'no', '--hot-percent', '70'],
     ...['--cold-percent', '20', '--min-shards', '2', '--max-shards', '9', '--move-cooldown', '5s'],
     ...['--settle-time', '2s'],
-    ...['--memory-limit', '512MiB', '--watch-config'],
+    ...['--memory-limit', '512MiB', '--watch-config', '--upgrade-workers'],
   )
   const env = {
     TSNSRV_SUP_SHARD_SIZE: '3',
@@ -73,6 +73,7 @@ test('every setting has a flag and a variable that mean the same', () => {
     TSNSRV_SUP_SAMPLE_INTERVAL: '2s',
     TSNSRV_SUP_MEMORY_LIMIT: '512 MiB',
     TSNSRV_SUP_WATCH_CONFIG: 'true',
+    TSNSRV_SUP_UPGRADE_WORKERS: 'true',
     TSNSRV_SUP_CERTIFICATES_PER_WEEK: '30',
     TSNSRV_SUP_KEY_API_URL: 'https://k.example',
     TSNSRV_SUP_PROMETHEUS_ADDR: 'off',
@@ -96,6 +97,7 @@ test('every setting has a flag and a variable that mean the same', () => {
     gcPercent: 50,
     memoryLimitBytes: 512 * 1024 * 1024,
     watchConfig: true,
+    upgradeWorkers: true,
     ignoreInterfaces: ['a*', 'b*'],
     logUpload: true,
     portMapping: false,

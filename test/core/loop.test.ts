@@ -970,6 +970,15 @@ describe('moves', () => {
       expect(loop.status().rebalancing.upgrade).toBe(null)
     }, 30))
 
+  it('have no worker replaced that has only just been started, and has not said its version yet', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(2), 2))
+      await world.settleUntil(() => loop.status().shards.some(({ workerId }) => workerId !== null))
+      expect(await loop.order('upgrade-workers', { all: false })).toEqual({ shards: [] })
+      await settled(world)
+      expect([...world.starts.values()]).toEqual([1, 1])
+    }, 20))
+
   it('end the halt of an upgrade when what did not come up has left that shard', () =>
     inAnyOrder(async (world) => {
       const loop = world.start(configOf(names(4), 2))

@@ -1,6 +1,9 @@
 /** Moving services between workers: by hand, by drain, by scaling, and what becomes of it when something goes wrong. */
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest'
+import { buildGo } from '../../scripts/build.ts'
+import type { Status } from '../../shared/api.ts'
 import { createAdminClient } from '../../supervisor/effects/adminClient.ts'
 import { getAnew, startLoad } from './load.ts'
 import { type Requests, TRIALS, type Window, WINDOW_MS, moveWhileWatched, untilBorne } from './moveTrial.ts'
@@ -165,4 +168,24 @@ describe('a service that moves', () => {
     expect(workerPids(after).filter((pid) => old.includes(pid))).toEqual([])
     expect((await stack.sessions()).filter(({ twice }) => twice > 0)).toEqual([])
   })
+
+  it('goes there by itself with upgradeWorkers, when the next supervisor starts', async () => {
+    stack = await Stack.create({ upstreams: 4, shardSize: 2 })
+    await buildGo(join(stack.directory, 'old'), ['tsnsrv-worker'], { version: '0.0.1' })
+    await stack.configure(stack.services(4))
+    const first = await stack.startReady('--worker-binary', join(stack.directory, 'old/tsnsrv-worker'))
+    expect(versions(await stack.status())).toEqual(['0.0.1', '0.0.1'])
+    const load = startLoad(stack.lab, serviceNames(4), 60)
+    await load.answers(60)
+    first.kill('SIGUSR2')
+    await first.ended
+    await stack.startReady('--upgrade-workers')
+    const isDone = (status: Status) => status.rebalancing.upgrade === null && !versions(status).includes('0.0.1')
+    const after = await stack.until((status) => allReady(status) && isDone(status), 'all workers are of the installed version')
+    await load.answers(60)
+    expect((await load.stop()).failed).toEqual([])
+    expect(after.shards).toHaveLength(2)
+  })
 })
+
+const versions = ({ shards }: Status): string[] => shards.map(({ version }) => version)

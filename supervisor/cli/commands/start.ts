@@ -131,6 +131,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
   try {
     // Told to end in the middle of adoption, it is done without ever having started.
     await Promise.race([loop.start(), loop.done])
+    if (settings.upgradeWorkers) await upgradeWorkers(loop, output.log)
     const { journalError } = loop.status()
     if (journalError !== '')
       output.log.warn(`${journalError}; everything is started all the same, and written as soon as it can be`)
@@ -155,6 +156,16 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
   output.log.info('ended')
   // Sockets to workers that serve on, and their children handles, are no reason to stay.
   process.exit()
+}
+
+/** Has adopted workers of another version replaced. Only begins it; never rejects: what cannot be replaced serves on. */
+async function upgradeWorkers(loop: Loop, log: Log): Promise<void> {
+  try {
+    const { shards } = await loop.order('upgrade-workers', { all: false })
+    if (shards.length > 0) log.info('replacing workers of another version', { shards })
+  } catch (error) {
+    log.warn('workers of another version are not replaced; try "tsnsrv-sup upgrade-workers"', { error: inWords(error) })
+  }
 }
 
 /** Begins the record of this run, and logs how the last one ended. Resolves with null when the record cannot be written. */
