@@ -14,37 +14,30 @@
         default = tsnsrv-sup;
       });
 
-      nixosModules.default = import ./nix/module.nix { inherit packageFor; };
+      overlays.default = final: _: { tsnsrv-sup = packageFor final; };
+
+      nixosModules = rec {
+        tsnsrv-sup = {
+          # Errors name the file; and two hosts' files that both import the module import it once.
+          _file = ./nix/module.nix;
+          key = "tsnsrv-sup#nixosModules.default";
+          imports = [ (import ./nix/module.nix { inherit packageFor; }) ];
+        };
+        default = tsnsrv-sup;
+      };
 
       # All that `npm test` uses; nothing of it is skipped in here.
       devShells = forEachSystem (pkgs: {
         default = pkgs.mkShell {
-          packages = [ pkgs.nodejs pkgs.go pkgs.gcc pkgs.nix pkgs.prometheus.cli ];
+          packages = [ pkgs.nodejs (pkgs.go_1_26 or pkgs.go) pkgs.gcc pkgs.nix pkgs.prometheus.cli ];
           env.NIXPKGS_LIB = "${nixpkgs}/lib";
         };
       });
 
       checks = forEachSystem (pkgs: {
         package = packageFor pkgs;
-        # The unit as a whole NixOS makes it: the tests in test/nix evaluate the module against stubs of NixOS.
-        unit =
-          let
-            system = nixpkgs.lib.nixosSystem {
-              inherit (pkgs.stdenv.hostPlatform) system;
-              modules = [
-                self.nixosModules.default
-                {
-                  services.tsnsrv = {
-                    enable = true;
-                    supervisor.enable = true;
-                    defaults.authKeyPath = "/run/secrets/tailscale";
-                    services.web.toURL = "http://127.0.0.1:8080";
-                  };
-                }
-              ];
-            };
-          in
-          system.config.systemd.units."tsnsrv-sup.service".unit;
+        # Boots a machine with the module and a tailnet of its own.
+        machine = pkgs.testers.runNixOSTest (import ./nix/test.nix { module = self.nixosModules.default; });
       });
     };
 }

@@ -1,15 +1,13 @@
-# The YAML that `tsnsrv-sup start --config` reads, from the options in options.nix. Every option that has a key is written
-# whatever its value, as the program's own defaults differ from the module's (stripPrefix): an omitted one would change its
-# meaning. What this version cannot do yet is written all the same; the program then refuses to start and says what.
-{ lib, cfg, credential, certificate }:
+# The configuration that `tsnsrv-sup start --config` reads, from the options in options.nix. What this version cannot do yet is
+# written all the same; the program then refuses to start and says what.
+{ lib }:
 let
-  # null is "not set" in the module and has no place in the file.
-  present = lib.filterAttrs (_: value: value != null);
+  keys = import ./settings.nix { inherit lib; };
 
-  entry = name: service: present {
-    inherit name;
+  options = { credential, certificate }: service: {
     upstream = service.toURL;
-    authkeyPath = credential name;
+    authkeyPath = lib.mapNullable credential service.authKeyPath;
+    controlURL = service.loginServerUrl;
     certificateFile = (certificate service).file;
     keyFile = (certificate service).key;
     upstreamUnixAddr = lib.mapNullable toString service.upstreamUnixAddr;
@@ -19,12 +17,24 @@ let
       else "0s";
     inherit (service)
       authBypassForTailnet authCopyHeaders authInsecureHTTPS authPath authTimeout authURL ephemeral funnel funnelOnly group
-      insecureHTTPS listenAddr plaintext prefixes recommendedProxyHeaders stripPrefix suppressTailnetDialer suppressWhois tags
-      timeout tsnetVerbose upstreamAllowInsecureCiphers upstreamHeaders upstreamTCPAddr weight whoisTimeout;
+      insecureHTTPS listenAddr plaintext prefixes recommendedProxyHeaders stripPrefix suppressTailnetDialer suppressWhois tags timeout
+      tsnetVerbose upstreamAllowInsecureCiphers upstreamHeaders upstreamTCPAddr weight whoisTimeout;
   };
+
+  # null says nothing, and so does not hide what comes before.
+  set = lib.filterAttrs (_: value: value != null);
 in
 {
-  prometheusAddr = if cfg.prometheusAddr == null then "off" else cfg.prometheusAddr;
-  supervisor.shardSize = cfg.supervisor.shardSize;
-  services = lib.mapAttrsToList entry cfg.services;
+  # Keys that have an option of their own.
+  own = lib.attrNames (options { credential = null; certificate = null; } null);
+
+  # `credential` gives the path of the credential with what is in a key file, `certificate` a service's file and key.
+  file = { cfg, credential, certificate }: {
+    prometheusAddr = if cfg.prometheusAddr == null then "off" else cfg.prometheusAddr;
+    supervisor = keys.written keys.supervisor cfg.supervisor.settings;
+    services = lib.mapAttrsToList
+      (name: service: { inherit name; } // keys.written keys.service
+        (options { inherit credential certificate; } service // set cfg.defaults.settings // set service.settings))
+      cfg.services;
+  };
 }

@@ -1,8 +1,10 @@
 # Options of services.tsnsrv, with the names, types and defaults of arsfeld/tsnsrv's module, so that a configuration written
-# for it is taken as it is. Beyond it: supervisor.*, and per service upstreamTCPAddr, funnelOnly, recommendedProxyHeaders,
-# group and weight.
-{ lib, cfg, defaultPackage }:
+# for it is taken as it is. Beyond it: supervisor.*, defaults.settings, and per service settings, upstreamTCPAddr, funnelOnly,
+# recommendedProxyHeaders, group and weight.
+{ lib, cfg, pkgs, packageFor }:
 let
+  keys = import ./settings.nix { inherit lib; };
+  configFile = import ./configFile.nix { inherit lib; };
   inherit (lib) types mkOption literalExpression;
   nullOrStr = types.nullOr types.str;
   nullOrPath = types.nullOr types.path;
@@ -15,16 +17,16 @@ let
     package = optional (types.nullOr types.package) ''
       Read by arsfeld/tsnsrv's module. Under the supervisor every service runs in services.tsnsrv.supervisor.package.
     '';
-    authKeyPath = {
-      description = "File with a Tailscale auth key or OAuth client secret. Read by systemd and handed over as a credential.";
-      type = types.path;
-    };
+    authKeyPath = optional nullOrPath ''
+      File with a Tailscale auth key or OAuth client secret. systemd reads it when the unit starts, and hands it over as a credential.
+      Without one, "tsnsrv-sup status" shows a URL where a person logs the node in.
+    '';
     acmeHost = optional nullOrStr "Certificate of security.acme.certs to serve; sets certificateFile and certificateKey.";
     certificateFile = optional nullOrPath "Certificate to serve instead of one that Tailscale obtains.";
     certificateKey = optional nullOrPath "Private key of certificateFile.";
     ephemeral = flag "Let the control server forget the node when it disconnects.";
     listenAddr = { description = "[host]:port to listen on, on the tailnet."; type = types.str; default = ":443"; };
-    loginServerUrl = optional nullOrStr "Control server; Tailscale's own when null. One for all services under a supervisor.";
+    loginServerUrl = optional nullOrStr "Control server; Tailscale's own when null.";
     supplementalGroups = {
       description = "Groups that the unit runs with besides its own.";
       type = types.listOf types.str;
@@ -50,6 +52,11 @@ let
     };
     authInsecureHTTPS = flag "Accept any certificate of the forward-auth service.";
     authBypassForTailnet = flag "Do not ask the forward-auth service about users known to the tailnet.";
+    extraArgs = {
+      description = "Read by the modules of tsnsrv. Must be empty under the supervisor: a service has no command line there.";
+      type = types.listOf types.str;
+      default = [ ];
+    };
   };
 
   inherit (cfg) defaults;
@@ -120,10 +127,14 @@ let
         defaultText = literalExpression ''"''${urlParts.protocol}://''${urlParts.host}:''${toString urlParts.port}"'';
       };
       prometheusAddr = optional nullOrStr "Read by arsfeld/tsnsrv's module. Under the supervisor there is one endpoint for all.";
-      extraArgs = {
-        description = "Read by arsfeld/tsnsrv's module. Must be empty under the supervisor.";
-        type = types.listOf types.str;
-        default = [ ];
+      settings = {
+        description = ''
+          Keys of this service in the configuration file, by their names there. They win over all other options. The secrets among them
+          are names of files that the unit can read.
+        '';
+        type = keys.submoduleOf keys.service;
+        default = { };
+        example = { allow = [ "*@example.org" "/admin tag:admin" ]; redirectHTTP = true; };
       };
     };
   });
@@ -133,16 +144,17 @@ in
 
   supervisor = {
     enable = mkOption (flag "Run all services in shards of worker processes under one supervisor, the unit tsnsrv-sup.");
-    package = mkOption {
-      description = "Package of tsnsrv-sup.";
-      type = types.package;
-      default = defaultPackage;
-      defaultText = literalExpression "tsnsrv-sup of this flake";
+    package = lib.mkPackageOption { tsnsrv-sup = pkgs.tsnsrv-sup or (packageFor pkgs); } "tsnsrv-sup" { };
+    settings = mkOption {
+      description = "Keys of `supervisor:` in the configuration file: thresholds, number and size of shards, time-outs.";
+      type = keys.submoduleOf (removeAttrs keys.supervisor [ "stateDir" "runDir" ]);
+      default = { };
+      example = { shardSize = 10; hotPercent = 60; coldPercent = 20; minShards = 2; maxShards = 8; moveCooldown = "30m"; };
     };
-    shardSize = mkOption {
-      description = "Most services in one worker process.";
-      type = types.ints.between 1 1000;
-      default = 20;
+    checkConfig = mkOption {
+      description = "Have the package check the configuration file when it is built, so that a host with a bad one is not built.";
+      type = types.bool;
+      default = true;
     };
   };
 
@@ -159,6 +171,12 @@ in
   };
 
   defaults = lib.mapAttrs (_: mkOption) inherited // {
+    settings = mkOption {
+      description = "Keys of all services in the configuration file, of those that have no option of their own.";
+      type = keys.submoduleOf (removeAttrs keys.service configFile.own);
+      default = { };
+      example = { accessLog = true; idleTimeout = "1m"; };
+    };
     urlParts = mkOption {
       description = "What services without toURL and urlParts are made of.";
       type = types.submodule { options = lib.mapAttrs (_: mkOption) urlPart; };

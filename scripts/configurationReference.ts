@@ -5,6 +5,7 @@ import * as z from 'zod'
 import { ConfigFile, ServiceConfig, TCPForward } from '../shared/config.ts'
 import { OWN_SETTINGS, WORKER_SETTINGS } from '../supervisor/config/changes.ts'
 import { addSettingsOptions } from '../supervisor/config/settings.ts'
+import { table } from './markdownTable.ts'
 
 const KEY_TITLES = ['key', 'type', 'default', 'example', 'meaning']
 
@@ -38,7 +39,8 @@ Variables are not expanded: a value with \`\${NAME}\` is refused; make the file 
 \`tsnsrv-sup validate FILE\` shows all that is wrong at once. It looks into the files of \`certificateFile\`, \`keyFile\` and
 \`upstreamCAFile\`, and for that of \`authkeyPath\`, too: what is wrong there is a note, here and in the log of \`start\`, as it is the trouble of one service.
 
-For completion in an editor, begin the file with \`# yaml-language-server: $schema=shared/generated/config.schema.json\`.
+For completion in an editor: \`tsnsrv-sup schema > services.schema.json\`, and begin the file with
+\`# yaml-language-server: $schema=services.schema.json\`. \`tsnsrv-sup init\` writes a first file with that line.
 
 A duration is a Go duration: \`500ms\`, \`5s\`, \`1m30s\`. A bare number is refused. A size is in bytes, with a unit: \`512MiB\`,
 \`1.5GiB\`.
@@ -136,15 +138,3 @@ const keysOf = (settings: readonly string[]): string =>
     .map((setting) => `\`${setting.replace(/(Ms|Bytes)$/, '')}\``)
     .join(', ')
     .replace(/, (?=[^,]+$)/, ' and ')
-
-/** A table in the formatter's own layout: columns padded to their widest cell. */
-function table(titles: string[], rows: string[][]): string {
-  const cells = [titles, ...rows].map((row) => row.map(escaped))
-  const widths = titles.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)))
-  const line = (row: string[]) => `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`
-  const [head = [], ...body] = cells
-  return [head, widths.map((width) => '-'.repeat(width)), ...body].map(line).join('\n')
-}
-
-/** What is plain text must not be taken for a tag or for the next cell. */
-const escaped = (cell: string): string => cell.replaceAll('<', '&lt;').replaceAll('|', '\\|')

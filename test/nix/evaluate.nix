@@ -3,9 +3,10 @@
 let
   package = { type = "derivation"; name = "tsnsrv-sup"; outPath = "/nix/store/tsnsrv-sup"; meta.mainProgram = "tsnsrv-sup"; };
   pkgs = {
-    coreutils = "/nix/store/coreutils";
     # The store is out of reach of a plain evaluation: keep the text where the path would be.
     writeText = name: text: { inherit name text; };
+    runCommand = name: environment: script: environment // { inherit name script; };
+    stdenv = { hostPlatform = { }; buildPlatform.canExecute = _: true; };
   };
   inherit (lib.evalModules {
     modules = [
@@ -16,7 +17,8 @@ let
     ];
   }) config;
   unit = config.systemd.services.tsnsrv-sup;
-  present = config.systemd.services != { };
+  present = config.systemd.services ? tsnsrv-sup;
+  source = config.environment.etc."tsnsrv-sup/config.yaml".source;
 in
 {
   inherit (config) warnings;
@@ -26,6 +28,7 @@ in
 }
 // lib.optionalAttrs present {
   unit = removeAttrs unit [ "reloadTriggers" ];
-  configText = config.environment.etc."tsnsrv-sup/config.yaml".source.text;
-  reloadsOnConfigChange = unit.reloadTriggers == [ config.environment.etc."tsnsrv-sup/config.yaml".source ];
+  configText = (source.unchecked or source).text;
+  configCheck = source.script or "";
+  reloadsOnConfigChange = unit.reloadTriggers == [ source ];
 }

@@ -3,6 +3,14 @@
 let
   inherit (lib) mkOption types;
   anything = mkOption { type = types.attrsOf types.anything; default = { }; };
+  list = mkOption { type = types.listOf types.str; default = [ ]; };
+  units = mkOption {
+    default = { };
+    type = types.attrsOf (types.submodule {
+      freeformType = types.attrsOf types.anything;
+      options = { wants = list; wantedBy = list; requires = list; after = list; };
+    });
+  };
 in
 {
   options = {
@@ -11,7 +19,10 @@ in
     environment.etc = anything;
     environment.systemPackages = mkOption { type = types.listOf types.anything; default = [ ]; };
     users.groups = anything;
-    systemd.services = anything;
+    services.nginx = anything;
+    specialisation = anything;
+    systemd.services = units;
+    systemd.targets = units;
     security.acme.certs = mkOption {
       default = { };
       type = types.attrsOf (types.submodule ({ name, ... }: {

@@ -1,7 +1,7 @@
 /** One unit under a systemd, through all that may end its supervisor. */
 import { readFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import { stringify } from 'yaml'
+import { parse, stringify } from 'yaml'
 import type { Status } from '../../shared/api.ts'
 import { createAdminClient } from '../../supervisor/effects/adminClient.ts'
 import type { Machine } from './machine.ts'
@@ -35,6 +35,7 @@ export class Trial {
   readonly #client
   /** What it was like at the end of the last step. */
   #last: Status | undefined
+  #services: number = SERVICES.length
   /** What went wrong, and in which step; empty while nothing has. */
   problem = ''
 
@@ -60,9 +61,30 @@ export class Trial {
   /** Waits until all services are ready under another supervisor than in the step before. */
   async comesUp(step: string): Promise<void> {
     const before = this.#last?.pid
+    await this.untilReady(step, ({ pid }) => pid !== before)
+  }
+
+  /** Writes a service more into the configuration, as the first but for its name; for a reload to take over. */
+  async addService(): Promise<void> {
+    const path = renamed(this.#variant.unit.configPath, this.name)
+    const config = parse(await readFile(this.#machine.path(path), 'utf8')) as { services: object[] }
+    const added = { ...config.services[0], name: `${this.name}-c` }
+    await this.#machine.write(path, stringify({ ...config, services: [...config.services, added] }))
+    this.#services += 1
+  }
+
+  /** Waits until all services are ready under the supervisor and the workers of the step before. */
+  async staysUp(step: string): Promise<void> {
+    const before = this.#last
+    await this.untilReady(step, ({ pid }) => pid === before?.pid)
+    const [was, is] = [workersOf(before), workersOf(this.#last)]
+    if (this.problem === '' && was !== is) this.problem = `${step}: worker ${was} was replaced by ${is}`
+  }
+
+  private async untilReady(step: string, isIt: (status: Status) => boolean): Promise<void> {
     await this.until(step, async () => {
       const status = await this.#client.status()
-      if (status.pid === before || status.services.length !== SERVICES.length) return JSON.stringify(status)
+      if (!isIt(status) || status.services.length !== this.#services) return JSON.stringify(status)
       if (status.services.some(({ ready }) => !ready)) return JSON.stringify(status)
       this.#last = status
       return ''
@@ -75,9 +97,15 @@ export class Trial {
     await this.comesUp(step)
     if (this.problem !== '') return
     const after = workersOf(this.#last)
-    const processes = this.#machine.processesOf(this.name)
-    if (after !== before) this.problem = `${step}: worker ${before} was replaced by ${after}`
-    else if (processes !== 2) this.problem = `${step}: ${processes} processes instead of a supervisor and a worker`
+    if (after !== before) {
+      this.problem = `${step}: worker ${before} was replaced by ${after}`
+      return
+    }
+    // For a moment there may be one that is only asked for its version.
+    await this.until(step, () => {
+      const processes = this.#machine.processesOf(this.name)
+      return Promise.resolve(processes === 2 ? '' : `${String(processes)} processes instead of a supervisor and a worker`)
+    })
   }
 
   /** Waits until no process is left. */
@@ -86,6 +114,10 @@ export class Trial {
       const left = this.#machine.processesOf(this.name)
       return Promise.resolve(left === 0 ? '' : `${left} processes are left`)
     })
+  }
+
+  status(): Promise<Status> {
+    return this.#client.status()
   }
 
   /** Lets go of it. */

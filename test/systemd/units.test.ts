@@ -1,6 +1,7 @@
 /**
  * Supervisor and workers under a real systemd, in the units that the project tells people to use, with each line of hardening on and
- * off: whatever ends the supervisor, the same workers serve on under the next one; and a stop leaves none.
+ * off: a reload brings a service more; whatever ends the supervisor, the same workers serve on under the next one; and a stop leaves
+ * none.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whyNoNix } from '../nix/evaluate.ts'
@@ -43,7 +44,7 @@ async function allVariants(): Promise<Variant[]> {
 
 /** The lines that the module has and README has not, but for those that say how it is started and for whom. */
 function hardeningOf(module: Unit, readme: Unit): Lines {
-  const others = new Set([...Object.keys(readme.service), 'RestartSec', 'SupplementaryGroups'])
+  const others = new Set([...Object.keys(readme.service), 'RestartSec', 'SupplementaryGroups', 'SetCredential'])
   return Object.fromEntries(Object.entries(module.service).filter(([line]) => !others.has(line)))
 }
 
@@ -60,6 +61,8 @@ async function runBatch(batch: readonly Variant[], first: number, where: Machine
     await Promise.all(trials.map((trial) => trial.write()))
     await where.run('systemctl', 'daemon-reload')
     await step(['start'], (trial) => trial.comesUp('start'))
+    await Promise.all(trials.map((trial) => trial.addService()))
+    await step(['reload'], (trial) => trial.staysUp('reload with a service more'))
     await step(['restart'], (trial) => trial.comesBack('restart'))
     await step(['kill', '--kill-whom=main', '--signal=KILL'], (trial) => trial.comesBack('SIGKILL'))
     await step(['stop'], (trial) => trial.goesAway('stop'))
@@ -83,7 +86,7 @@ beforeAll(async () => {
 
 afterAll(() => machine?.end())
 
-describe('keeps its workers over a restart and SIGKILL, and ends them at a stop: the unit of', () => {
+describe('takes a service more by a reload, keeps its workers over a restart and SIGKILL, and ends them at a stop: the unit of', () => {
   it.each(variants.map(({ title }) => title))('%s', (title) => {
     expect(outcomes.get(title)).toBe('')
   })

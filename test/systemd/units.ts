@@ -34,7 +34,10 @@ export async function readmeUnit(): Promise<Unit> {
 const ModuleUnit = z.object({
   configText: z.string(),
   failedAssertions: z.array(z.string()).length(0),
-  unit: z.object({ environment: z.record(z.string(), z.string()), serviceConfig: z.record(z.string(), z.unknown()) }),
+  unit: z.object({
+    environment: z.record(z.string(), z.string()).prefault({}),
+    serviceConfig: z.record(z.string(), z.unknown()),
+  }),
 })
 
 /** The one that nix/module.nix makes of `settings`, the inside of services.tsnsrv in Nix. */
