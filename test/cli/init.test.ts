@@ -46,7 +46,7 @@ it('takes everything from flags, whatever it is made of', async () => {
   await result('init', '-o', output, ...services, ...flags, '--plaintext')
   const { config } = parseConfig(written(), output, {})
   expect(config.settings.controlURL).toBe('https://hs.example.org')
-  expect(config.services.map(({ name, credentialPath, spec }) => [name, credentialPath, spec.node.tags])).toEqual([
+  expect(config.services.map(({ name, credentialPath, spec }) => [name, credentialPath, spec.exposure.node.tags])).toEqual([
     ['photos', '/etc/a key: #1', ['tag:a', 'tag:b']],
     ['wiki', '/etc/a key: #1', ['tag:a', 'tag:b']],
   ])
