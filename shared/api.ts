@@ -4,6 +4,8 @@
  * | request | answer |
  * |---|---|
  * | GET /v1/status | Status |
+ * | GET /v1/events | EventView[]: what has happened lately, the latest first |
+ * | GET /v1/events/services/NAME, /v1/events/shards/NUMBER | the same of one service or shard; empty for one that is not known |
  * | GET /v1/watch | one Status a line (NDJSON): now, and after each change (at most 4 a second) |
  * | POST /v1/reload | ReloadResult; 422 with ErrorReply when the config was refused (what runs stays) |
  * | POST /v1/plan, body PlanRequest | Plan: what a reload of this text would do; 422 as for reload |
@@ -171,6 +173,19 @@ export const Status = z.object({
   orphans: z.array(OrphanView).prefault([]).describe('workers that no supervisor follows'),
 })
 
+/** Something that has happened to a service, or to the worker of a shard. The same event again is counted. */
+export const EventView = z.object({
+  at: z.number().describe('epoch ms, of the latest time'),
+  firstAt: z.number().describe('epoch ms, of the first time'),
+  count: z.number().int(),
+  severity: z.enum(['normal', 'warning']),
+  service: z.string().nullable().describe('null when it concerns a worker'),
+  shard: z.number().int().nullable(),
+  what: z.string().describe('the phase that it has now; or moved, problem, mended, certified'),
+  reason: z.string().describe('a word: why, or which part'),
+  message: z.string(),
+})
+
 /** What "status --json" prints where no supervisor runs: the workers that serve, by their own words. */
 export const Unsupervised = z.object({
   supervisor: z.null(),
@@ -264,6 +279,7 @@ export type ShardView = z.infer<typeof ShardView>
 export type OrphanView = z.infer<typeof OrphanView>
 export type EndedOrphans = z.infer<typeof EndedOrphans>
 export type Unsupervised = z.infer<typeof Unsupervised>
+export type EventView = z.infer<typeof EventView>
 export type WorkerPhase = z.infer<typeof WorkerPhase>
 export type Status = z.infer<typeof Status>
 export type ReloadResult = z.infer<typeof ReloadResult>

@@ -2,7 +2,7 @@
  * The loop: events -> observe -> reconcile -> execute. The only owner of state. One tick at a time, one timer, and between
  * two events nothing runs.
  */
-import type { Decision, Plan, PlanRequest, ReloadResult, Status } from '../shared/api.ts'
+import type { Decision, EventView, Plan, PlanRequest, ReloadResult, Status } from '../shared/api.ts'
 import type { Answer, Given, Verb } from '../shared/orders.ts'
 import { inWords } from '../shared/systemErrors.ts'
 import { changedServices, laterSettings, refuseOtherDirectories } from './config/changes.ts'
@@ -11,6 +11,7 @@ import { shiftObserved, shiftRemembered, takeOver } from './core/clockStep.ts'
 import { placeApart } from './core/culprit.ts'
 import { type Entry, nextStep, withEntry, withoutDeaths } from './core/journal.ts'
 import { recallRates, rememberRates } from './core/loads.ts'
+import { EventLog, newsBetween, newsOf, newsOfDecision } from './core/eventLog.ts'
 import { maskEvent } from './core/maskEvent.ts'
 import { openingShards } from './core/moves.ts'
 import { begin, clearBackoff, forget, observe } from './core/observe.ts'
@@ -104,6 +105,7 @@ export class Loop implements Operator {
   #metricsError = ''
   /** Why the journal could not be written, and when it is tried again. */
   #journal = { problem: '', retryAt: 0, busy: false }
+  readonly #events = new EventLog()
   /** When something last moved into or out of each shard. */
   readonly #touchedAt = new Map<number, number>()
   /** CPU has been sampled since the last decision. */
@@ -171,7 +173,7 @@ export class Loop implements Operator {
     for (const { workerId, shard, pid } of await this.#fleet.adopt()) {
       const about = { subject: 'worker', name: workerId, shard, pid } as const
       const message = 'it has ended while no supervisor ran'
-      this.#ports.onTransition({ ...about, from: 'unknown', to: 'gone', reason: '', message })
+      this.#tell({ ...about, from: 'unknown', to: 'gone', reason: '', message })
     }
     await new Promise<void>((resolve) => {
       const stopListening = this.onChange(() => {
@@ -341,6 +343,10 @@ export class Loop implements Operator {
     for (const id of this.#observed.workers.keys()) this.#fleet.kill(id)
   }
 
+  events(of: { service?: string; shard?: number }): EventView[] {
+    return this.#events.read(of)
+  }
+
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -463,6 +469,9 @@ export class Loop implements Operator {
         this.#requestTick()
         if (!orLater) throw error
       }
+      const [latest] = next.rebalancing.decisions
+      if (latest && latest.at !== this.#remembered.rebalancing.decisions[0]?.at)
+        for (const news of newsOfDecision(latest)) this.#events.add(news, this.#clock.now)
       this.#remembered = shiftRemembered(next, this.#clock.steps - before)
     })
     this.#saves = saved.catch(() => undefined)
@@ -484,6 +493,7 @@ export class Loop implements Operator {
     this.#observed = shiftObserved(this.#observed, byMs)
     this.#remembered = shiftRemembered(this.#remembered, byMs)
     this.#startedAt += byMs
+    this.#events.shift(byMs)
     this.#journal.retryAt += byMs
     for (const [shard, at] of this.#touchedAt) this.#touchedAt.set(shard, at + byMs)
     // The timer may have been set in between.
@@ -498,10 +508,16 @@ export class Loop implements Operator {
     const before = this.#observed
     this.#observed = next
     for (const transition of transitions(before, next)) {
-      this.#ports.onTransition(transition)
+      this.#tell(transition)
       // Another process has the node: perhaps an orphan.
       if (transition.reason === 'StateDirLocked') void this.#lookForOrphans()
     }
+    for (const news of newsBetween(before, next)) this.#events.add(news, this.#clock.now)
+  }
+
+  #tell(transition: Transition): void {
+    this.#ports.onTransition(transition)
+    this.#events.add(newsOf(transition), this.#clock.now)
   }
 
   #requestTick(): void {
@@ -558,7 +574,7 @@ export class Loop implements Operator {
     this.#become(withEntry(this.#observed, entry))
     for (const { name, reason } of entry.quarantined) {
       const about = { subject: 'service', name, shard: 0, pid: null } as const
-      this.#ports.onTransition({ ...about, from: 'pending', to: 'quarantined', reason: 'Quarantined', message: reason })
+      this.#tell({ ...about, from: 'pending', to: 'quarantined', reason: 'Quarantined', message: reason })
     }
   }
 

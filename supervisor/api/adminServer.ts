@@ -58,6 +58,16 @@ export async function startAdminServer({
       sendJSON(response, 200, await operator.order(verb, read(query, orders[verb].takes)))
       return
     }
+    const [, kind, of = ''] = /^GET \/v1\/events(?:\/(services|shards)\/([a-z0-9-]+))?$/.exec(call) ?? []
+    if (call === 'GET /v1/events' || kind !== undefined) {
+      read(query, {})
+      sendJSON(
+        response,
+        200,
+        operator.events(kind === undefined ? {} : kind === 'services' ? { service: of } : { shard: Number(of) }),
+      )
+      return
+    }
     switch (call) {
       case 'GET /v1/status':
         read(query, {})

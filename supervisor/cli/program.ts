@@ -22,8 +22,10 @@ const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
   },
   'Inspect:': {
     status: async (streams) => (await import('./commands/status.ts')).statusCommand(streams),
+    describe: async (streams) => (await import('./commands/describe.ts')).describeCommand(streams),
     services: async (streams) => (await import('./commands/services.ts')).servicesCommand(streams),
     logs: async (streams) => (await import('./commands/logs.ts')).logsCommand(streams),
+    healthcheck: async (streams) => (await import('./commands/healthcheck.ts')).healthcheckCommand(streams),
     version: async (streams) => (await import('./commands/version.ts')).versionCommand(streams),
   },
   'Make and check a configuration:': {

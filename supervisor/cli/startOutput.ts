@@ -1,5 +1,6 @@
 /** What `start` shows: on a terminal a progress bar until the services are up; elsewhere one JSON line per transition. */
 import { Writable } from 'node:stream'
+import { isTrouble } from '../core/eventLog.ts'
 import type { Operator } from '../core/ports.ts'
 import type { Transition } from '../core/transitions.ts'
 import { createLog, type Log } from '../effects/supervisorLog.ts'
@@ -81,14 +82,6 @@ function both(one: Log, other: Log): Log {
     other[level](msg, fields)
   }
   return { info: tell('info'), warn: tell('warn'), error: tell('error') }
-}
-
-/** What an operator should look at. A worker that ends after its drain, or is found at the start, is no trouble. */
-function isTrouble({ from, to, reason }: Transition): boolean {
-  if (to === 'gone') return from !== 'draining' && from !== 'orphaned'
-  if (to === 'silent') return true
-  if (to === 'unknown') return from !== 'gone'
-  return to === 'orphaned' || to === 'failed' || to === 'quarantined' || to === 'needsLogin' || reason === 'CredentialUnavailable'
 }
 
 /** The log of its worker has it already, but for the URL of a login, and `tsnsrv-sup logs` shows both. */

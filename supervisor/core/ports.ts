@@ -1,5 +1,5 @@
 /** What the pure core and the loop ask of the outside. Effects implement these; tests put fakes in their place. */
-import type { Plan, PlanRequest, ReloadResult, Status } from '../../shared/api.ts'
+import type { EventView, Plan, PlanRequest, ReloadResult, Status } from '../../shared/api.ts'
 import type { Answer, Given, Verb } from '../../shared/orders.ts'
 import type { ServiceSpec, ServiceStatus } from '../../shared/protocol.ts'
 import type { EndedOrphan, Orphan } from './types.ts'
@@ -21,6 +21,8 @@ export interface Orders {
 export interface Operator extends Orders {
   /** A snapshot; cheap, never waits. */
   status(): Status
+  /** What has happened lately: to all, to one service, or to one shard. The latest first. */
+  events(of: { service?: string; shard?: number }): EventView[]
   /** Calls back after each change of the status (coalesced, never re-entrant). Returns how to stop listening. */
   onChange(listener: () => void): () => void
   /** Reads the config again and applies what changed. Rejects with a ConfigError, and changes nothing, when it is refused. */

@@ -1,6 +1,7 @@
 /** The client side of the admin API: what the commands of the CLI talk to a running supervisor with. */
 import { join } from 'node:path'
-import { EndedOrphans, Plan, type PlanRequest, ReloadResult, Status } from '../../shared/api.ts'
+import * as z from 'zod'
+import { EndedOrphans, EventView, Plan, type PlanRequest, ReloadResult, Status } from '../../shared/api.ts'
 import { type Answer, orders } from '../../shared/orders.ts'
 import { ErrorReply } from '../../shared/protocol.ts'
 import type { Orders } from '../core/ports.ts'
@@ -40,6 +41,8 @@ export class RefusedError extends Error {
 
 export interface AdminClient extends Orders {
   status(): Promise<Status>
+  /** What has happened lately to one service or shard, or to all. The latest first. */
+  events(of: { service: string } | { shard: number } | Record<string, never>): Promise<EventView[]>
   /** Hands over the status now and after each change. Resolves when the supervisor ends or `signal` is aborted. */
   watch(onStatus: (status: Status) => void, signal: AbortSignal): Promise<void>
   reload(): Promise<ReloadResult>
@@ -78,6 +81,10 @@ export function createAdminClient(runDir: string): AdminClient {
 
   return {
     status: async () => Status.parse(await call('GET', '/v1/status')),
+    events: async (of) => {
+      const path = 'service' in of ? `/services/${of.service}` : 'shard' in of ? `/shards/${String(of.shard)}` : ''
+      return z.array(EventView).parse(await call('GET', `/v1/events${path}`))
+    },
     watch: (onStatus, signal) => {
       const onLine = (value: unknown) => onStatus(Status.parse(value))
       return client.lines('/v1/watch', onLine, signal, { maxLineBytes: MAX_STATUS_BYTES }).catch(explain)

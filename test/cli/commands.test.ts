@@ -167,6 +167,8 @@ describe('usage', () => {
     'stop',
     'reload',
     'status',
+    'describe',
+    'healthcheck',
     'services',
     'logs',
     'plan',
@@ -569,7 +571,7 @@ describe('completion', () => {
     writeFileSync(join(stateDir, 'my services.yaml'), '')
     mkdirSync(join(stateDir, 'my dir'))
     expect(await offered('sta')).toEqual(['start', 'status'])
-    expect(await offered('status', '--w')).toEqual(['--watch'])
+    expect(await offered('status', '--w')).toEqual(['--watch', '--wait'])
     expect(await offered('logs', 'b')).toEqual(['blog'])
     expect(await offered('completion', '')).toEqual(['bash', 'zsh', 'fish'])
     expect(await offered('start', '--config', 'my')).toEqual(expect.arrayContaining(['my services.yaml']))

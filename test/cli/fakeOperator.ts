@@ -1,5 +1,5 @@
 /** An Operator in memory: what the admin API and the metrics endpoint are tested on. */
-import type { Plan, PlanRequest, ReloadResult, ServiceView, ShardView, Status } from '../../shared/api.ts'
+import type { EventView, Plan, PlanRequest, ReloadResult, ServiceView, ShardView, Status } from '../../shared/api.ts'
 import type { Answer, Given, Verb } from '../../shared/orders.ts'
 import { ConfigError } from '../../supervisor/config/diagnostic.ts'
 import type { Operator } from '../../supervisor/core/ports.ts'
@@ -101,6 +101,14 @@ export class FakeOperator implements Operator {
 
   status(): Status {
     return this.current
+  }
+
+  happened: EventView[] = []
+
+  events({ service, shard }: { service?: string; shard?: number }): EventView[] {
+    return this.happened.filter(
+      (event) => (service === undefined || event.service === service) && (shard === undefined || event.shard === shard),
+    )
   }
 
   onChange(listener: () => void): () => void {

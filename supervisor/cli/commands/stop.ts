@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Status } from '../../../shared/api.ts'
-import { parseDuration } from '../../../shared/duration.ts'
 import { nameOrphan } from '../../core/orphans.ts'
 import type { EndedOrphan } from '../../core/types.ts'
 import { type AdminClient, NoSupervisorError } from '../../effects/adminClient.ts'
@@ -9,6 +8,7 @@ import { identify, look, withoutStart } from '../../effects/processIdentity.ts'
 import { clientCommand, directoriesOf, withAdminClient } from '../clientCommand.ts'
 import { endUnsupervised } from '../endUnsupervised.ts'
 import { count } from '../format.ts'
+import { readDuration } from '../readDuration.ts'
 import { plain, type Streams } from '../terminal.ts'
 
 interface StopOptions {
@@ -22,7 +22,7 @@ export function stopCommand(streams: Streams): Command {
   return clientCommand('stop', 'Stop the running supervisor: drain all services, end all workers.')
     .option('--leave-workers', 'end only the supervisor; the workers serve on and the next supervisor adopts them')
     .option('--workers', 'end only the workers that no supervisor follows: all of them where none runs')
-    .addOption(new Option('--timeout <duration>', 'how long to wait for the end').argParser(duration).default(60_000, '60s'))
+    .addOption(new Option('--timeout <duration>', 'how long to wait for the end').argParser(readDuration).default(60_000, '60s'))
     .addHelpText(
       'after',
       `
@@ -87,10 +87,4 @@ function describe({ pid, services, shards, orphans }: Status, leaveWorkers: bool
   if (!leaveWorkers)
     return `Stopped the supervisor (pid ${pid}), ${count(workers, 'worker')} and ${count(services.length, 'service')}.${left}`
   return `Stopped the supervisor (pid ${pid}); ${count(workers, 'worker')} with ${count(services.length, 'service')} serve on.${left}`
-}
-
-function duration(text: string): number {
-  const parsed = parseDuration(text)
-  if ('problem' in parsed) throw new InvalidArgumentError(parsed.problem)
-  return parsed.ms
 }
