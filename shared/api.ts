@@ -50,6 +50,7 @@ export const ServiceView = z.object({
     .nullable()
     .prefault(null)
     .describe('epoch ms of the end of the node key; null for never, and until it is known'),
+  startSeconds: z.number().nullable().prefault(null).describe('how long its latest start took; null before one was seen'),
   problems: z.array(ServiceProblem).describe('what does not work while the rest of the service does'),
   url: z.string().describe('where a client of the tailnet finds it; empty until its name is known'),
   upstream: z.string(),
@@ -58,6 +59,12 @@ export const ServiceView = z.object({
   requests: z.number().int(),
   errors: z.number().int(),
 })
+
+/** How a service came to be started: for the first time, by a move, or for any other reason. */
+export const StartKind = z.enum(['cold', 'move', 'restart'])
+
+/** A histogram: how many starts took at most so many seconds, by the bounds of START_BOUNDS. */
+const StartHistogram = z.object({ buckets: z.array(z.number().int()), sum: z.number(), count: z.number().int() })
 
 export const WorkerPhase = z.enum(['unknown', 'spawning', 'ready', 'draining', 'gone'])
 
@@ -74,6 +81,8 @@ export const ShardView = z.object({
   respawnAt: z.number().nullable(),
   cpuPercent: z.number().nullable().describe('per cent of one core, moving average; null before two samples'),
   memoryBytes: z.number().nullable().describe('resident set'),
+  swapBytes: z.number().nullable().prefault(null),
+  cpuSeconds: z.number().nullable().prefault(null).describe('used by its worker since that was started'),
   version: z.string(),
   cordoned: z.boolean().describe('it gets nothing new'),
   suspected: z.boolean().describe('one of its services may be what ends its worker'),
@@ -159,6 +168,7 @@ export const Status = z.object({
   phase: z.enum(['starting', 'running', 'stopping']),
   configFile: z.string(),
   configGeneration: z.number().int().describe('counts accepted configurations since start'),
+  configLoadedAt: z.number().prefault(0).describe('epoch ms of the last configuration that was accepted'),
   configError: z.string().describe('why the last reload was refused; empty when it was taken'),
   stateDir: z.string(),
   prometheusAddr: z.string().describe('where metrics are served; empty when off'),
@@ -167,6 +177,7 @@ export const Status = z.object({
   services: z.array(ServiceView),
   shards: z.array(ShardView),
   workerExits: z.partialRecord(ExitReason, z.number().int()).prefault({}).describe('workers that have ended since it started'),
+  starts: z.partialRecord(StartKind, StartHistogram).prefault({}).describe('of services, since it started'),
   moves: z.array(MoveView).describe('on their way or waiting for their turn'),
   rebalancing: RebalancingView,
   journalError: z.string().describe('why the state file cannot be written, and nothing moves; empty otherwise'),
@@ -279,6 +290,8 @@ export type ShardView = z.infer<typeof ShardView>
 export type OrphanView = z.infer<typeof OrphanView>
 export type EndedOrphans = z.infer<typeof EndedOrphans>
 export type Unsupervised = z.infer<typeof Unsupervised>
+export type StartKind = z.infer<typeof StartKind>
+export type StartHistogram = z.infer<typeof StartHistogram>
 export type EventView = z.infer<typeof EventView>
 export type WorkerPhase = z.infer<typeof WorkerPhase>
 export type Status = z.infer<typeof Status>

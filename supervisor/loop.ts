@@ -23,6 +23,7 @@ import { renderExposition } from './core/exposition.ts'
 import { forgetServices, viewMoves, viewRebalancing } from './core/rebalancing.ts'
 import { reconcile } from './core/reconcile.ts'
 import type { Situation } from './core/situation.ts'
+import { StartBook } from './core/starts.ts'
 import { type Transition, transitions } from './core/transitions.ts'
 import {
   type Desired,
@@ -101,11 +102,13 @@ export class Loop implements Operator {
   #desired: Desired
   #observed: Observed
   #generation = 0
+  #configLoadedAt = 0
   #configError = ''
   #metricsError = ''
   /** Why the journal could not be written, and when it is tried again. */
   #journal = { problem: '', retryAt: 0, busy: false }
   readonly #events = new EventLog()
+  readonly #starts = new StartBook()
   /** When something last moved into or out of each shard. */
   readonly #touchedAt = new Map<number, number>()
   /** CPU has been sampled since the last decision. */
@@ -230,10 +233,12 @@ export class Loop implements Operator {
     this.#config = config
     this.#services = services
     this.#ports.usage.keepServices(names)
+    this.#starts.keep(names)
     // A stop that came while the placement was written stays one.
     const phase = this.#desired.phase === 'adopt' ? 'run' : this.#desired.phase
     this.#desire(phase)
     this.#generation += 1
+    this.#configLoadedAt = this.#now()
     const kept = forget(this.#observed, { services: names, shards: new Set(placement.values()) })
     this.#become(clearBackoff(kept, changes.changed))
     this.#requestTick()
@@ -415,13 +420,18 @@ export class Loop implements Operator {
     const running = viewServices(this.#desired, this.#observed, this.#services, now)
     const { quarantine, suspects } = this.#remembered.culprits
     const rows = viewQuarantined(running, quarantine, this.#observed, this.#services)
-    const services = rows.map((row) => ({ ...row, ...this.#ports.usage.served(row.name) }))
+    const services = rows.map((row) => ({
+      ...row,
+      startSeconds: this.#starts.latest(row.name),
+      ...this.#ports.usage.served(row.name),
+    }))
     const { settings } = this.#config
     return {
       ...this.#identity,
       startedAt: this.#startedAt,
       phase: viewPhase(this.#desired, services),
       configGeneration: this.#generation,
+      configLoadedAt: this.#configLoadedAt,
       configError: this.#configError,
       stateDir: settings.stateDir,
       prometheusAddr: settings.prometheusAddr,
@@ -430,6 +440,7 @@ export class Loop implements Operator {
       services,
       shards: viewShards(this.#desired, this.#observed, this.#remembered.rebalancing.cordoned, suspects, settings),
       workerExits: this.#observed.exits,
+      starts: this.#starts.histograms,
       moves: viewMoves(this.#remembered.moves),
       rebalancing: viewRebalancing(this.#remembered.rebalancing, this.#decision),
       journalError: this.#journal.problem,
@@ -494,6 +505,7 @@ export class Loop implements Operator {
     this.#remembered = shiftRemembered(this.#remembered, byMs)
     this.#startedAt += byMs
     this.#events.shift(byMs)
+    if (this.#configLoadedAt > 0) this.#configLoadedAt += byMs
     this.#journal.retryAt += byMs
     for (const [shard, at] of this.#touchedAt) this.#touchedAt.set(shard, at + byMs)
     // The timer may have been set in between.
@@ -512,6 +524,7 @@ export class Loop implements Operator {
       // Another process has the node: perhaps an orphan.
       if (transition.reason === 'StateDirLocked') void this.#lookForOrphans()
     }
+    this.#starts.look(before, next, this.#remembered.moves)
     for (const news of newsBetween(before, next)) this.#events.add(news, this.#clock.now)
   }
 

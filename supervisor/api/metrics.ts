@@ -1,8 +1,10 @@
 /** The Prometheus endpoint: the supervisor's metrics and those of all workers, on one page. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { promisify } from 'node:util'
+import { gzip } from 'node:zlib'
 import { inWords } from '../../shared/systemErrors.ts'
-import { mergeExpositions, parseExposition, renderExposition } from '../core/exposition.ts'
+import { type Exposition, mergeExpositions, parseExposition, renderExposition, renderOpenMetrics } from '../core/exposition.ts'
 import type { Operator } from '../core/ports.ts'
 import { boundConnections } from './boundConnections.ts'
 import { isKnownHost } from './knownHost.ts'
@@ -20,7 +22,11 @@ const LIMITS = { maxHeaderSize: 8 * 1024, headersTimeout: 5000, requestTimeout: 
 /** A connection without a byte either way, such as of a scraper that does not read. */
 const SILENCE_MS = 10_000
 
-const CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
+const TEXT = 'text/plain; version=0.0.4; charset=utf-8'
+const OPEN_METRICS = 'application/openmetrics-text; version=1.0.0; charset=utf-8'
+/** Fast, and a tenth of the bytes: the names repeat. */
+const gzipped = promisify(gzip)
+const GZIP = { level: 1 }
 const ADDR = /^(?:\[(?<ipv6>[^\]]+)\]|(?<host>[^:]*)):(?<port>\d{1,5})$/
 
 /**
@@ -32,12 +38,12 @@ export async function startMetricsServer({ addr, operator }: { addr: string; ope
   if (port === undefined || Number(port) > 65535)
     throw new Error(`prometheusAddr "${addr}": want host:port, as in "127.0.0.1:9099" or "[::1]:9099"`)
 
-  const render = createSupervisorMetrics()
-  let scrape: Promise<string> | undefined
+  const { render } = createSupervisorMetrics()
+  let scrape: Promise<Page> | undefined
   const metrics = async () => {
     // First, as it tells which workers answer.
     const texts = await operator.workerMetrics()
-    return renderExposition(mergeExpositions([await render(operator.status()), ...texts].map(parseExposition)))
+    return createPage(mergeExpositions([await render(operator.status()), ...texts].map(parseExposition)))
   }
 
   const server = createServer(LIMITS, (request, response) => {
@@ -52,10 +58,7 @@ export async function startMetricsServer({ addr, operator }: { addr: string; ope
         scrape = undefined
       })
       scrape.then(
-        (text) => {
-          response.setHeader('Content-Type', CONTENT_TYPE)
-          reply(request, response, 200, text)
-        },
+        (page) => void replyMetrics(request, response, page),
         (error: unknown) => {
           reply(request, response, 500, `${inWords(error)}\n`)
         },
@@ -99,7 +102,36 @@ function readRequest(
   return path === '/metrics' || path === '/healthz' ? { path } : { problem: [404, 'there is /metrics and /healthz\n'] }
 }
 
-function reply({ method, headers }: IncomingMessage, response: ServerResponse, status: number, body: string): void {
+/** What one scrape has found, in each format that somebody asks for. It is rendered once for all that ask together. */
+interface Page {
+  plain(format: Format): string
+  compressed(format: Format): Promise<Buffer>
+}
+
+type Format = 'text' | 'open'
+
+function createPage(exposition: Exposition): Page {
+  const texts: Partial<Record<Format, string>> = {}
+  const small: Partial<Record<Format, Promise<Buffer>>> = {}
+  const plain = (format: Format) => (texts[format] ??= (format === 'open' ? renderOpenMetrics : renderExposition)(exposition))
+  return { plain, compressed: (format) => (small[format] ??= gzipped(plain(format), GZIP)) }
+}
+
+/** Answers in the format that the scraper prefers, compressed if it likes. */
+async function replyMetrics(request: IncomingMessage, response: ServerResponse, page: Page): Promise<void> {
+  const { accept = '', 'accept-encoding': encodings = '' } = request.headers
+  const isOpen = accept.includes('application/openmetrics-text')
+  const format = isOpen ? 'open' : 'text'
+  response.setHeader('Content-Type', isOpen ? OPEN_METRICS : TEXT).setHeader('Vary', 'Accept, Accept-Encoding')
+  if (!String(encodings).includes('gzip')) {
+    reply(request, response, 200, page.plain(format))
+    return
+  }
+  response.setHeader('Content-Encoding', 'gzip')
+  reply(request, response, 200, await page.compressed(format))
+}
+
+function reply({ method, headers }: IncomingMessage, response: ServerResponse, status: number, body: string | Buffer): void {
   if (status === 405) response.setHeader('Allow', 'GET, HEAD')
   if (!response.hasHeader('Content-Type')) response.setHeader('Content-Type', 'text/plain; charset=utf-8')
   // A body means nothing here, and nobody waits for its end.

@@ -75,6 +75,25 @@ export function renderExposition(exposition: Exposition): string {
   return lines.length === 0 ? '' : `${lines.join('\n')}\n`
 }
 
+/**
+ * The same as OpenMetrics (https://prometheus.io/docs/specs/om/open_metrics_spec/): a counter is named without its _total, what
+ * has no type is "unknown", and the page has an end.
+ */
+export function renderOpenMetrics(exposition: Exposition): string {
+  const lines: string[] = []
+  for (const [name, { help, type, samples }] of exposition) {
+    const isCounter = type === 'counter'
+    const base = isCounter ? name.replace(/_total$/, '') : name
+    lines.push(`# TYPE ${base} ${type === '' || type === 'untyped' ? 'unknown' : type}`)
+    if (help !== '') lines.push(`# HELP ${base} ${help.replaceAll('"', '\\"')}`)
+    for (const [series, value] of samples) lines.push(`${isCounter && base === name ? withTotal(series) : series} ${value}`)
+  }
+  return `${[...lines, '# EOF'].join('\n')}\n`
+}
+
+/** A counter of OpenMetrics has to end in _total. */
+const withTotal = (series: string): string => series.replace(/^[^{]+/, '$&_total')
+
 /** Whether the samples of a family only grow, and those of several processes can be added up. */
 export const isCumulative = ({ type }: Metadata): boolean => type === 'counter' || type === 'histogram'
 

@@ -286,7 +286,7 @@ function withUsage(
     const old = worker.usage?.cpuPercent ?? sample.cpuPercent
     const cpuPercent = old + SAMPLE_WEIGHT * (sample.cpuPercent - old)
     const memory = recordMemory(worker.memory, sample.memoryBytes, worker.services.size, now)
-    next.set(id, { ...worker, usage: { cpuPercent, memoryBytes: sample.memoryBytes, at: now }, memory })
+    next.set(id, { ...worker, usage: { ...sample, cpuPercent, at: now }, memory })
   }
   return next
 }

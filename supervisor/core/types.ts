@@ -47,6 +47,9 @@ interface WorkerUsage {
   /** Per cent of one core, exponentially averaged. */
   readonly cpuPercent: number
   readonly memoryBytes: number
+  readonly swapBytes: number
+  /** CPU time since the process started. */
+  readonly cpuSeconds: number
   /** Epoch ms of the newest sample. */
   readonly at: number
 }
@@ -229,7 +232,7 @@ export type Event =
     }
   | {
       readonly type: 'usageSampled'
-      readonly usage: ReadonlyMap<string, { cpuPercent: number; memoryBytes: number }>
+      readonly usage: ReadonlyMap<string, Omit<WorkerUsage, 'at'>>
       /** Ids of the workers whose processes the host hides; all of them. */
       readonly hidden?: ReadonlySet<string>
     }

@@ -78,6 +78,8 @@ function viewService(
     loginURL: status?.identity.loginURL ?? '',
     certificate: status?.certificate ? { domain: status.certificate.domain, notAfter: status.certificate.notAfter } : null,
     nodeKeyExpiry: status?.identity.nodeKeyExpiry ?? null,
+    // The loop knows it.
+    startSeconds: null,
     url: urlOf(status?.identity.dnsName ?? '', labels),
     upstream: labels?.upstream ?? '',
     group: labels?.group ?? '',
@@ -210,6 +212,8 @@ export function viewShards(
       respawnAt: worker ? null : (record?.respawnAt ?? null),
       cpuPercent: worker?.usage?.cpuPercent ?? null,
       memoryBytes: worker?.usage?.memoryBytes ?? null,
+      swapBytes: worker?.usage?.swapBytes ?? null,
+      cpuSeconds: worker?.usage?.cpuSeconds ?? null,
       version: worker?.version ?? '',
       cordoned: cordoned.has(shard),
       suspected: suspects.has(shard),

@@ -1,4 +1,5 @@
 /** CPU and memory of the workers, read from /proc by pidusage (no `ps` is started for it). */
+import { readFile } from 'node:fs/promises'
 import pidusage from 'pidusage'
 import type { ProcessIdentity } from '../core/types.ts'
 import { look } from './processIdentity.ts'
@@ -8,6 +9,9 @@ interface ProcessUsage {
   cpuPercent: number
   /** Resident set. */
   memoryBytes: number
+  swapBytes: number
+  /** CPU time since the process started. */
+  cpuSeconds: number
 }
 
 /** CPU time used and time lived, both since the process started: two of them give the CPU use between them. */
@@ -63,12 +67,23 @@ async function samplePids(pids: readonly number[]): Promise<Map<number, ProcessU
     const lived = last && reading.ageMs - last.ageMs
     // A process that is younger than it was is another one that got the pid.
     if (last && lived !== undefined && lived > 0) {
-      usage.set(pid, { cpuPercent: (100 * Math.max(0, reading.cpuMs - last.cpuMs)) / lived, memoryBytes: found.memory })
+      usage.set(pid, {
+        cpuPercent: (100 * Math.max(0, reading.cpuMs - last.cpuMs)) / lived,
+        memoryBytes: found.memory,
+        swapBytes: await swapOf(pid),
+        cpuSeconds: reading.cpuMs / 1000,
+      })
     }
     next.set(pid, lived === 0 && last ? last : reading)
   }
   readings = next
   return usage
+}
+
+/** What of a process is in swap; pidusage does not tell. 0 when it has just ended. */
+async function swapOf(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${String(pid)}/status`, 'utf8').catch(() => '')
+  return 1024 * Number(/^VmSwap:\s*(\d+) kB$/m.exec(status)?.[1] ?? 0)
 }
 
 /** Forgets all samples. */

@@ -23,6 +23,8 @@ describe('sampleWorkers', () => {
         expect(usage.get('idle')).toMatchObject({ cpuPercent: 0 })
         expect(usage.get('idle')?.memoryBytes).toBeGreaterThan(100_000)
         expect(usage.get('busy')?.cpuPercent).toBeGreaterThan(1)
+        expect(usage.get('busy')?.cpuSeconds).toBeGreaterThan(0)
+        expect(usage.get('idle')?.swapBytes).toBeGreaterThanOrEqual(0)
         expect(usage.get('busy')?.memoryBytes).toBeGreaterThan(10e6)
       }, 5000)
     } finally {

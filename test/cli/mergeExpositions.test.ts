@@ -116,7 +116,7 @@ describe('supervisor metrics', () => {
   )
 
   it('tells services by phase, shards, and the configuration', async () => {
-    const lines = (await createSupervisorMetrics()(status)).split('\n')
+    const lines = (await createSupervisorMetrics().render(status)).split('\n')
     expect(lines).toEqual(
       expect.arrayContaining([
         'tsnsrv_sup_services{phase="ready"} 1',
@@ -144,7 +144,7 @@ describe('supervisor metrics', () => {
   })
 
   it('forgets services that are gone, and counts no counter twice', async () => {
-    const render = createSupervisorMetrics()
+    const { render } = createSupervisorMetrics()
     await render(status)
     const again = await render({ ...status, services: status.services.slice(0, 2) })
     expect(again).toContain('tsnsrv_sup_service_restarts_total{service="wiki",reason="move"} 2\n')
@@ -152,7 +152,7 @@ describe('supervisor metrics', () => {
   })
 
   it.skipIf(!hasPromtool)('pleases promtool, merged with the metrics of workers', async () => {
-    const page = mergeExpositions([await createSupervisorMetrics()(status), workerText(1), workerText(2)])
+    const page = mergeExpositions([await createSupervisorMetrics().render(status), workerText(1), workerText(2)])
     // It exits with 3 and names what it does not like, style included.
     expect(execFileSync(promtool, ['check', 'metrics'], { input: page, encoding: 'utf8' })).toBe('')
   })

@@ -52,6 +52,47 @@ describe('the metrics endpoint', () => {
     expect(body).toContain('tsnsrv_requests_total{service="blog"} 7\n')
   })
 
+  it('serves OpenMetrics when asked to, and compresses', async () => {
+    operator.expositions = [
+      '# HELP tsnsrv_requests_total Said "so".\n# TYPE tsnsrv_requests_total counter\ntsnsrv_requests_total{service="blog"} 7\n',
+      '# TYPE odd counter\nodd{a="1"} 2\nbare 3\n',
+    ]
+    const addr = await start('127.0.0.1:0')
+    const response = await fetch(`http://${addr}/metrics`, {
+      headers: { accept: 'application/openmetrics-text;version=1.0.0,*/*;q=0.1' },
+    })
+    expect(response.headers.get('content-type')).toBe('application/openmetrics-text; version=1.0.0; charset=utf-8')
+    expect(response.headers.get('content-encoding')).toBe('gzip')
+    const text = await response.text()
+    expect(text).toContain(
+      '# TYPE tsnsrv_requests counter\n# HELP tsnsrv_requests Said \\"so\\".\ntsnsrv_requests_total{service="blog"} 7\n',
+    )
+    expect(text).toContain('# TYPE odd counter\nodd_total{a="1"} 2\n# TYPE bare unknown\nbare 3\n')
+    expect(text).toMatch(/# EOF\n$/)
+  })
+
+  it('tells of CPU time, swap, starts, versions and the last reload', async () => {
+    const starts = { cold: { buckets: [0, 1, 2, 2, 2, 2, 2, 2], sum: 1.2, count: 2 } }
+    operator.current = statusOf([serviceView('blog', { startSeconds: 0.75 })], {
+      shards: [shardView(1, { cpuSeconds: 12.5, swapBytes: 4096 })],
+      configLoadedAt: 5000,
+      starts,
+    })
+    const { body } = await fetchPath(await start('127.0.0.1:0'), '/metrics')
+    for (const line of [
+      'tsnsrv_sup_shard_cpu_seconds_total{shard="1"} 12.5',
+      'tsnsrv_sup_shard_swap_bytes{shard="1"} 4096',
+      'tsnsrv_sup_worker_info{shard="1",version="0.1.0"} 1',
+      'tsnsrv_sup_service_last_start_seconds{service="blog"} 0.75',
+      'tsnsrv_sup_service_start_seconds_bucket{kind="cold",le="0.5"} 1',
+      'tsnsrv_sup_service_start_seconds_bucket{kind="cold",le="+Inf"} 2',
+      'tsnsrv_sup_service_start_seconds_sum{kind="cold"} 1.2',
+      'tsnsrv_sup_service_start_seconds_count{kind="move"} 0',
+      'tsnsrv_sup_config_last_reload_success_timestamp_seconds 5',
+    ])
+      expect(body).toContain(`${line}\n`)
+  })
+
   it('tells of memory that grows without end, and 0 where it does not', async () => {
     const memoryGrowth = { bytesPerHour: 9_000_000, since: 1 }
     operator.current = statusOf([], { shards: [shardView(1), shardView(2, { memoryGrowth, problems: ['it leaks'] })] })

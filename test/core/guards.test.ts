@@ -38,7 +38,7 @@ function scene(play: (scene: Scene) => Promise<void>, config = configOf()): Prom
         for (let i = 0; i < times; i++) {
           world.now += 5000
           const usage = [...world.workers.values()].map(({ id, shard }) => {
-            return [id, { cpuPercent: 1, memoryBytes: (mib[shard] ?? 100) * MIB }] as const
+            return [id, { cpuPercent: 1, memoryBytes: (mib[shard] ?? 100) * MIB, swapBytes: 0, cpuSeconds: 1 }] as const
           })
           loop.post({ type: 'usageSampled', usage: new Map(usage) })
           await world.settle()

@@ -145,8 +145,8 @@ describe('observe', () => {
     const sample = (cpuPercent: number): Event => ({
       type: 'usageSampled',
       usage: new Map([
-        ['one', { cpuPercent, memoryBytes: 1 }],
-        ['gone', { cpuPercent, memoryBytes: 1 }],
+        ['one', { cpuPercent, memoryBytes: 1, swapBytes: 0, cpuSeconds: 1 }],
+        ['gone', { cpuPercent, memoryBytes: 1, swapBytes: 0, cpuSeconds: 1 }],
       ]),
     })
     const observed = after([...runs('one', 1), sample(10), sample(110)])

@@ -202,7 +202,7 @@ export class World {
   sample(cpuPercent: Readonly<Record<number, number>>): void {
     const usage = [...this.workers.values()].flatMap(({ id, shard }) => {
       const percent = cpuPercent[shard]
-      return percent === undefined ? [] : [[id, { cpuPercent: percent, memoryBytes: 1 }] as const]
+      return percent === undefined ? [] : [[id, { cpuPercent: percent, memoryBytes: 1, swapBytes: 0, cpuSeconds: 1 }] as const]
     })
     this.#post?.({ type: 'usageSampled', usage: new Map(usage) })
   }
