@@ -43,6 +43,13 @@ module.exports = {
         ],
       },
     },
+    {
+      name: 'operate-is-pure',
+      comment: 'What is said of a running system is made from plain data; looking is an effect.',
+      severity: 'error',
+      from: { path: '^supervisor/operate/' },
+      to: { pathNot: ['^shared/', '^supervisor/(core|operate)/'] },
+    },
     mayImport(
       'effects-know-no-front',
       { path: '^supervisor/effects/' },
@@ -52,13 +59,13 @@ module.exports = {
     mayImport(
       'api-has-no-effects',
       { path: '^supervisor/api/' },
-      ['api', 'core', 'config'],
+      ['api', 'core', 'config', 'operate'],
       'The API sees the Operator port only.',
     ),
     mayImport(
       'cli-is-a-client',
       { path: '^supervisor/cli/', pathNot: composition },
-      ['cli', 'effects', 'core', 'config'],
+      ['cli', 'effects', 'core', 'config', 'operate'],
       'Only start.ts puts effects, api and the loop together.',
     ),
     mayImport(

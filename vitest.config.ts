@@ -6,7 +6,7 @@ const leaveNothing = { setupFiles: ['test/leaveNothing.ts'], pool: 'forks' as co
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['test/{core,config,cli,scripts}/**/*.test.ts'], testTimeout: 60_000 } },
+      { test: { name: 'unit', include: ['test/{core,config,cli,operate,scripts}/**/*.test.ts'], testTimeout: 60_000 } },
       { test: { name: 'nix', include: ['test/nix/**/*.test.ts'], testTimeout: 30_000 } },
       {
         test: {

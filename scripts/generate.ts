@@ -11,6 +11,7 @@ import * as z from 'zod'
 import { protocolShapes } from '../shared/protocol.ts'
 import { configSchema } from '../supervisor/config/configSchema.ts'
 import { conformanceRecord } from '../test/conformance/record.ts'
+import { alertsReference } from './alertsReference.ts'
 import { metricsReference } from './metricsReference.ts'
 import { configurationReference } from './configurationReference.ts'
 
@@ -57,6 +58,7 @@ const generated: Record<string, string> = {
   'shared/generated/protocol.schema.json': protocol,
   'worker/internal/protocol/protocol.gen.go': await goTypes(protocol),
   'docs/configuration.md': configurationReference(),
+  'docs/alerts.md': alertsReference(),
   'docs/metrics.md': await metricsReference(root),
   'docs/conformance.md': conformanceRecord(),
 }

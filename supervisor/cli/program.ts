@@ -50,6 +50,10 @@ const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
     'upgrade-workers': async (streams) => (await import('./commands/upgradeWorkers.ts')).upgradeWorkersCommand(streams),
     release: async (streams) => (await import('./commands/release.ts')).releaseCommand(streams),
   },
+  'Monitor:': {
+    alerts: async (streams) => (await import('./commands/alerts.ts')).alertsCommand(streams),
+    dashboard: async (streams) => (await import('./commands/dashboard.ts')).dashboardCommand(streams),
+  },
   'Other:': {
     completion: async (streams) =>
       (await import('./commands/completion.ts')).completionCommand(streams, () => createProgram([], streams)),

@@ -139,6 +139,7 @@ describe('usage', () => {
       'Make and check a configuration:',
       'Move services between shards:',
       'Repair and upgrade:',
+      'Monitor:',
       'Other:',
       'Examples:',
     ])
@@ -169,6 +170,8 @@ describe('usage', () => {
     'status',
     'describe',
     'healthcheck',
+    'alerts',
+    'dashboard',
     'services',
     'logs',
     'plan',
