@@ -13,6 +13,7 @@ import { configSchema } from '../supervisor/config/configSchema.ts'
 import { conformanceRecord } from '../test/conformance/record.ts'
 import { alertsReference } from './alertsReference.ts'
 import { metricsReference } from './metricsReference.ts'
+import { openAPI } from './openAPI.ts'
 import { configurationReference } from './configurationReference.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -58,6 +59,7 @@ const generated: Record<string, string> = {
   'shared/generated/protocol.schema.json': protocol,
   'worker/internal/protocol/protocol.gen.go': await goTypes(protocol),
   'docs/configuration.md': configurationReference(),
+  'shared/generated/openapi.json': `${JSON.stringify(openAPI(), null, 2)}\n`,
   'docs/alerts.md': alertsReference(),
   'docs/metrics.md': await metricsReference(root),
   'docs/conformance.md': conformanceRecord(),

@@ -197,6 +197,42 @@ export const EventView = z.object({
   message: z.string(),
 })
 
+/**
+ * GET /api/summary beside the metrics: flat, for dashboards that show a few numbers. These three hold no login URL, as whoever opens
+ * one has the node.
+ */
+export const Summary = z.object({
+  version: z.string(),
+  phase: z.enum(['starting', 'running', 'stopping']),
+  uptimeSeconds: z.number(),
+  total: z.number().int(),
+  ready: z.number().int(),
+  unready: z.number().int(),
+  needsLogin: z.number().int(),
+  problems: z.number().int().describe('of services that are ready'),
+  shards: z.number().int(),
+  cpuPercent: z.number().describe('of one core, all workers'),
+  memoryBytes: z.number(),
+  requests: z.number().int(),
+  errors: z.number().int(),
+})
+
+/** GET /api/services: a list of these, by name. */
+export const ServiceEntry = z.object({
+  name: z.string(),
+  url: z.string().describe('empty until it is known'),
+  state: z.enum(['ready', 'problem', 'unready']),
+  message: z.string().describe('empty when all is well'),
+  group: z.string(),
+  shard: z.number().int().nullable(),
+  since: z.number().describe('epoch ms'),
+  requests: z.number().int(),
+  errors: z.number().int(),
+})
+
+/** GET /api/sd: as Prometheus' http_sd_configs reads it, for a blackbox exporter that asks each service. */
+export const ServiceDiscovery = z.array(z.object({ targets: z.array(z.string()), labels: z.record(z.string(), z.string()) }))
+
 /** What "status --json" prints where no supervisor runs: the workers that serve, by their own words. */
 export const Unsupervised = z.object({
   supervisor: z.null(),
@@ -292,6 +328,9 @@ export type EndedOrphans = z.infer<typeof EndedOrphans>
 export type Unsupervised = z.infer<typeof Unsupervised>
 export type StartKind = z.infer<typeof StartKind>
 export type StartHistogram = z.infer<typeof StartHistogram>
+export type Summary = z.infer<typeof Summary>
+export type ServiceEntry = z.infer<typeof ServiceEntry>
+export type ServiceDiscovery = z.infer<typeof ServiceDiscovery>
 export type EventView = z.infer<typeof EventView>
 export type WorkerPhase = z.infer<typeof WorkerPhase>
 export type Status = z.infer<typeof Status>

@@ -3,9 +3,11 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
+import type { Status } from '../../shared/api.ts'
 import { inWords } from '../../shared/systemErrors.ts'
 import { type Exposition, mergeExpositions, parseExposition, renderExposition, renderOpenMetrics } from '../core/exposition.ts'
 import type { Operator } from '../core/ports.ts'
+import { discoverServices, listServices, summarize } from '../operate/lists.ts'
 import { boundConnections } from './boundConnections.ts'
 import { isKnownHost } from './knownHost.ts'
 import { createSupervisorMetrics } from './supervisorMetrics.ts'
@@ -30,7 +32,7 @@ const GZIP = { level: 1 }
 const ADDR = /^(?:\[(?<ipv6>[^\]]+)\]|(?<host>[^:]*)):(?<port>\d{1,5})$/
 
 /**
- * Serves GET /metrics and GET /healthz (200, and 503 once it stops: one service in trouble is no ill health) on `addr`: "127.0.0.1:9099", "[::1]:9099", or ":9099" for
+ * Serves GET /metrics, the lists of services, and GET /healthz (200, and 503 once it stops: one service in trouble is no ill health) on `addr`: "127.0.0.1:9099", "[::1]:9099", or ":9099" for
  * all interfaces. Values are read at the scrape; nothing runs between scrapes. Rejects with one sentence when it cannot listen.
  */
 export async function startMetricsServer({ addr, operator }: { addr: string; operator: Operator }): Promise<MetricsServer> {
@@ -52,6 +54,9 @@ export async function startMetricsServer({ addr, operator }: { addr: string; ope
     else if (path === '/healthz') {
       const { phase } = operator.status()
       reply(request, response, phase === 'stopping' ? 503 : 200, `${phase}\n`)
+    } else if (path !== undefined && path in LISTS) {
+      response.setHeader('Content-Type', 'application/json')
+      reply(request, response, 200, `${JSON.stringify(LISTS[path]?.(operator.status(), Date.now()))}\n`)
     } else {
       // Scrapes that come together share one round over the workers.
       scrape ??= metrics().finally(() => {
@@ -99,7 +104,15 @@ function readRequest(
   }
   if (method !== 'GET' && method !== 'HEAD') return { problem: [405, 'only GET and HEAD\n'] }
   const path = url?.split('?', 1)[0]
-  return path === '/metrics' || path === '/healthz' ? { path } : { problem: [404, 'there is /metrics and /healthz\n'] }
+  const paths = ['/metrics', '/healthz', ...Object.keys(LISTS)]
+  return path !== undefined && paths.includes(path) ? { path } : { problem: [404, `there is ${paths.join(', ')}\n`] }
+}
+
+/** For dashboards and service discovery: see shared/api.ts. */
+const LISTS: Readonly<Record<string, (status: Status, now: number) => unknown>> = {
+  '/api/summary': summarize,
+  '/api/services': listServices,
+  '/api/sd': discoverServices,
 }
 
 /** What one scrape has found, in each format that somebody asks for. It is rendered once for all that ask together. */

@@ -25,6 +25,7 @@ const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
     describe: async (streams) => (await import('./commands/describe.ts')).describeCommand(streams),
     services: async (streams) => (await import('./commands/services.ts')).servicesCommand(streams),
     logs: async (streams) => (await import('./commands/logs.ts')).logsCommand(streams),
+    doctor: async (streams) => (await import('./commands/doctor.ts')).doctorCommand(streams),
     healthcheck: async (streams) => (await import('./commands/healthcheck.ts')).healthcheckCommand(streams),
     version: async (streams) => (await import('./commands/version.ts')).versionCommand(streams),
   },
@@ -52,6 +53,7 @@ const groups: Readonly<Record<string, Readonly<Record<string, Load>>>> = {
   },
   'Monitor:': {
     alerts: async (streams) => (await import('./commands/alerts.ts')).alertsCommand(streams),
+    export: async (streams) => (await import('./commands/export.ts')).exportCommand(streams),
     dashboard: async (streams) => (await import('./commands/dashboard.ts')).dashboardCommand(streams),
   },
   'Other:': {
