@@ -81,7 +81,7 @@ async function workerFamilies(root: string): Promise<Family[]> {
 }
 
 /** Families that the reference has, and the tests look for on a real page. */
-export async function documentedFamilies(root: string): Promise<Family[]> {
+async function documentedFamilies(root: string): Promise<Family[]> {
   return [...(await workerFamilies(root)), ...(await createSupervisorMetrics().families())]
 }
 

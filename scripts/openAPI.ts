@@ -35,7 +35,7 @@ export function openAPI() {
   const nameOf = (schema: z.ZodType) => (Object.keys(schemas) as Name[]).find((name) => schemas[name] === schema)
   const ordered = Object.entries(orders).map(([verb, { does, takes, answers }]) => {
     const name = nameOf(answers)
-    const parameters = Object.entries(takes).map(([parameter, { wanted }]) => ({
+    const parameters = Object.entries<{ wanted: string }>(takes).map(([parameter, { wanted }]) => ({
       name: parameter,
       in: 'query',
       required: true,

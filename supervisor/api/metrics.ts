@@ -136,7 +136,7 @@ async function replyMetrics(request: IncomingMessage, response: ServerResponse, 
   const isOpen = accept.includes('application/openmetrics-text')
   const format = isOpen ? 'open' : 'text'
   response.setHeader('Content-Type', isOpen ? OPEN_METRICS : TEXT).setHeader('Vary', 'Accept, Accept-Encoding')
-  if (!String(encodings).includes('gzip')) {
+  if (!encodings.includes('gzip')) {
     reply(request, response, 200, page.plain(format))
     return
   }

@@ -28,7 +28,7 @@ const MOVE_PHASES: Status['moves'][number]['phase'][] = ['queued', 'moving', 're
 
 /** What the supervisor says of itself and its shards. */
 export interface SupervisorMetrics {
-  render(status: Status): Promise<string>
+  readonly render: (status: Status) => Promise<string>
   /** Every family, whether or not it has a sample: for the reference. */
   families(): Promise<{ name: string; help: string; type: string }[]>
 }

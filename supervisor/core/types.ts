@@ -185,7 +185,7 @@ export interface Rebalancing {
   readonly decisions: readonly DecisionRecord[]
 }
 
-export const notRebalanced: Rebalancing = {
+const notRebalanced: Rebalancing = {
   paused: false,
   cordoned: new Set(),
   scaledTo: null,

@@ -22,7 +22,7 @@ export interface Facts {
   readonly control: readonly ControlFact[]
 }
 
-export interface ConfiguredService {
+interface ConfiguredService {
   readonly name: string
   readonly hostname: string
   readonly upstream: string
@@ -31,7 +31,7 @@ export interface ConfiguredService {
   readonly ephemeral: boolean
 }
 
-export interface DirectoryFact {
+interface DirectoryFact {
   readonly path: string
   readonly mode: number
   readonly uid: number
@@ -41,7 +41,7 @@ export interface DirectoryFact {
   readonly service: string | null
 }
 
-export interface ControlFact {
+interface ControlFact {
   readonly url: string
   /** Why it did not answer; empty when it did. */
   readonly problem: string
@@ -78,7 +78,7 @@ const info = (about: string, message: string, remedy: string): Told => ({ severi
 const when = (isTrue: boolean, told: () => Told): Told[] => (isTrue ? [told()] : [])
 
 /** Each check by its word, in the order in which findings of the same severity are shown. */
-export const checks: Readonly<Record<string, Check>> = {
+const checks: Readonly<Record<string, Check>> = {
   supervisor: ({ status, unsupervised }) =>
     when(status === null, () => {
       const serving = unsupervised?.workers.length ?? 0

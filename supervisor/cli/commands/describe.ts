@@ -22,19 +22,22 @@ Examples:
     .action((name: string, { json }: { json?: true }, command: Command) =>
       withAdminClient(command, async (client) => {
         const status = await client.status()
-        const { service, shard } = find(name, status)
-        const events = await client.events(service ? { service: service.name } : { shard: shard?.shard ?? 0 })
+        const found = find(name, status)
+        const events = await client.events('service' in found ? { service: found.service.name } : { shard: found.shard.shard })
         const { stdout } = streams
         const options = { colors: colorsFor(stdout), now: Date.now(), columns: stdout.columns }
-        if (json) stdout.write(`${JSON.stringify({ ...(service ? { service } : { shard }), events }, null, 2)}\n`)
-        else if (service) stdout.write(`${describeService(service, status, events, options)}\n`)
-        else if (shard) stdout.write(`${describeShard(shard, status, events, options)}\n`)
+        if (json) stdout.write(`${JSON.stringify({ ...found, events }, null, 2)}\n`)
+        else if ('service' in found) stdout.write(`${describeService(found.service, status, events, options)}\n`)
+        else stdout.write(`${describeShard(found.shard, status, events, options)}\n`)
       }),
     )
 }
 
 /** The service of that name, or else the shard of that number. Throws an Error that names what was probably meant. */
-function find(name: string, { services, shards }: Status) {
+function find(
+  name: string,
+  { services, shards }: Status,
+): { service: Status['services'][number] } | { shard: Status['shards'][number] } {
   const service = services.find((one) => one.name === name)
   if (service) return { service }
   const number = /^(?:shard[/-])?(\d+)$/.exec(name)?.[1]

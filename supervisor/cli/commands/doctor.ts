@@ -54,13 +54,13 @@ async function lookAround(command: Command): Promise<Facts> {
   const { config, configProblem } = await readConfig(named ?? status?.configFile)
   const root = status?.stateDir ?? config?.settings.stateDir ?? stateDir
   const services = config?.services ?? []
-  const ofService = new Map(services.map(({ name, spec }) => [spec.node.stateDir, name]))
+  const ofService = new Map(services.map(({ name, spec }) => [spec.exposure.node.stateDir, name]))
   const paths = new Set([...ofService.keys(), ...(config ? await nodeDirectoriesBelow(root) : [])])
   const directories = await Promise.all([
     seeDirectory(root).then((seen) => seen.map((one) => ({ ...one, service: null }))),
     ...[...paths].map(async (path) => (await seeDirectory(path)).map((one) => ({ ...one, service: ofService.get(path) ?? '' }))),
   ])
-  const controls = [...new Set(services.map(({ spec }) => spec.node.controlURL))]
+  const controls = [...new Set(services.map(({ spec }) => spec.exposure.node.controlURL))]
   return {
     now: Date.now(),
     status,
@@ -69,10 +69,10 @@ async function lookAround(command: Command): Promise<Facts> {
     services: await Promise.all(
       services.map(async (service) => ({
         name: service.name,
-        hostname: service.spec.node.hostname,
+        hostname: service.spec.exposure.node.hostname,
         upstream: service.upstream,
         upstreamProblem: await upstreamProblem(service),
-        ephemeral: service.spec.node.ephemeral,
+        ephemeral: service.spec.exposure.node.ephemeral,
       })),
     ),
     directories: directories.flat(),

@@ -63,6 +63,9 @@ class NotReadyError extends Error {
   override readonly name = 'NotReadyError'
 }
 
+/** Why looking ended, where it was not for the time. */
+const READY = 'ready'
+
 /** How soon a supervisor that does not run yet, or not any more, is looked for again. */
 const LOOK_AGAIN_MS = 200
 
@@ -75,13 +78,11 @@ async function waitUntilReady(command: Command, timeoutMs: number): Promise<void
     if (left <= 0) throw problem
     const done = new AbortController()
     const timer = setTimeout(() => done.abort(), left)
-    let isReady = false
     const look = (status: Status) => {
       const missing = unready(status)
       const all = count(status.services.length, 'service')
       problem = new NotReadyError([`${String(missing.length)} of ${all} not ready:`, ...missing.map(plain)].join('\n  '))
-      isReady = status.phase === 'running' && missing.length === 0
-      if (isReady) done.abort()
+      if (status.phase === 'running' && missing.length === 0) done.abort(READY)
     }
     try {
       await withAdminClient(command, (client) => client.watch(look, done.signal))
@@ -91,7 +92,7 @@ async function waitUntilReady(command: Command, timeoutMs: number): Promise<void
     } finally {
       clearTimeout(timer)
     }
-    if (isReady) return
+    if (done.signal.reason === READY) return
     if (!done.signal.aborted) await sleep(LOOK_AGAIN_MS)
   }
 }
