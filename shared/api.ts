@@ -79,7 +79,7 @@ export const ShardView = z.object({
   since: z.number(),
   restarts: z.number().int(),
   respawnAt: z.number().nullable(),
-  cpuPercent: z.number().nullable().describe('per cent of one core, moving average; null before two samples'),
+  cpuPercent: z.number().nullable().describe('percent of one core, moving average; null before two samples'),
   memoryBytes: z.number().nullable().describe('resident set'),
   swapBytes: z.number().nullable().prefault(null),
   cpuSeconds: z.number().nullable().prefault(null).describe('used by its worker since that was started'),

@@ -241,25 +241,25 @@ const serviceKeys = {
     .describe("PEM of the authorities that an https upstream's certificate may be from."),
   upstreamDialTimeout: Duration.meta({ examples: ['3s'] })
     .default('10s')
-    .describe('How long connecting to the upstream may take; 0 for ever.'),
+    .describe('How long connecting to the upstream may take; 0 forever.'),
   upstreamTLSTimeout: Duration.meta({ examples: ['3s'] })
     .default('10s')
-    .describe('How long the TLS handshake with it may take; 0 for ever.'),
+    .describe('How long the TLS handshake with it may take; 0 forever.'),
   upstreamResponseTimeout: Duration.meta({ examples: ['1m'] })
     .default('0s')
-    .describe('How long it may take until its response begins; 0 for ever.'),
+    .describe('How long it may take until its response begins; 0 forever.'),
   upstreamIdleTimeout: Duration.meta({ examples: ['30s'] })
     .default('90s')
     .describe('How long an unused connection to it is kept.'),
   idleTimeout: Duration.meta({ examples: ['1m'] })
     .default('5m')
-    .describe('How long a connection of a client is kept between requests; 0 for ever.'),
+    .describe('How long a connection of a client is kept between requests; 0 forever.'),
   bodyReadTimeout: Duration.meta({ examples: ['30s'] })
     .default('1m')
-    .describe('How long a client may pause while it sends a body; 0 for ever.'),
+    .describe('How long a client may pause while it sends a body; 0 forever.'),
   sendTimeout: Duration.meta({ examples: ['30s'] })
     .default('1m')
-    .describe('How long a client may take in nothing of a response that waits for it; 0 for ever.'),
+    .describe('How long a client may take in nothing of a response that waits for it; 0 forever.'),
   maxHeaderBytes: whole(4096, 1_048_576)
     .meta({ examples: [131_072] })
     .default(65_536)
@@ -343,7 +343,7 @@ const serviceKeys = {
     .describe('How long the node may take to connect to the tailnet.'),
   readHeaderTimeout: Duration.meta({ examples: ['10s'] })
     .default('30s')
-    .describe('How long a client may take to send its request header; 0 for ever.'),
+    .describe('How long a client may take to send its request header; 0 forever.'),
   tcp: z
     .array(TCPForward)
     .meta({ examples: [[{ listenAddr: ':22', upstream: '127.0.0.1:22' }]] })
@@ -429,7 +429,7 @@ export const SupervisorConfig = withNotes(
       .meta({ examples: [10] })
       .default(2)
       .describe(
-        'How much garbage an idle worker may collect before it is freed, in per cent of its live memory, at least 16 MiB. More under load.',
+        'How much garbage an idle worker keeps before it frees it, in percent of its live memory, at least 16 MiB. More under load.',
       ),
     ignoreInterfaces: Strings.meta({ examples: [['docker*', 'wg-*']] })
       .default(['docker*', 'veth*', 'br-*', 'virbr*', 'cni*', 'lxc*', 'cali*', 'flannel*', 'podman*', 've-*', 'vnet*', 'tap*'])
@@ -448,11 +448,11 @@ export const SupervisorConfig = withNotes(
     rebalance: z
       .boolean()
       .default(true)
-      .describe('Move services between shards, open and merge shards, by CPU. Orders like "tsnsrv-sup move" are always taken.'),
+      .describe('Move services between shards, open and merge shards, by CPU. Commands such as "tsnsrv-sup move" always work.'),
     hotPercent: whole(10, 100_000)
       .meta({ examples: [60] })
       .default(80)
-      .describe('A worker above it, in per cent of one core, moving average, gives services to other shards or to a new one.'),
+      .describe('Above it, a worker gives services to other shards or to a new one: percent of one core, moving average.'),
     coldPercent: whole(0, 100_000)
       .meta({ examples: [20] })
       .default(30)
@@ -503,7 +503,7 @@ export const ConfigFile = withNotes(
       .meta({ examples: [':9099'] })
       .default('')
       .describe(
-        'host:port of the metrics; default 127.0.0.1:9099, "off" for none. They are told to who asks by IP address, as localhost, by the name of this machine, or by the host given here.',
+        'host:port of the metrics; default 127.0.0.1:9099, "off" for none. Answered for requests by IP address, to localhost, to the name of this machine, or to the host given here.',
       ),
     supervisor: SupervisorConfig.prefault({}),
     defaults: ServiceDefaults.prefault({}),

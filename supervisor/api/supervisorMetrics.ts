@@ -96,7 +96,7 @@ export function createSupervisorMetrics(): SupervisorMetrics {
   const shards = gauge('tsnsrv_sup_shards', 'Shards, each served by one worker process.')
   const shardServices = gauge('tsnsrv_sup_shard_services', 'Services placed in the shard.', 'shard')
   const shardReady = gauge('tsnsrv_sup_shard_ready', 'Services of the shard that are ready.', 'shard')
-  const shardCpu = gauge('tsnsrv_sup_shard_cpu_percent', 'CPU of the worker in per cent of one core, moving average.', 'shard')
+  const shardCpu = gauge('tsnsrv_sup_shard_cpu_percent', 'CPU of the worker in percent of one core, moving average.', 'shard')
   const shardMemory = gauge('tsnsrv_sup_shard_memory_bytes', 'Resident memory of the worker.', 'shard')
   const shardSwap = gauge('tsnsrv_sup_shard_swap_bytes', 'What of the worker is in swap.', 'shard')
   const shardCpuSeconds = counter(

@@ -20,7 +20,7 @@ export interface FollowOptions {
 export function withFollowOptions(command: Command): Command {
   return command
     .option('--json', 'print the decision as JSON, with the services that failed to move')
-    .option('--no-wait', 'return when it is decided; the moves go on without')
+    .option('--no-wait', 'return when it is decided; the moves continue')
 }
 
 /**

@@ -421,7 +421,7 @@ describe('stop', () => {
       orders.push(order)
       void server?.close()
     }
-    expect((await result('stop', '--leave-workers', ...here())).stdout).toContain('1 worker with 2 services serve on')
+    expect((await result('stop', '--leave-workers', ...here())).stdout).toContain('1 worker with 2 services keep serving')
     expect(orders).toEqual([{ leaveWorkers: true }])
   })
 

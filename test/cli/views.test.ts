@@ -71,7 +71,7 @@ describe('renderStatus', () => {
       serviceView('blog'),
       serviceView('calendar', {
         problems: [
-          { part: 'control', message: `The node has had no connection to its control server since ${since}. It serves on.` },
+          { part: 'control', message: `The node has had no connection to its control server since ${since}. It keeps serving.` },
           { part: 'upstream', message: `It refuses connections on 127.0.0.1:8080: nothing listens there, since ${since}.` },
         ],
       }),

@@ -18,7 +18,7 @@ Without the variable it holds ours alone to the record. \`npx vitest run --proje
 
 An answer, a question to the auth server and a request at the upstream are looked at by the keys that
 [case.ts](../test/conformance/case.ts) explains; \`-\` is nothing. \`/path: /other\` is a path of the client and the path that the
-upstream saw, or the status of the client's answer when it saw nothing. Where both refuse a file, they agree in spite of their
+upstream saw, or the status of the client's answer when it saw nothing. Where both refuse a file, they agree despite their
 words.
 
 ${Object.entries(areas)

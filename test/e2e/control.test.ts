@@ -19,7 +19,7 @@ it('tells that control is away and that a node key ends soon, as problems that c
   expect(problems(away)[0]).toEqual({
     part: 'control',
     message: expect.stringMatching(
-      /^The node has had no connection to its control server since 20\S+Z\. It serves on /,
+      /^The node has had no connection to its control server since 20\S+Z\. It keeps serving /,
     ) as string,
   })
   expect(away.services.map(({ ready }) => ready)).toEqual([true, true])

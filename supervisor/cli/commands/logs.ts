@@ -19,7 +19,7 @@ interface LogsOptions {
 export function logsCommand(streams: Streams): Command {
   return clientCommand('logs', 'Show the logs of workers and supervisor, merged by time.')
     .argument('[service]', 'only what concerns this service')
-    .option('-f, --follow', 'go on with what is written')
+    .option('-f, --follow', 'continue with new lines as they are written')
     .option('-n, --lines <n>', 'how many lines to begin with', lineCount, 100)
     .option('--json', 'print the lines as they were written')
     .addHelpText(

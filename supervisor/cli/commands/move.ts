@@ -17,7 +17,7 @@ export function moveCommand(streams: Streams): Command {
     .addHelpText(
       'after',
       `
-Open requests end first, as long as the drain time-out allows; whoever connects meanwhile waits. If the service does not come
+Open requests end first, within the drain timeout; new connections wait meanwhile. If the service does not come
 up on the other side, it goes back. It is pinned: it stays in that shard, whatever load and groups ask for, until
 "tsnsrv-sup unpin". Where all services of a shard are pinned, no other joins them: what is moved to "new" stays alone.
 

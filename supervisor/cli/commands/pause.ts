@@ -3,8 +3,8 @@ import { clientCommand, withAdminClient } from '../clientCommand.ts'
 import type { Streams } from '../terminal.ts'
 
 const words = {
-  pause: ['Pause automatic rebalancing; orders like "move" are still taken.', 'paused'],
-  resume: ['Let automatic rebalancing go on.', 'on'],
+  pause: ['Pause automatic rebalancing; commands such as "move" still work.', 'paused'],
+  resume: ['Resume automatic rebalancing.', 'on'],
 } as const
 
 /** `tsnsrv-sup pause` and `resume`: of automatic rebalancing. */

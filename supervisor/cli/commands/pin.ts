@@ -3,7 +3,7 @@ import { clientCommand, withAdminClient } from '../clientCommand.ts'
 import type { Streams } from '../terminal.ts'
 
 const words = {
-  pin: ['Keep a service in its shard; only orders move it.', 'pinned'],
+  pin: ['Keep a service in its shard; only commands move it.', 'pinned'],
   unpin: ['Let a service be moved again by load, groups and merges.', 'not pinned any more'],
 } as const
 

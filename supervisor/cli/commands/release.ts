@@ -4,12 +4,12 @@ import type { Streams } from '../terminal.ts'
 
 /** `tsnsrv-sup release SERVICE` */
 export function releaseCommand(streams: Streams): Command {
-  return clientCommand('release', 'Start a service again that is quarantined because it ended its workers.')
+  return clientCommand('release', 'Restart a service that is quarantined because it crashed its workers.')
     .argument('<service>', 'its name')
     .addHelpText(
       'after',
       `
-It gets a shard of its own, so that it can end nobody else. If it ends its worker twice more, it is quarantined again; if it
+It gets a shard of its own, so that it cannot affect others. If it crashes its worker twice more, it is quarantined again; if it
 lives for a quarter of an hour, it is a service like any other.
 
 Example:

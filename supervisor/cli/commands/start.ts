@@ -46,7 +46,7 @@ export function startCommand(): Command {
       `
 Signals: TERM and INT drain and stop everything (a second one ends it at once), HUP reloads the configuration, as
 --watch-config does by itself when the file has changed,
-USR2 ends only the supervisor: its workers serve on and the next one adopts them.
+USR2 ends only the supervisor: its workers keep serving and the next one adopts them.
 
 Examples:
   $ tsnsrv-sup start --config services.yaml --shard-size 20
@@ -206,7 +206,7 @@ async function recall(stateDir: string, log: Log): Promise<Remembered> {
   } catch (error) {
     if (!(error instanceof StateFileError)) throw error
     log.warn(
-      `${error.message}; it is now ${await setStateFileAside(stateDir, new Date())}, and the placement is made anew from what runs`,
+      `${error.message}; it is now ${await setStateFileAside(stateDir, new Date())}, and the placement is made again from what runs`,
     )
     return nothingRemembered
   }
@@ -238,7 +238,7 @@ function handleSignals(loop: Loop, log: Log): void {
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
   process.on('SIGUSR2', () => {
-    log.info('SIGUSR2: ending; the workers serve on')
+    log.info('SIGUSR2: ending; the workers keep serving')
     loop.stop({ leaveWorkers: true })
   })
   process.on('SIGHUP', () => void reload(loop, log, 'SIGHUP'))

@@ -20,7 +20,7 @@ interface StopOptions {
 /** `tsnsrv-sup stop`: returns when the supervisor has ended, so that the next `start` finds the place free. */
 export function stopCommand(streams: Streams): Command {
   return clientCommand('stop', 'Stop the running supervisor: drain all services, end all workers.')
-    .option('--leave-workers', 'end only the supervisor; the workers serve on and the next supervisor adopts them')
+    .option('--leave-workers', 'end only the supervisor; the workers keep serving and the next supervisor adopts them')
     .option('--workers', 'end only the workers that no supervisor follows: all of them where none runs')
     .addOption(new Option('--timeout <duration>', 'how long to wait for the end').argParser(readDuration).default(60_000, '60s'))
     .addHelpText(
@@ -29,7 +29,7 @@ export function stopCommand(streams: Streams): Command {
 Examples:
   $ tsnsrv-sup stop
   $ tsnsrv-sup stop --leave-workers && tsnsrv-sup start --config services.yaml   # an upgrade that no request notices
-  $ tsnsrv-sup stop --workers   # after a supervisor that was killed and shall not come back`,
+  $ tsnsrv-sup stop --workers   # after a supervisor that was killed and should not come back`,
     )
     .action(async (options: StopOptions, command: Command) => {
       if (options.workers) {
@@ -86,5 +86,5 @@ function describe({ pid, services, shards, orphans }: Status, leaveWorkers: bool
   const left = orphans.map(({ message }) => `\n${plain(message)}`).join('')
   if (!leaveWorkers)
     return `Stopped the supervisor (pid ${pid}), ${count(workers, 'worker')} and ${count(services.length, 'service')}.${left}`
-  return `Stopped the supervisor (pid ${pid}); ${count(workers, 'worker')} with ${count(services.length, 'service')} serve on.${left}`
+  return `Stopped the supervisor (pid ${pid}); ${count(workers, 'worker')} with ${count(services.length, 'service')} keep serving.${left}`
 }

@@ -14,7 +14,7 @@ export function upgradeWorkersCommand(streams: Streams): Command {
     .addHelpText(
       'after',
       `
-The services of a shard move one after the other into a fresh shard with a worker of the installed version. It halts when one
+The services of a shard move one after the other into a fresh shard with a worker of the installed version. It stops when one
 does not come up there: it goes back, and the other shards stay as they are.`,
     )
     .action(({ all = false, json, wait }: FollowOptions & { all?: boolean }, command: Command) =>

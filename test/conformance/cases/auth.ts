@@ -31,7 +31,7 @@ export const forwardAuth: readonly Case[] = [
   },
   {
     id: 'auth-url',
-    statement: 'Of authURL scheme and host count alone',
+    statement: 'Only scheme and host of authURL count',
     keys: elaborate,
     ours: { 'auth host': '<auth>', 'auth authorization': null },
   },

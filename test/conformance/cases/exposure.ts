@@ -48,7 +48,7 @@ export const exposure: readonly Case[] = [
   },
   {
     id: 'funnel-identity',
-    statement: 'Who comes by funnel has no identity',
+    statement: 'A client that comes by funnel has no identity',
     keys: funnel,
     send: { to: 'funnel', path: '/both' },
     ours: { 'upstream x-tailscale-*': null },

@@ -224,7 +224,7 @@ export const schema: readonly Case[] = [
     keys: 'timeout: -5s',
     ours: 'refused: timeout: a duration cannot be negative',
     theirs: 'accepted',
-    why: 'a service whose time-out is over before it begins never starts',
+    why: 'a service whose timeout is over before it begins never starts',
   },
   {
     id: 'mapping-of-numbers',

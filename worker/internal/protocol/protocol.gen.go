@@ -458,8 +458,8 @@ type IdentitySpec struct {
 	// for none.
 	ClientID string `json:"clientID"`
 
-	// How long the node may take to be up before the service counts as failed; 0 for
-	// ever.
+	// How long the node may take to be up before the service counts as failed; 0
+	// forever.
 	ConnectTimeoutMs int `json:"connectTimeoutMs"`
 
 	// Control server; empty for Tailscale's own.
@@ -706,7 +706,7 @@ type ListenSpec struct {
 	// tcp: host:port where the bytes go; empty otherwise.
 	DialAddress string `json:"dialAddress"`
 
-	// tcp: how long connecting to dialAddress may take; 0 for ever.
+	// tcp: how long connecting to dialAddress may take; 0 forever.
 	DialTimeoutMs int `json:"dialTimeoutMs"`
 
 	// Connections without a request (tcp: without a byte either way) end; 0 for
@@ -722,7 +722,7 @@ type ListenSpec struct {
 	// tcp: tell dialAddress the client by a PROXY protocol v2 header.
 	ProxyProtocol bool `json:"proxyProtocol"`
 
-	// How long a client may take to send its request header; 0 for ever.
+	// How long a client may take to send its request header; 0 forever.
 	ReadHeaderTimeoutMs int `json:"readHeaderTimeoutMs"`
 
 	// http and https: on the tailnet; funnel: https on the internet only; redirect:
@@ -981,7 +981,7 @@ type ProxySpec struct {
 	// host:port dialled instead of the host of upstream; empty for none.
 	DialAddress string `json:"dialAddress"`
 
-	// 0 for ever, as with all below.
+	// 0 forever, as with all below.
 	DialTimeoutMs int `json:"dialTimeoutMs"`
 
 	// Unix socket dialled instead; empty for none.

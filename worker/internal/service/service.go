@@ -441,7 +441,7 @@ func (s *Service) lookAtControl() {
 	var problem error
 	if exposed != nil && ready {
 		if since, lost := exposed.ControlLost(); lost && time.Since(since) >= controlMayBeLost {
-			problem = fmt.Errorf("the node has had no connection to its control server since %s. It serves on as the tailnet was then: new "+
+			problem = fmt.Errorf("the node has had no connection to its control server since %s. It keeps serving as the tailnet was then: new "+
 				"peers, and changes of names and rules, do not reach it. See whether this host reaches the server, and whether that runs",
 				since.UTC().Format(time.RFC3339))
 		}
