@@ -23,6 +23,8 @@ const checks: Record<string, Check> = {
   'dead code': command(root, 'knip', '--no-progress', '--workspace', '.'),
   'types, eslint and dead code of the benchmark': command(root, 'npm', 'run', '--silent', 'check', '--workspace', 'bench'),
   'generated files': command(root, 'tsx', 'scripts/generate.ts', '--check'),
+  // Documents and --help, by the words of scripts/terms.ts.
+  prose: command(root, 'tsx', 'scripts/prose.ts'),
   lockfile: async () => lockfileProblems(await readFile(join(root, 'package-lock.json'), 'utf8')),
   'go vet': goCommand('go', 'vet', './...'),
   // gofmt and "go list" succeed whatever they find: what they print is the finding.
