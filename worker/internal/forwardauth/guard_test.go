@@ -133,9 +133,9 @@ func TestWhatCannotBeAskedAboutReachesNobody(t *testing.T) {
 		status int
 		logs   string
 	}{
-		{"the name of another service", "/", "other.example", 421, "no service has that name"},
-		{"the name of another service, in the request line", "http://other.example/", "", 421, "no service has that name"},
-		{"no path", "mailto:alice", "", 400, "the request target is no path"},
+		{"the name of another service", "/", "other.example", 421, "no service with this name"},
+		{"the name of another service, in the request line", "http://other.example/", "", 421, "no service with this name"},
+		{"no path", "mailto:alice", "", 400, "the request target must be a path"},
 		{"a path with ..", "/a/%2e%2E/b?topsecret", "", 400, "path=/a/%2e%2E/b"},
 	} {
 		t.Run(c.what, func(t *testing.T) {

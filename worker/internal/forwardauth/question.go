@@ -62,7 +62,7 @@ func (g *Guard) describe(r *http.Request, client Client) (http.Header, error) {
 	_, unclear := pathcheck.Read(r.URL)
 	switch {
 	case !isOurs:
-		return nil, &refusal{http.StatusMisdirectedRequest, "no service has that name here"}
+		return nil, &refusal{http.StatusMisdirectedRequest, "no service with this name is available here"}
 	case unclear != nil && unclear != pathcheck.EncodedSlash:
 		// Authentik allows all that begins with /outpost.goauthentik.io: with /../admin after it, too.
 		return nil, &refusal{http.StatusBadRequest, unclear.Error()}

@@ -18,7 +18,7 @@ type Refusal string
 func (r Refusal) Error() string { return string(r) }
 
 const (
-	NoPath       Refusal = "the request target is no path"
+	NoPath       Refusal = "the request target must be a path"
 	EncodedSlash Refusal = "the path has an encoded slash"
 	EncodedOften Refusal = "the path is encoded more than twice"
 	NotUTF8      Refusal = "the path is not UTF-8"

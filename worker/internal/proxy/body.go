@@ -45,7 +45,7 @@ func limitBody(config Config, next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if most > 0 && r.ContentLength > most {
-			config.refuseRequest(w, r, http.StatusRequestEntityTooLarge, "the body of the request is too long")
+			config.refuseRequest(w, r, http.StatusRequestEntityTooLarge, "the request body is too large")
 			return
 		}
 		if body := bodyOf(r); body != nil {

@@ -17,10 +17,10 @@ func limitClients(config Config, next http.Handler) http.Handler {
 			return
 		}
 		if reached == limit.Requests { // of all clients together
-			config.turnAway(w, r, reached, http.StatusServiceUnavailable, "the service is busy")
+			config.turnAway(w, r, reached, http.StatusServiceUnavailable, "the service is busy; try again in a moment")
 			return
 		}
-		config.turnAway(w, r, reached, http.StatusTooManyRequests, "too many requests from your address")
+		config.turnAway(w, r, reached, http.StatusTooManyRequests, "too many requests from your address; try again in a moment")
 	})
 }
 

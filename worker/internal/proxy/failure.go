@@ -18,10 +18,10 @@ func failureHandler(config Config) func(http.ResponseWriter, *http.Request, erro
 		body := bodyOf(r)
 		switch {
 		case errors.As(err, &tooLong):
-			config.refuseRequest(w, r, http.StatusRequestEntityTooLarge, "the body of the request is too long")
+			config.refuseRequest(w, r, http.StatusRequestEntityTooLarge, "the request body is too large")
 			return
 		case body != nil && body.hasPaused.Load(): // the server takes a read that timed out for a client that is gone
-			config.refuseRequest(w, r, http.StatusRequestTimeout, "the body of the request did not arrive")
+			config.refuseRequest(w, r, http.StatusRequestTimeout, "the request body did not arrive in time")
 			return
 		case errors.Is(err, errOvertaken):
 			config.audit(r, knownCaller(r), http.StatusForbidden, err.Error())
@@ -29,7 +29,7 @@ func failureHandler(config Config) func(http.ResponseWriter, *http.Request, erro
 			return
 		case errors.Is(err, limit.ErrFiles):
 			config.Limits.Reach(limit.OpenFiles)
-			config.turnAway(w, r, limit.OpenFiles, http.StatusServiceUnavailable, "the service is busy")
+			config.turnAway(w, r, limit.OpenFiles, http.StatusServiceUnavailable, "the service is busy; try again in a moment")
 			return
 		case r.Context().Err() != nil:
 			panic(http.ErrAbortHandler) // the client is gone: nobody to answer, and no fault of the upstream

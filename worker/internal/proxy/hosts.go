@@ -28,7 +28,7 @@ func (p *Proxy) ownNames(next http.Handler) http.Handler {
 		if _, ok := p.nameOf(r.Context(), r.Host); !ok {
 			p.config.Counters.misdirected.Add(1)
 			p.foreign.log(p.config, r)
-			http.Error(w, "421 Misdirected Request: no service has that name here", http.StatusMisdirectedRequest)
+			http.Error(w, "421 Misdirected Request: no service with this name is available here", http.StatusMisdirectedRequest)
 			return
 		}
 		next.ServeHTTP(w, r)

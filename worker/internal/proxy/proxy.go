@@ -108,11 +108,11 @@ func (p *Proxy) Close() {
 func refuseConnect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodConnect {
-			http.Error(w, "405 Method Not Allowed: this is no forward proxy", http.StatusMethodNotAllowed)
+			http.Error(w, "405 Method Not Allowed: this server is not a forward proxy", http.StatusMethodNotAllowed)
 			return
 		}
 		if r.RequestURI == "*" {
-			http.Error(w, "400 Bad Request: the request target is no path", http.StatusBadRequest)
+			http.Error(w, "400 Bad Request: the request target must be a path", http.StatusBadRequest)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -11,7 +11,7 @@ func RedirectToHTTPS(address func() string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host := address()
 		if host == "" {
-			http.Error(w, "503 Service Unavailable: the node does not know its name yet", http.StatusServiceUnavailable)
+			http.Error(w, "503 Service Unavailable: the service is starting; try again in a moment", http.StatusServiceUnavailable)
 			return
 		}
 		target := url.URL{Scheme: "https", Host: host, Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery}
