@@ -146,7 +146,7 @@ in
     enable = mkOption (flag "Run all services in shards of worker processes under one supervisor, the unit tsnsrv-sup.");
     package = lib.mkPackageOption { tsnsrv-sup = pkgs.tsnsrv-sup or (packageFor pkgs); } "tsnsrv-sup" { };
     settings = mkOption {
-      description = "Keys of `supervisor:` in the configuration file: thresholds, number and size of shards, time-outs.";
+      description = "Keys of `supervisor:` in the configuration file: thresholds, number and size of shards, timeouts.";
       type = keys.submoduleOf (removeAttrs keys.supervisor [ "stateDir" "runDir" ]);
       default = { };
       example = { shardSize = 10; hotPercent = 60; coldPercent = 20; minShards = 2; maxShards = 8; moveCooldown = "30m"; };

@@ -121,7 +121,7 @@ export async function metricsReference(root: string): Promise<string> {
     'metrics ([alerts.md](alerts.md)).',
     '',
     ...section('Services', 'Each has the label `service`.', (name) => name.startsWith('tsnsrv_') && !isSup(name)),
-    ...section('Supervisor, shards, and services as the supervisor sees them', 'Of a shard with the label `shard`.', isSup),
+    ...section('Supervisor, shards, and services as the supervisor sees them', 'The label `shard` names the shard.', isSup),
     ...section(
       'The process of the supervisor',
       'The workers add `go_*` of their runtime, by `shard`.',

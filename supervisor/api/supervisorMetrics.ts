@@ -64,7 +64,7 @@ export function createSupervisorMetrics(): SupervisorMetrics {
     new Counter({ name, help, labelNames, registers })
 
   const services = gauge('tsnsrv_sup_services', 'Services by phase.', 'phase')
-  const quarantined = gauge('tsnsrv_sup_quarantined', 'Services that are kept off because they end their workers.')
+  const quarantined = gauge('tsnsrv_sup_quarantined', 'Services that are kept off because they crash their workers.')
   const serviceReady = gauge('tsnsrv_sup_service_ready', '1 while the service answers on the tailnet.', 'service')
   const serviceInfo = gauge('tsnsrv_sup_service_info', 'Always 1; where the service is, in the labels.', 'service', 'shard')
   const serviceRestarts = counter(

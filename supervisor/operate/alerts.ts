@@ -54,7 +54,7 @@ export function alerts(limits: Thresholds): readonly Alert[] {
       expr: 'up{job=~".*tsnsrv.*"} == 0',
       summary: 'The supervisor on {{ $labels.instance }} does not answer',
       means:
-        'Its workers serve on, so users notice nothing yet. But nothing is mended any more: a worker that ends stays away. Name the ' +
+        'Its workers keep serving, so users notice nothing yet. But nobody replaces a worker that ends. Name the ' +
         'scrape job with "tsnsrv" in it.',
       steps: [
         '`systemctl status tsnsrv-sup`, or `tsnsrv-sup status`: it says which workers serve without a supervisor.',
@@ -74,7 +74,7 @@ export function alerts(limits: Thresholds): readonly Alert[] {
         '`tsnsrv-sup describe {{service}}` says why, what was tried, and when the next attempt is.',
         '`needsLogin`: open the URL that it shows, or give the service an auth key.',
         '`failed` with a reason of the control server: the message names what is wrong with the key.',
-        '`Quarantined`: it ended its workers. Find out why in `tsnsrv-sup logs {{service}}`, then `tsnsrv-sup release {{service}}`.',
+        '`Quarantined`: it crashed its workers. Find out why in `tsnsrv-sup logs {{service}}`, then `tsnsrv-sup release {{service}}`.',
       ],
       example: {
         series: [['tsnsrv_sup_service_ready{service="photos"}', `1 0x${String(last + 3)} 1x10`]],
@@ -250,7 +250,7 @@ export function alerts(limits: Thresholds): readonly Alert[] {
       summary: 'Workers end again and again ({{ $labels.reason }})',
       means: 'Each end takes the services of a shard away for a second or two.',
       steps: [
-        '`tsnsrv-sup status` shows suspected shards: the service that ends its worker is searched for by itself.',
+        '`tsnsrv-sup status` shows suspected shards: the supervisor searches for the service that crashes them.',
         '`killed`: `dmesg` says whether the kernel ran out of memory. Set `memoryLimit`, or add memory.',
         '`crashed`: `tsnsrv-sup logs` has the last words of the worker. Report them.',
       ],
@@ -261,7 +261,7 @@ export function alerts(limits: Thresholds): readonly Alert[] {
       severity: 'warning',
       after: '1m',
       expr: 'tsnsrv_sup_quarantined > 0',
-      summary: '{{ $value }} services are kept off because they end their workers',
+      summary: '{{ $value }} services are kept off because they crash their workers',
       means: 'They stay off until somebody lets them start again.',
       steps: ['`tsnsrv-sup status` names them. Mend the cause, then `tsnsrv-sup release SERVICE`.'],
       example: { series: [['tsnsrv_sup_quarantined', '0 1x5 0x10']], firesAt: 4, endsAt: 8 },
@@ -307,7 +307,7 @@ export function alerts(limits: Thresholds): readonly Alert[] {
         '100 * (sum(rate(tsnsrv_sup_shard_cpu_seconds_total[5m])) + sum(rate(process_cpu_seconds_total{job=~".*tsnsrv.*"}[5m]))) > ' +
         String(limits.totalCPUPercent),
       summary: 'All workers together need {{ $value | humanize }} % of a core',
-      means: 'For idle services a few per cent are normal.',
+      means: 'For idle services a few percent are normal.',
       steps: [
         '`tsnsrv-sup status` shows which shard; requests by service show whether somebody asks for it.',
         'Without requests: `ip monitor link` shows interfaces that come and go; name them in `ignoreInterfaces`.',

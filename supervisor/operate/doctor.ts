@@ -156,14 +156,14 @@ const checks: Readonly<Record<string, Check>> = {
       .map(({ shard }) =>
         warning(
           `shard ${String(shard)}`,
-          'One of its services may be what ends its workers; it is being searched for.',
+          'One of its services may crash its workers; the supervisor searches for it.',
           `tsnsrv-sup describe ${String(shard)}`,
         ),
       ),
   quarantine: (facts) =>
     services(facts)
       .filter(({ reason }) => reason === 'Quarantined')
-      .map(({ name }) => error(name, 'It is kept off, as it ends its workers.', `tsnsrv-sup release ${name}`)),
+      .map(({ name }) => error(name, 'It is kept off because it crashes its workers.', `tsnsrv-sup release ${name}`)),
   upgrade: ({ status }) =>
     when((status?.rebalancing.upgrade?.halted ?? '') !== '', () =>
       error(
