@@ -483,6 +483,14 @@ export const SupervisorConfig = withNotes(
       .boolean()
       .default(false)
       .describe('When the supervisor starts, replace running workers of another version, as "tsnsrv-sup upgrade-workers" does.'),
+    readyPercent: whole(0, 100)
+      .meta({ examples: [90] })
+      .default(100)
+      .describe('Share of the services that must be ready until systemd counts the unit as started (Type=notify).'),
+    readyTimeout: durationWithin(0, 86_400_000, 'want at most 24h')
+      .meta({ examples: ['2m'] })
+      .default('1m')
+      .describe('How long systemd waits for them; then it counts the unit as started all the same.'),
     certificatesPerWeek: whole(1, 10_000)
       .meta({ examples: [25] })
       .default(50)

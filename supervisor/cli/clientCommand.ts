@@ -1,9 +1,9 @@
 /** What the commands that talk to a running supervisor have in common. */
-import { homedir } from 'node:os'
 import { Command } from 'commander'
 import type { Unsupervised } from '../../shared/api.ts'
 import { addRunDirOptions, type Overrides, resolveDirectories } from '../config/settings.ts'
 import { type AdminClient, NoSupervisorError, adminSocketPath, createAdminClient } from '../effects/adminClient.ts'
+import { ambient } from '../effects/ambient.ts'
 import { readConfigText } from '../effects/configFile.ts'
 import { type NodeDirectories, nodeDirectories } from '../effects/nodeLocks.ts'
 import { surveyWorkers } from '../effects/survey.ts'
@@ -64,7 +64,7 @@ export async function nodesIn({ stateDir, belongTogether }: Directories): Promis
 }
 
 function overridesOf(command: Command): Overrides {
-  return { flags: command.opts(), env: process.env, cwd: process.cwd(), home: homedir(), isRoot: process.geteuid?.() === 0 }
+  return { ...ambient(), flags: command.opts() }
 }
 
 /** Runs `work` until it ends, or until Ctrl-C or SIGTERM aborts its signal: for what goes on until the user has seen enough. */

@@ -19,6 +19,8 @@ export const OWN_SETTINGS = [
   'watchConfig',
   'upgradeWorkers',
   'keyAPIURL',
+  'readyPercent',
+  'readyTimeoutMs',
 ] as const
 
 type Services = ReadonlyMap<string, ResolvedService>

@@ -42,6 +42,9 @@ export interface Settings {
   readonly memoryLimitBytes: number
   readonly watchConfig: boolean
   readonly upgradeWorkers: boolean
+  /** Per cent of the services. */
+  readonly readyPercent: number
+  readonly readyTimeoutMs: number
   readonly certificatesPerWeek: number
   readonly keyAPIURL: string
   /** host:port, an empty host being all interfaces; empty for no metrics. */
@@ -55,7 +58,7 @@ export interface Overrides {
   readonly env?: Readonly<Record<string, string | undefined>>
   /** Relative paths, also those in the file, start here: tsnsrv reads them so. */
   readonly cwd?: string
-  readonly home?: string
+  readonly home?: string | undefined
   readonly isRoot?: boolean
 }
 
@@ -95,6 +98,8 @@ const SOURCES: Readonly<Record<SettingKey, Source>> = {
   memoryLimit: { flag: '--memory-limit', value: '<bytes>', env: 'TSNSRV_SUP_MEMORY_LIMIT' },
   watchConfig: { flag: '--watch-config', value: '[boolean]', env: 'TSNSRV_SUP_WATCH_CONFIG' },
   upgradeWorkers: { flag: '--upgrade-workers', value: '[boolean]', env: 'TSNSRV_SUP_UPGRADE_WORKERS' },
+  readyPercent: { flag: '--ready-percent', value: '<percent>', env: 'TSNSRV_SUP_READY_PERCENT' },
+  readyTimeout: { flag: '--ready-timeout', value: '<duration>', env: 'TSNSRV_SUP_READY_TIMEOUT' },
   certificatesPerWeek: { flag: '--certificates-per-week', value: '<count>', env: 'TSNSRV_SUP_CERTIFICATES_PER_WEEK' },
   keyAPIURL: { flag: '--key-api-url', value: '<url>', env: 'TSNSRV_SUP_KEY_API_URL', fallbacks: ['TS_BASE_URL'] },
   prometheusAddr: { flag: '--prometheus-addr', value: '<host:port>', env: 'TSNSRV_SUP_PROMETHEUS_ADDR' },
@@ -201,6 +206,8 @@ export function resolveSettings(
     memoryLimitBytes: parseByteSize(settings.memoryLimit) ?? 0,
     watchConfig: settings.watchConfig,
     upgradeWorkers: settings.upgradeWorkers,
+    readyPercent: settings.readyPercent,
+    readyTimeoutMs: durationMs(settings.readyTimeout),
     keyAPIURL: settings.keyAPIURL || 'https://api.tailscale.com',
     prometheusAddr: metricsAddress(prometheusAddr),
   }

@@ -1,11 +1,11 @@
 /** Reads the configuration file, and looks into those that it names. Whatever is wrong with it is one ConfigError, as for its text. */
 import { open } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import { inWords } from '../../shared/systemErrors.ts'
 import { ConfigError } from '../config/diagnostic.ts'
 import { type ParsedConfig, parseConfig } from '../config/parseConfig.ts'
 import { inOrder } from '../config/report.ts'
 import type { Overrides } from '../config/settings.ts'
+import { ambient } from './ambient.ts'
 import { noteFiles } from './namedFiles.ts'
 
 /** No configuration comes near this; what is bigger is the wrong file, and parsing it would take minutes. */
@@ -26,8 +26,7 @@ export async function loadConfig(path: string, overrides: Overrides): Promise<Lo
 
 /** The same for a text that was read already; `path` is what messages call it. */
 export async function understandConfig(text: string, path: string, overrides: Overrides): Promise<LoadedConfig> {
-  const ambient = { env: process.env, cwd: process.cwd(), home: homedir(), isRoot: process.geteuid?.() === 0 }
-  const surroundings = { ...ambient, ...overrides }
+  const surroundings = { ...ambient(), ...overrides }
   const { config, notes, files } = parseConfig(text, path, surroundings)
   const found = await noteFiles(files, { credentialsDirectory: surroundings.env.CREDENTIALS_DIRECTORY })
   return { config, notes: inOrder([...notes, ...found]), text }

@@ -1,5 +1,5 @@
 /** Where the auth key of a service comes from. Keys never leave this file but as the answer to `authKey`. */
-import { existsSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { access, readFile } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
 import { inWords } from '../../shared/systemErrors.ts'
@@ -53,7 +53,7 @@ export function createCredentials({ env, keyAPIURL, fetch = globalThis.fetch }: 
 
   return {
     has: ({ credentialPath }) =>
-      credentialPath !== '' || fromEnvironment !== undefined || (fromSystemd !== undefined && existsSync(fromSystemd)),
+      credentialPath !== '' || fromEnvironment !== undefined || (fromSystemd ? hasText(fromSystemd) : false),
     async authKey(service, { fresh }) {
       const needed = fresh || !(await hasLoggedIn(service))
       let secret: string | undefined
@@ -66,6 +66,15 @@ export function createCredentials({ env, keyAPIURL, fetch = globalThis.fetch }: 
       if (!secret?.startsWith(OAUTH_SECRET_PREFIX)) return secret
       return needed ? await mintAuthKey(secret, service, { keyAPIURL, fetch }) : undefined
     },
+  }
+}
+
+function hasText(path: string): boolean {
+  try {
+    return readFileSync(path, 'utf8').trim() !== ''
+  } catch (error) {
+    // One that is there and cannot be read is told when the key is asked for.
+    return (error as NodeJS.ErrnoException).code !== 'ENOENT'
   }
 }
 
@@ -94,6 +103,7 @@ async function readKey(path: string, { mayBeMissing }: { readonly mayBeMissing: 
   }
   // What a unit says in the place of a file that is missing is a comment: SetCredential= beside LoadCredential=.
   const key = content.replace(/^#.*$/gm, '').trim()
+  if (key === '' && mayBeMissing) return undefined
   if (key === '') {
     throw new Error(
       `the auth key is missing: ${path} has none; write a key or an OAuth client secret into it. Where systemd hands it over, write it ` +

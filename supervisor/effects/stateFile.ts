@@ -4,7 +4,7 @@
  * the living workers say.
  */
 import { constants } from 'node:fs'
-import { access, mkdir, readFile, stat } from 'node:fs/promises'
+import { access, mkdir, readFile, readlink, rmdir, stat, symlink, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { inWords } from '../../shared/systemErrors.ts'
@@ -16,6 +16,8 @@ import { parseState, serializeState } from './stateSchema.ts'
 /** Where the supervisor keeps its own things: no service can be called that, a name has no dots. */
 export const ownDirectory = (stateDir: string): string => join(stateDir, '.supervisor')
 export const stateFilePath = (stateDir: string): string => join(ownDirectory(stateDir), 'state.json')
+/** Where sockets are unless the settings name another place; then it is a link to that place. */
+const runDirectoryIn = (stateDir: string): string => join(ownDirectory(stateDir), 'run')
 export const logDirectory = (stateDir: string): string => join(ownDirectory(stateDir), 'logs')
 
 /** A state file that cannot be used, and why. */
@@ -63,6 +65,7 @@ export async function writeStateFile(stateDir: string, state: Remembered): Promi
  * UnusableDirectoryError.
  */
 export async function prepareDirectories(stateDir: string, runDir: string): Promise<void> {
+  await removeDeadLink(runDirectoryIn(stateDir))
   for (const directory of [stateDir, ownDirectory(stateDir), logDirectory(stateDir), runDir]) {
     const flag = directory === runDir ? '--run-dir' : '--state-dir'
     let problem: string
@@ -75,4 +78,25 @@ export async function prepareDirectories(stateDir: string, runDir: string): Prom
     }
     if (problem !== '') throw new UnusableDirectoryError(`cannot use ${problem}`)
   }
+}
+
+/**
+ * Lets the state directory lead to the sockets, so that commands which know it alone find them. Sockets of workers that an earlier
+ * supervisor has left in the state directory stay. Call it under the lock.
+ */
+export async function linkRunDirectory(stateDir: string, runDir: string): Promise<void> {
+  const link = runDirectoryIn(stateDir)
+  if (runDir === link) return
+  const target = await readlink(link).catch(() => undefined)
+  if (target === runDir) return
+  await (target === undefined ? rmdir(link) : unlink(link)).catch(() => undefined)
+  await symlink(runDir, link).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  })
+}
+
+/** After a reboot what it led to is gone, and no directory can be made in its place. */
+async function removeDeadLink(path: string): Promise<void> {
+  const isLink = (await readlink(path).catch(() => undefined)) !== undefined
+  if (isLink && (await stat(path).catch(() => undefined)) === undefined) await unlink(path)
 }

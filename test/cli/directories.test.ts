@@ -1,11 +1,22 @@
 /** The directories of a supervisor: which it refuses, and the record of its last run. */
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { unsafeDirectory } from '../../supervisor/core/privateDirectory.ts'
 import { recordRun } from '../../supervisor/effects/lastRun.ts'
-import { prepareDirectories, UnusableDirectoryError } from '../../supervisor/effects/stateFile.ts'
+import { linkRunDirectory, prepareDirectories, UnusableDirectoryError } from '../../supervisor/effects/stateFile.ts'
 
 let home: string
 let stateDir: string
@@ -49,6 +60,36 @@ describe('the directories of a supervisor', () => {
     mkdirSync(stateDir, { mode: 0o700 })
     chownSync(stateDir, 12345, 12345)
     await expect(prepareDirectories(stateDir, runDir)).rejects.toThrow(`${stateDir} belongs to another user (uid 12345)`)
+  })
+})
+
+describe('the state directory leads to the sockets', () => {
+  const link = () => join(stateDir, '.supervisor', 'run')
+
+  it('wherever they are', async () => {
+    for (const place of [runDir, `${runDir}2`]) {
+      await prepareDirectories(stateDir, place)
+      await linkRunDirectory(stateDir, place)
+      await linkRunDirectory(stateDir, place)
+      expect(readlinkSync(link())).toBe(place)
+    }
+  })
+
+  it('also when that place is gone after a reboot, and they are in the state directory from now on', async () => {
+    await prepareDirectories(stateDir, runDir)
+    await linkRunDirectory(stateDir, runDir)
+    rmSync(runDir, { recursive: true })
+    await prepareDirectories(stateDir, link())
+    await linkRunDirectory(stateDir, link())
+    expect(lstatSync(link()).isDirectory()).toBe(true)
+  })
+
+  it('and keeps those of workers that are there from before', async () => {
+    await prepareDirectories(stateDir, link())
+    mkdirSync(join(link(), 'shard-1-x'))
+    await prepareDirectories(stateDir, runDir)
+    await linkRunDirectory(stateDir, runDir)
+    expect(lstatSync(join(link(), 'shard-1-x')).isDirectory()).toBe(true)
   })
 })
 

@@ -68,8 +68,14 @@ describe('where a key comes from', () => {
 
   test('nowhere: a person has to log the node in', async () => {
     const credentials = createFrom({ CREDENTIALS_DIRECTORY: directory })
-    expect(await credentials.authKey(service(), { fresh: true })).toBeUndefined()
-    expect(credentials.has(service())).toBe(false)
+    const expectNone = async () => {
+      expect(await credentials.authKey(service(), { fresh: true })).toBeUndefined()
+      expect(credentials.has(service())).toBe(false)
+    }
+    await expectNone()
+    // What a unit sets for a file that is missing.
+    await writeFile(join(directory, 'authkey'), ' ')
+    await expectNone()
   })
 })
 

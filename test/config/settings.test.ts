@@ -49,7 +49,7 @@ test('every setting has a flag and a variable that mean the same', () => {
     ...['--certificates-per-week', '30', '--prometheus-addr', 'off', '--rebalance', 'no', '--hot-percent', '70'],
     ...['--cold-percent', '20', '--min-shards', '2', '--max-shards', '9', '--move-cooldown', '5s'],
     ...['--settle-time', '2s'],
-    ...['--memory-limit', '512MiB', '--watch-config', '--upgrade-workers'],
+    ...['--memory-limit', '512MiB', '--watch-config', '--upgrade-workers', '--ready-percent', '90', '--ready-timeout', '2m'],
   )
   const env = {
     TSNSRV_SUP_SHARD_SIZE: '3',
@@ -74,6 +74,8 @@ test('every setting has a flag and a variable that mean the same', () => {
     TSNSRV_SUP_MEMORY_LIMIT: '512 MiB',
     TSNSRV_SUP_WATCH_CONFIG: 'true',
     TSNSRV_SUP_UPGRADE_WORKERS: 'true',
+    TSNSRV_SUP_READY_PERCENT: '90',
+    TSNSRV_SUP_READY_TIMEOUT: '2m',
     TSNSRV_SUP_CERTIFICATES_PER_WEEK: '30',
     TSNSRV_SUP_KEY_API_URL: 'https://k.example',
     TSNSRV_SUP_PROMETHEUS_ADDR: 'off',
@@ -98,6 +100,8 @@ test('every setting has a flag and a variable that mean the same', () => {
     memoryLimitBytes: 512 * 1024 * 1024,
     watchConfig: true,
     upgradeWorkers: true,
+    readyPercent: 90,
+    readyTimeoutMs: 120_000,
     ignoreInterfaces: ['a*', 'b*'],
     logUpload: true,
     portMapping: false,

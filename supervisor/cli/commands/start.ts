@@ -20,6 +20,7 @@ import { lockStateDir } from '../../effects/lock.ts'
 import { openLogFile } from '../../effects/logFile.ts'
 import { openFileLimit, openFilesProblem } from '../../effects/openFiles.ts'
 import {
+  linkRunDirectory,
   logDirectory,
   prepareDirectories,
   readStateFile,
@@ -27,6 +28,7 @@ import {
   StateFileError,
   writeStateFile,
 } from '../../effects/stateFile.ts'
+import { tellServiceManager } from '../../effects/serviceManager.ts'
 import type { Log } from '../../effects/supervisorLog.ts'
 import { keepUsageFile, readUsageFile } from '../../effects/usageFile.ts'
 import { watchFile } from '../../effects/watchFile.ts'
@@ -65,6 +67,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
   const binary = findWorkerBinary(settings.workerBinary)
   await prepareDirectories(settings.stateDir, settings.runDir)
   const lock = await lockStateDir(settings.stateDir, (name) => readSocketOwner(binary, name))
+  await linkRunDirectory(settings.stateDir, settings.runDir)
   const output = await createStartOutput(process.stderr, openLogFile(logDirectory(settings.stateDir)))
   if (lock.note !== '') output.log.warn(lock.note)
   const run = await beginRun(settings.stateDir, output.log)
@@ -112,6 +115,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
   const metrics = settings.prometheusAddr === '' ? null : await serveMetrics(loop, output.log)
   const admin = await startAdminServer({ socketPath: adminSocketPath(settings.runDir), operator: loop })
   handleSignals(loop, output.log)
+  const endTelling = tellServiceManager(loop, process.env, () => loop.settings, warn)
   const endUsage = keepUsageFile(settings.stateDir, usage, () => loop.readMetrics(), warn)
   const sampling = setInterval(() => void sample(loop), settings.sampleIntervalMs)
   const pinging = setInterval(() => loop.pingWorkers(), PING_MS)
@@ -147,7 +151,7 @@ async function start(configFile: string, flags: Record<string, unknown>): Promis
     clearInterval(pinging)
     stopWatching()
     stopShowing()
-    await endUsage()
+    await Promise.all([endUsage(), endTelling()])
     await Promise.all([admin.close(), metrics?.close()])
     // Before the lock is released: the next supervisor replaces the record.
     await run?.end(how).catch((error: unknown) => output.log.warn(UNRECORDED, { error: inWords(error) }))
