@@ -1,7 +1,7 @@
 /**
  * Writes everything that is generated: from the zod schemas in shared/, JSON Schema for editors and for the protocol, the
- * worker's Go types, and the reference of the configuration; from the tables of test/conformance, their record. `npm run
- * generate` writes; `npm run generate -- --check` fails when a file is out of date.
+ * worker's Go types, and the reference of the configuration; from the tables of test/conformance, their record; from the units,
+ * their templates. `npm run generate` writes; `npm run generate -- --check` fails when a file is out of date.
  */
 import { mkdtemp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -15,6 +15,7 @@ import { alertsReference } from './alertsReference.ts'
 import { metricsReference } from './metricsReference.ts'
 import { openAPI } from './openAPI.ts'
 import { configurationReference } from './configurationReference.ts'
+import { instanceUnits } from './instanceUnits.ts'
 
 const root = join(import.meta.dirname, '..')
 
@@ -63,6 +64,7 @@ const generated: Record<string, string> = {
   'docs/alerts.md': alertsReference(),
   'docs/metrics.md': await metricsReference(root),
   'docs/conformance.md': conformanceRecord(),
+  ...instanceUnits(root),
 }
 
 const check = process.argv.includes('--check')

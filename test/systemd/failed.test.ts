@@ -4,7 +4,7 @@ import type { Lab } from '../../demo/lab.ts'
 import { type Machine, whyNoSystemd } from './machine.ts'
 import { bootWithProgram, placeOf, startPrivateLab } from './program.ts'
 import { Trial } from './trial.ts'
-import { readmeUnit } from './units.ts'
+import { packagedUnit } from './units.ts'
 
 const noSystemd = await whyNoSystemd()
 let machine: Machine
@@ -17,15 +17,15 @@ afterAll(() => (noSystemd === undefined ? Promise.all([machine.end(), lab.stop()
 
 it('a refused configuration leaves workers that root sees, and ends by a command; then the unit starts as ever', async (context) => {
   if (noSystemd !== undefined) context.skip(noSystemd)
-  const unit = await readmeUnit()
-  const trial = new Trial('w', { title: 'README', unit, changes: {} }, machine, placeOf(lab))
+  const unit = await packagedUnit()
+  const trial = new Trial('w', { title: 'package', unit, changes: {} }, machine, placeOf(lab))
   const cli = (...args: string[]) => machine.execute('tsnsrv-sup', ...args, '--state-dir', '/var/lib/w')
   try {
     await trial.write()
     await machine.run('systemctl', 'start', 'w')
     await trial.comesUp('start')
     await machine.write('/etc/w/services.yaml', 'services: 1\n')
-    await machine.run('systemctl', 'restart', 'w')
+    expect((await machine.execute('systemctl', 'restart', 'w')).exitCode).not.toBe(0)
     await trial.until('failed', async () => {
       const state = await machine.execute('systemctl', 'is-failed', 'w')
       return state.stdout === 'failed' ? '' : state.stdout

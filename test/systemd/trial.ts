@@ -44,7 +44,8 @@ export class Trial {
     this.#variant = variant
     this.#machine = machine
     this.#place = place
-    this.#client = createAdminClient(machine.path(`/var/lib/private/${name}/.supervisor/run`))
+    const runDir = variant.unit.service.RuntimeDirectory ? `/run/private/${name}` : `/var/lib/private/${name}/.supervisor/run`
+    this.#client = createAdminClient(machine.path(runDir))
   }
 
   async write(): Promise<void> {

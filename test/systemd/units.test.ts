@@ -1,14 +1,14 @@
 /**
- * Supervisor and workers under a real systemd, in the units that the project tells people to use, with each line of hardening on and
- * off: a reload brings a service more; whatever ends the supervisor, the same workers serve on under the next one; and a stop leaves
- * none.
+ * Supervisor and workers under a real systemd, in the units of packages and of the NixOS module, with all lines of hardening and
+ * without each of them: a reload brings a service more; whatever ends the supervisor, the same workers keep serving under the next
+ * one; and a stop leaves none.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whyNoNix } from '../nix/evaluate.ts'
 import { type Machine, whyNoSystemd } from './machine.ts'
 import { bootWithProgram, placeOf, startPrivateLab } from './program.ts'
 import { SERVICES, Trial, type Variant, somewhere } from './trial.ts'
-import { type Lines, type Unit, moduleUnit, readmeUnit } from './units.ts'
+import { type Unit, moduleUnit, packagedUnit } from './units.ts'
 
 /** So many units run side by side: each has a supervisor, and a worker with two nodes. */
 const BATCH = 13
@@ -26,26 +26,28 @@ const outcomes = new Map<string, string>()
 let machine: Machine | undefined
 
 async function allVariants(): Promise<Variant[]> {
-  const readme = await readmeUnit()
-  if (noNix !== undefined) return [{ title: 'README', unit: readme, changes: {} }]
+  const variantsOf = (title: string, unit: Unit) => [
+    { title, unit, changes: {} },
+    ...sandboxOf(unit).map((line) => ({ title: `${title}, ${line} off`, unit, changes: { [line]: null } })),
+  ]
+  const packaged = variantsOf('package', await packagedUnit())
+  if (noNix !== undefined) return packaged
   const module = await moduleUnit(MODULE_SETTINGS)
-  const hardening = hardeningOf(module, readme)
   return [
-    { title: 'README', unit: readme, changes: {} },
-    { title: 'module', unit: module, changes: {} },
+    ...packaged,
+    ...variantsOf('module', module),
     // The module had this line once, and an operator may set it: together with ProtectProc it hides the workers in /proc.
     { title: 'module, PrivateUsers on', unit: module, changes: { PrivateUsers: 'true' } },
-    ...Object.keys(hardening).map((line) => ({ title: `module, ${line} off`, unit: module, changes: { [line]: null } })),
-    ...Object.keys(hardening).map((line) => {
-      return { title: `README, ${line} on`, unit: readme, changes: { [line]: hardening[line] ?? null } }
-    }),
   ]
 }
 
-/** The lines that the module has and README has not, but for those that say how it is started and for whom. */
-function hardeningOf(module: Unit, readme: Unit): Lines {
-  const others = new Set([...Object.keys(readme.service), 'RestartSec', 'SupplementaryGroups', 'SetCredential'])
-  return Object.fromEntries(Object.entries(module.service).filter(([line]) => !others.has(line)))
+/**
+ * The lines of hardening, each of which an operator may take out. Not SystemCallErrorNumber: without it the filter kills what it
+ * should refuse.
+ */
+function sandboxOf({ service }: Unit): string[] {
+  const sandbox = /^(Ambient|Capability|Device|Lock|NoNew|Private|Protect|Remove|Restrict|SystemCall(?!ErrorNumber)|UMask)/
+  return Object.keys(service).filter((line) => sandbox.test(line))
 }
 
 async function runBatch(batch: readonly Variant[], first: number, where: Machine): Promise<void> {
@@ -54,7 +56,8 @@ async function runBatch(batch: readonly Variant[], first: number, where: Machine
   const step = async (command: readonly string[], wait: (trial: Trial) => Promise<void>) => {
     const going = trials.filter(({ problem }) => problem === '')
     if (going.length === 0) return
-    await where.run('systemctl', ...command, ...going.map((trial) => trial.name))
+    // What comes of it is seen at each of them.
+    await where.execute('systemctl', ...command, ...going.map((trial) => trial.name))
     await Promise.all(going.map(wait))
   }
   try {
@@ -92,5 +95,5 @@ describe('takes a service more by a reload, keeps its workers over a restart and
   })
 
   const notTried = noSystemd ?? noNix
-  if (notTried !== undefined) it(noSystemd === undefined ? 'module' : 'README and module', (context) => context.skip(notTried))
+  if (notTried !== undefined) it(noSystemd === undefined ? 'module' : 'package and module', (context) => context.skip(notTried))
 })

@@ -19,15 +19,14 @@ export interface Unit {
   readonly keyFiles: readonly string[]
 }
 
-/** The one in README.md. */
-export async function readmeUnit(): Promise<Unit> {
-  const text = await readFile(join(root, 'README.md'), 'utf8')
-  const block = /```ini\n\[Service\]\n(.*?)```/s.exec(text)?.[1]
-  if (block === undefined) throw new Error('README.md has no ini block that begins with [Service]')
-  const lines = block.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
-  const service = Object.fromEntries(lines.map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]))
-  const configPath = /--config (\S+)/.exec(service.ExecStart ?? '')?.[1]
-  if (configPath === undefined) throw new Error('the unit in README.md names no configuration')
+/** The one that packages install, without what holds its workers when it has failed. */
+export async function packagedUnit(): Promise<Unit> {
+  const text = await readFile(join(root, 'packaging', 'systemd', 'tsnsrv-sup.service'), 'utf8')
+  const section = /^\[Service\]\n(.*?)^\[/ms.exec(text)?.[1] ?? ''
+  const service: Record<string, string[]> = {}
+  for (const [, key = '', value = ''] of section.matchAll(/^(\w+)=(.*)$/gm)) (service[key] ??= []).push(value)
+  const configPath = /--config (\S+)/.exec(service.ExecStart?.[0] ?? '')?.[1]
+  if (configPath === undefined) throw new Error('the unit names no configuration')
   return { service, environment: {}, configPath, configText: undefined, keyFiles: keyFilesOf(service.LoadCredential) }
 }
 
@@ -76,5 +75,5 @@ export function unitText(unit: Unit, changes: Lines, name: string): string {
 
 /** Everything that is called after the service: its directories and credentials. The program keeps its name. */
 export function renamed(text: string, name: string): string {
-  return text.replaceAll(/(?<!\/bin\/|\/nix\/store\/)tsnsrv-sup/g, name)
+  return text.replaceAll(/(?<!\/bin\/|\/nix\/store\/|Exec\w+=)tsnsrv-sup/g, name)
 }
