@@ -11,6 +11,7 @@ const sound: Record<string, string[]> = {
   'supervisor/core/types.ts': [],
   'supervisor/config/parse.ts': ['yaml', 'node:path', '../core/types.ts'],
   'supervisor/effects/spawn.ts': ['execa', 'node:fs', '../config/parse.ts'],
+  'supervisor/operate/doctor.ts': ['../core/types.ts'],
   'supervisor/api/server.ts': ['node:http', '../core/types.ts'],
   'supervisor/loop.ts': ['./core/reconcile.ts'],
   'supervisor/cli/main.ts': ['./commands/start.ts'],
