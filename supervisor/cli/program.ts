@@ -113,7 +113,7 @@ async function exitCodeOf(error: unknown): Promise<number> {
 }
 
 /** The program with the command that `args` calls, or with all of them when it is not clear which: help, completion, typos. */
-export async function createProgram(args: readonly string[], streams: Streams): Promise<Command> {
+async function createProgram(args: readonly string[], streams: Streams): Promise<Command> {
   const program = new Command('tsnsrv-sup')
     .description('Puts many services on a tailnet, each under its own name, in shards of worker processes.')
     .version(version, '-V, --version')
