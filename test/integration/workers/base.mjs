@@ -16,7 +16,7 @@ const stat = readFileSync('/proc/self/stat', 'utf8')
 export const directory = values.dir
 
 export const hello = {
-  protocolVersion: 3,
+  protocolVersion: 5,
   workerId: values.id,
   shard: Number(values.shard),
   pid: process.pid,
@@ -30,7 +30,8 @@ export function writeRecord() {
 }
 
 const counters = { requests: 0, errors: 0, bytesIn: 0, bytesOut: 0, openConnections: 0 }
-const blank = { message: '', dnsName: '', addresses: [], loginURL: '', nodeKey: '', udpPort: 0, problems: [], counters }
+const identity = { dnsName: '', addresses: [], loginURL: '', nodeKey: '', udpPort: 0 }
+const blank = { message: '', identity, problems: [], counters }
 const services = new Map()
 let revision = 0
 const streams = new Set()
