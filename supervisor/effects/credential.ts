@@ -101,9 +101,9 @@ async function readKey(path: string, { mayBeMissing }: { readonly mayBeMissing: 
       },
     )
   }
+  if (mayBeMissing && content.trim() === '') return undefined
   // What a unit says in the place of a file that is missing is a comment: SetCredential= beside LoadCredential=.
   const key = content.replace(/^#.*$/gm, '').trim()
-  if (key === '' && mayBeMissing) return undefined
   if (key === '') {
     throw new Error(
       `the auth key is missing: ${path} has none; write a key or an OAuth client secret into it. Where systemd hands it over, write it ` +

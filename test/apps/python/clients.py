@@ -109,7 +109,7 @@ def webdav(url):
     def rclone(*arguments, **options):
         return subprocess.run(
             [os.path.join(os.path.dirname(sys.executable), "rclone"), "--config", "", "--ca-cert", os.environ["SSL_CERT_FILE"], "--retries", "1", *arguments],
-            check=True, capture_output=True, text=True, timeout=60, **options,
+            check=True, stdout=subprocess.PIPE, text=True, timeout=60, **options,
         ).stdout
 
     rclone("rcat", f"{remote}dir/a ü.txt", input="hello")
