@@ -979,6 +979,21 @@ describe('moves', () => {
       expect([...world.starts.values()]).toEqual([1, 1])
     }, 20))
 
+  it('replace a worker that does not answer now: the version that it said before counts', () =>
+    inAnyOrder(async (world) => {
+      const loop = world.start(configOf(names(4), 2))
+      await settled(world)
+      const silent = world.serving().get('s0')
+      if (silent) world.stall(silent)
+      await world.settleUntil(() => loop.status().shards.some(({ silentSince }) => silentSince !== null))
+      world.installed = 'next'
+      expect(await loop.order('upgrade-workers', { all: false })).toEqual({ shards: [1, 2] })
+      if (silent) world.resume(silent)
+      await settled(world)
+      expect([...world.workers.values()].map(({ version }) => version)).toEqual(['next', 'next'])
+      expect(servingNames(world)).toEqual(names(4))
+    }, 20))
+
   it('end the halt of an upgrade when what did not come up has left that shard', () =>
     inAnyOrder(async (world) => {
       const loop = world.start(configOf(names(4), 2))
