@@ -31,6 +31,12 @@ func finishBodies(next http.Handler) http.Handler {
 		request := r.WithContext(context.WithValue(r.Context(), requestBodyKey{}, body))
 		request.Body = body
 		next.ServeHTTP(w, request)
+		if r.ProtoMajor == 2 && w.Header().Get("Grpc-Status") != "" {
+			// The head is the whole answer (Trailers-Only in gRPC's protocol over HTTP/2), so it has to end the stream, which
+			// net/http does with an answer that nobody has flushed. Clients take the status of no other.
+			body.isClosed.Store(true)
+			return
+		}
 		if !body.finish() && r.ProtoMajor == 1 {
 			peerOf(r).connection.heardAll.Store(true)
 		}

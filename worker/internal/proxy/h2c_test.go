@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -10,6 +11,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"github.com/arsfeld/tsnsrv-sup/worker/internal/protocol"
 )
@@ -90,6 +94,47 @@ func TestUpstreamsOfHTTP2WithoutTLS(t *testing.T) {
 			})
 			if plain.StatusCode != http.StatusOK || dump != "HTTP/2.0  \n" {
 				t.Errorf("HTTP/1.1: %s %q", plain.Status, dump)
+			}
+		})
+	}
+}
+
+// A server of gRPC that refuses a call says so in a head that ends the stream, also while the client is still sending.
+func TestTrailersOnlyEndTheStream(t *testing.T) {
+	refusing := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/grpc")
+		w.Header().Set("Grpc-Status", "6")
+	}))
+	refusing.Config.Protocols = new(http.Protocols)
+	refusing.Config.Protocols.SetUnencryptedHTTP2(true)
+	refusing.Start()
+	t.Cleanup(refusing.Close)
+	for _, over := range overNodes(t) {
+		if !over.isSecure() {
+			continue
+		}
+		t.Run(over.name, func(t *testing.T) {
+			f := serveOver(t, over, protocol.ProxySpec{Upstream: strings.Replace(refusing.URL, "http://", "h2c://", 1)}, over.whoIs)
+			framer := greet(t, f.connect("h2"))
+			var head bytes.Buffer
+			encoder := hpack.NewEncoder(&head)
+			for _, field := range [][2]string{{":method", "POST"}, {":scheme", "https"}, {":authority", ownName}, {":path", "/echo.Echo/Upload"}} {
+				_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
+			}
+			if err := framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: head.Bytes(), EndHeaders: true}); err != nil {
+				t.Fatal(err)
+			}
+			for {
+				frame, err := framer.ReadFrame()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if answer, isHead := frame.(*http2.HeadersFrame); isHead {
+					if !answer.StreamEnded() {
+						t.Error("the stream goes on after the head")
+					}
+					return
+				}
 			}
 		})
 	}
